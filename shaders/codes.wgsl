@@ -1,12 +1,12 @@
-// `codes`: the codes of all elements, the scale words of all blocks, and the blocks that are special.
+// `codes`: counts the codes of all elements, the scale words of all blocks, and special blocks.
 // CPU twin: crates/engine/src/measure/codes.rs. Needs include/blocks.wgsl.
 //
-// A thread takes a block at a time. Codes are counted in workgroup memory, in as many tables as fit it,
-// scale words in replicas of a table of 65,536 bins, which `merge` adds up.
+// A thread processes one block at a time. Codes are counted in workgroup memory, in as many tables as fit,
+// and scale words in replicas of a table of 65,536 bins, which `merge` adds up.
 
-// REPLICAS tables by scale word, then MINIMA_REPLICAS by dmin; zero at first.
+// REPLICAS tables by scale word, then MINIMA_REPLICAS tables by dmin; initially zero.
 @group(0) @binding(2) var<storage, read_write> replicas: array<atomic<u32>>;
-// By code; six counts of blocks; from TOTALS on by scale word, then by dmin. Zero at first.
+// Counts by code, then six counts of blocks; from TOTALS on counts by scale word, then by dmin. Initially zero.
 @group(0) @binding(3) var<storage, read_write> counts: array<atomic<u32>>;
 @group(0) @binding(4) var<uniform> params: BlockParams;
 
@@ -15,14 +15,14 @@ const BINS = 65536u;
 const REPLICAS = 8u;
 const MINIMA_REPLICAS = 2u;
 const TOTALS = 264u;
-// Of `Counts`, behind the 256 codes.
+// The places of the counts of blocks, after the 256 codes.
 const BLOCKS = 256u;
 const CONSTANT = 257u;
 const LOST = 258u;
 const SATURATED = 259u;
 const NAN = 260u;
 const INFINITE = 261u;
-// Counters that fit workgroup memory.
+// The number of counters in workgroup memory.
 const SLOTS = 2048u;
 
 var<workgroup> slots: array<atomic<u32>, SLOTS>;
@@ -32,7 +32,7 @@ fn count_scale(replica: u32, word: u32) {
     atomicAdd(&replicas[(replica % REPLICAS) * BINS + word], 1u);
 }
 
-// Bit 0: the scale is zero. Bit 1: a scale word is no number. Bit 2: one is infinite.
+// Bit 0: the scale is zero. Bit 1: a scale word is NaN. Bit 2: a scale word is infinite.
 fn count_scales(replica: u32, at: u32) -> u32 {
     if TYPE == MXFP4 {
         let word = scale_word(at);
@@ -123,7 +123,7 @@ fn count(
     }
 }
 
-// One invocation a bin.
+// One invocation for each bin.
 @compute @workgroup_size(256)
 fn merge(@builtin(global_invocation_id) id: vec3<u32>) {
     var first = 0u;

@@ -1,27 +1,27 @@
-// `correlation`: the elements of carrier blocks against the chips of keys.
+// `correlation`: correlates the elements of carrier blocks with the chips of keys.
 // CPU twin: crates/engine/src/measure/correlation.rs. Needs include/params.wgsl and include/chacha20.wgsl.
 //
-// A workgroup takes 16 carrier blocks and one key. 16 threads share a block: each has 32 consecutive
-// elements, whose chips are one word of the block's key stream.
+// A workgroup processes 16 carrier blocks and one key. 16 threads share a block: each processes 32
+// consecutive elements, whose chips are one word of the key stream of the block.
 
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-// Eight words a key.
+// Eight words for each key.
 @group(0) @binding(1) var<storage, read> keys: array<vec4<u32>>;
-// By carrier block: low word of E; high word of E, and from bit 16 the number of non-zero elements.
+// By carrier block: the low word of E; the high word of E, and from bit 16 on the number of non-zero elements.
 @group(0) @binding(2) var<storage, read_write> energies: array<vec2<u32>>;
-// By key, then by carrier block.
+// The sums by key, then by carrier block.
 @group(0) @binding(3) var<storage, read_write> sums: array<i32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 const BLOCKS_A_GROUP = 16u;
 const THREADS_A_BLOCK = 16u;
-// Bits kept below the leading bit of the largest element, and the largest |q|.
+// The number of bits that are kept below the leading bit of the largest element, and the largest |q|.
 const KEPT_BITS = 14u;
 const SATURATED = 32767u;
-// Where the leading bit of a normal significand is moved.
+// The bit to which the leading bit of a normal significand is moved.
 const LEADING = 23u;
 
-// Of the blocks of the workgroup: the key stream, and what their threads add up.
+// The key streams of the blocks of the workgroup, and the partial sums of their threads.
 var<workgroup> stream: array<vec4<u32>, 64>;
 var<workgroup> largest: array<atomic<u32>, BLOCKS_A_GROUP>;
 var<workgroup> nonzero: array<atomic<u32>, BLOCKS_A_GROUP>;
@@ -29,7 +29,7 @@ var<workgroup> squares_low: array<atomic<u32>, BLOCKS_A_GROUP>;
 var<workgroup> squares_high: array<atomic<u32>, BLOCKS_A_GROUP>;
 var<workgroup> correlated: array<atomic<i32>, BLOCKS_A_GROUP>;
 
-// The magnitude of an element if it is finite, else zero.
+// The magnitude of an element if it is finite, otherwise zero.
 fn finite_magnitude(word: u32, sign: u32) -> u32 {
     let magnitude = word & (sign - 1u);
     return select(0u, magnitude, magnitude < params.limit);
@@ -44,7 +44,7 @@ fn correlate(
     let part = thread % THREADS_A_BLOCK;
     let first = group.x * BLOCKS_A_GROUP;
     let block = first + local_block;
-    // 2 blocks of bytes in a chunk, 1 of 16 bits, half of one of 32 bits.
+    // A chunk has 2 blocks of 8-bit elements, 1 block of 16-bit elements, or half a block of 32-bit elements.
     let blocks = 2u * params.chunks / params.width;
     let bits = 8u * params.width;
     let mask = 0xFFFFFFFFu >> (32u - bits);
@@ -84,7 +84,7 @@ fn correlate(
         let top_implicit = u32((top_magnitude >> mantissa_bits) != 0u);
         let top_significand = (top_magnitude & fraction) | (top_implicit << mantissa_bits);
         let leading = firstLeadingBit(top_significand) + LEADING - mantissa_bits;
-        // A block of subnormal elements is shifted up until there is a bit to round by.
+        // A block of subnormal elements is shifted up until there is a bit for rounding.
         let lift = select(0u, KEPT_BITS + 1u - leading, leading < KEPT_BITS + 1u);
         let up = LEADING - mantissa_bits + lift;
         let top = (top_magnitude >> mantissa_bits) - top_implicit + leading + lift - KEPT_BITS - 1u;

@@ -1,8 +1,8 @@
-// `dequantise`: blocks to the bits of their values as binary32, by integer arithmetic alone.
+// `dequantise`: converts quantisation blocks to the bits of their values as binary32, with integer arithmetic only.
 // CPU twin: crates/engine/src/measure/dequantise.rs. Needs include/blocks.wgsl and include/u64.wgsl.
 //
-// A value is a product of integers times a power of two, or the difference of two such products: exact
-// in 64 bits, and rounded once, to the nearest and to even.
+// A value is a product of integers times a power of two, or the difference of two such products: it is exact
+// in 64 bits, and rounded once, to nearest even.
 
 @group(0) @binding(2) var<storage, read_write> values: array<u32>;
 @group(0) @binding(3) var<uniform> params: BlockParams;
@@ -13,7 +13,7 @@ const FINITE = 0u;
 const INFINITE = 1u;
 const NO_NUMBER = 2u;
 
-// (-1)^sign * magnitude * 2^exponent, or what its class says.
+// (-1)^sign * magnitude * 2^exponent, or an infinity or NaN according to the class.
 struct Term {
     class_: u32,
     sign: u32,
@@ -21,7 +21,7 @@ struct Term {
     exponent: i32,
 }
 
-// A binary16.
+// Reads a binary16.
 fn half_term(word: u32) -> Term {
     let exponent = (word >> 10u) & 31u;
     let fraction = word & 0x3FFu;
@@ -32,7 +32,7 @@ fn half_term(word: u32) -> Term {
     return Term(FINITE, word >> 15u, fraction | (normal << 10u), i32(max(exponent, 1u)) - 25i);
 }
 
-// A binary32.
+// Reads a binary32.
 fn single_term(word: u32) -> Term {
     let exponent = (word >> 23u) & 255u;
     let fraction = word & 0x7FFFFFu;
@@ -60,7 +60,7 @@ fn scale_term(at: u32) -> Term {
     }
 }
 
-// A scale times two integers. Zero times infinity is no number; a zero integer is positive.
+// A scale times two integers. Zero times infinity is NaN; a zero integer is positive.
 fn times(scale: Term, factor: i32, value: i32) -> Term {
     var product = scale;
     let magnitude = u32(abs(factor)) * u32(abs(value));
@@ -99,7 +99,7 @@ fn nearest(sign: u32, magnitude: vec2<u32>, exponent: i32) -> u32 {
         return top;
     }
     let leading = i32(select(firstLeadingBit(magnitude.x), 32u + firstLeadingBit(magnitude.y), magnitude.y != 0u));
-    // 24 bits are kept, fewer of what is subnormal.
+    // 24 bits are kept, or fewer of subnormal values.
     let drop = max(leading - 23i, -149i - exponent);
     var bits = 0u;
     if drop <= 0i {
@@ -138,7 +138,7 @@ fn difference(a: Term, b: Term) -> u32 {
     let large = select(left, right, less);
     let small = select(right, left, less);
     let rest = vec2<u32>(large.x - small.x, large.y - small.y - u32(large.x < small.x));
-    // Equal numbers leave a positive zero.
+    // The difference of equal numbers is a positive zero.
     let zero = rest.x == 0u && rest.y == 0u;
     return nearest(select(select(a.sign, sign, less), 0u, zero), rest, exponent);
 }

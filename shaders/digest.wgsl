@@ -1,4 +1,4 @@
-// `digest`: non-root BLAKE3 chaining values of whole 1 MiB blocks.
+// `digest`: computes the non-root BLAKE3 chaining values of whole 1 MiB blocks.
 // CPU twin: crates/engine/src/measure/digest.rs. Needs include/params.wgsl and include/blake3.wgsl.
 
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
@@ -9,7 +9,7 @@
 const CHUNKS_A_BLOCK = 1024u;
 const THREADS = 256u;
 
-// One invocation a chunk of 1 KiB: sixteen compressions, one after the other.
+// One invocation for each chunk of 1 KiB: sixteen compressions, one after the other.
 @compute @workgroup_size(64)
 fn chunks(@builtin(global_invocation_id) id: vec3<u32>) {
     let chunk = id.x;
@@ -38,7 +38,7 @@ fn chunks(@builtin(global_invocation_id) id: vec3<u32>) {
 
 var<workgroup> level: array<Value, THREADS>;
 
-// One workgroup a block: the tree over its 1024 chunks.
+// One workgroup for each block: the tree over its 1024 chunks.
 @compute @workgroup_size(256)
 fn blocks(
     @builtin(workgroup_id) block: vec3<u32>,

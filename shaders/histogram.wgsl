@@ -1,18 +1,18 @@
-// `histogram`: exact counts of words.
+// `histogram`: counts words exactly.
 // CPU twin: crates/engine/src/measure/histogram.rs. Needs include/params.wgsl.
 //
-// Weights have few exponents: their counts fall on few bins, and atomics on one bin wait for one
-// another. Workgroups therefore count into replicas of the table, which `merge` adds up.
+// Weights have few exponents, so most counts are in few bins, where atomics wait for one another.
+// Workgroups therefore count into replicas of the table, which `merge` adds up.
 
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-// HIGH_REPLICAS tables by whole words or high halves, then LOW_REPLICAS by low halves; zero at first.
+// HIGH_REPLICAS tables by whole words or high halves, then LOW_REPLICAS tables by low halves; initially zero.
 @group(0) @binding(1) var<storage, read_write> replicas: array<atomic<u32>>;
 // Counts by high half (or whole word), then by low half.
 @group(0) @binding(2) var<storage, read_write> counts: array<u32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 const HIGH_REPLICAS = 8u;
-// Low halves are spread evenly: fewer tables do.
+// Low halves are distributed evenly, so fewer tables are enough.
 const LOW_REPLICAS = 2u;
 const THREADS = 256u;
 
@@ -26,7 +26,7 @@ fn count_low(replica: u32, bin: u32) {
 
 var<workgroup> bytes: array<atomic<u32>, 256>;
 
-// 8-bit words: 256 bins fit a workgroup.
+// 8-bit words: 256 bins fit workgroup memory.
 @compute @workgroup_size(256)
 fn count_bytes(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -72,7 +72,7 @@ fn count_words(
                 count_low(group.x, v[i] & 0xFFFFu);
             }
         } else {
-            // Little-endian: the second word of a pair holds the highest bits.
+            // Words are little-endian: the second one of a pair has the highest bits.
             for (var i = 0u; i < 4u; i += 2u) {
                 count_high(group.x, v[i + 1u] >> 16u);
                 count_low(group.x, v[i] & 0xFFFFu);
@@ -81,7 +81,7 @@ fn count_words(
     }
 }
 
-// One invocation a bin.
+// One invocation for each bin.
 @compute @workgroup_size(256)
 fn merge(@builtin(global_invocation_id) id: vec3<u32>) {
     var first = 0u;

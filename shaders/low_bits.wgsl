@@ -1,15 +1,16 @@
-// `low_bits`: the streams that the lowest bits of consecutive elements make.
+// `low_bits`: statistics of the streams that the lowest bits of consecutive elements form.
 // CPU twin: crates/engine/src/measure/low_bits.rs. Needs include/structure.wgsl.
 //
-// A workgroup takes a sixteenth of a block of 1 MiB. Its threads read 128 groups of 64 elements side
-// by side and keep the lowest byte of each; then each thread makes the streams of one group. Bytes are
-// counted in workgroup memory, and a word of four equal bytes at once: the low bits of weights that
-// came from a narrower type are all zero, and additions to one address wait for one another.
+// A workgroup processes a sixteenth of a block of 1 MiB. Its threads read 128 groups of 64 elements
+// together and keep the lowest byte of each element; then each thread computes the streams of one group.
+// Bytes are counted in workgroup memory, and a word of four equal bytes is counted at once: the low bits
+// of weights that were widened from a narrower type are all zero, and additions to one address wait for
+// one another.
 
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-// By stream and byte value; zero at first.
+// Counts by stream and byte value; initially zero.
 @group(0) @binding(1) var<storage, read_write> bytes: array<atomic<u32>>;
-// By block, stream and what is counted of its bits; zero at first.
+// Counts of bits by block, stream and statistic; initially zero.
 @group(0) @binding(2) var<storage, read_write> blocks: array<atomic<u32>>;
 @group(0) @binding(3) var<uniform> params: StructureParams;
 
@@ -17,23 +18,23 @@ const THREADS = 128u;
 const PARTS_A_BLOCK = 16u;
 const UNITS_A_BLOCK = 65536u;
 const STREAMS = 5u;
-// Streams whose bytes are counted.
+// The number of streams whose bytes are counted.
 const COUNTED = 4u;
 const VALUES = 256u;
-// Words that the lowest bytes of a group fill, and the distance between two groups: an odd one, so
-// that the threads find their words in different banks.
+// The number of words with the lowest bytes of a group, and the distance between two groups: it is odd,
+// so that the words of threads are in different banks.
 const GROUP_WORDS = 16u;
 const GROUP_STRIDE = 17u;
-// Ones, lag 1 and lag 8 of each stream.
+// The number of statistics: ones, lag 1 and lag 8 of each stream.
 const COUNTS = 15u;
-// Threads that add up one of them at the end.
+// The number of threads that add up each statistic at the end.
 const ADDERS = 8u;
 
-// The lowest bytes of the groups; at the end, what the threads counted.
+// The lowest bytes of the groups; at the end, the counts of the threads.
 var<workgroup> kept: array<u32, 2176>;
 var<workgroup> tables: array<atomic<u32>, 1024>;
 
-// The lowest k bits of each of four bytes, the first ones lowest.
+// Joins the lowest k bits of each of four bytes, the first ones lowest.
 fn gather(four: u32, k: u32) -> u32 {
     let one = ((1u << k) - 1u) * 0x00010001u;
     let two = (1u << (2u * k)) - 1u;
@@ -54,7 +55,7 @@ fn count_bytes(stream: u32, word: u32) {
     }
 }
 
-// Ones, and equal bits one and eight places apart, in a stretch of 64 bits.
+// Counts ones, and equal bits one and eight places apart, in a word of 64 bits.
 fn count_bits(low: u32, high: u32) -> vec3<u32> {
     let next = vec2<u32>(low ^ ((low >> 1u) | (high << 31u)), high ^ (high >> 1u));
     let eighth = vec2<u32>(low ^ ((low >> 8u) | (high << 24u)), high ^ (high >> 8u));
@@ -65,7 +66,7 @@ fn count_bits(low: u32, high: u32) -> vec3<u32> {
     );
 }
 
-// Makes the stream of the lowest k bits of the group that a thread has, word by word.
+// Computes the stream of the lowest k bits of the group of a thread, word by word.
 fn stream_bits(stream: u32, k: u32, thread: u32) -> vec3<u32> {
     var counts = vec3<u32>(0u);
     var word = 0u;
@@ -86,7 +87,7 @@ fn stream_bits(stream: u32, k: u32, thread: u32) -> vec3<u32> {
             low = word;
             half_made = !half_made;
             filled -= 32u;
-            // What did not fit; a shift by all bits is none.
+            // The bits that did not fit; a shift by all 32 bits would be a shift by none.
             word = select(made >> ((4u * k - filled) & 31u), 0u, filled == 0u);
         }
     }
@@ -100,7 +101,7 @@ fn streams(
 ) {
     let part_units = UNITS_A_BLOCK / PARTS_A_BLOCK;
     let first = group.x * part_units;
-    // 64 elements of 2 bytes are 8 units, of 4 bytes 16.
+    // 64 elements are 8 units if they have 2 bytes, and 16 units if they have 4 bytes.
     let units_a_group = 4u * params.width;
     let batch = THREADS * units_a_group;
     var counts: array<vec3<u32>, STREAMS>;
@@ -125,7 +126,7 @@ fn streams(
         counts[2] += stream_bits(2u, 4u, thread);
         counts[3] += stream_bits(3u, 7u, thread);
         counts[4] += stream_bits(4u, 8u, thread);
-        // The groups are used before the next ones take their place.
+        // All threads use these groups before the next ones overwrite them.
         workgroupBarrier();
     }
     for (var stream = 0u; stream < STREAMS; stream++) {

@@ -1,32 +1,33 @@
-// `magnitudes`: sums of the steps of magnitude over rows and over columns.
+// `magnitudes`: sums the steps of magnitude of each row and of each column.
 // CPU twin: crates/engine/src/measure/magnitudes.rs. Needs include/structure.wgsl.
 //
-// Two walks over the tile, so that neither needs an atomic for each element. `rows` takes a stretch of
-// the tile: a thread adds up what it reads as long as the row is the same, the workgroup adds up its
-// rows in its own memory, and one addition a row leaves it. `columns` takes 256 columns (all of them
-// where there are fewer, with several rows side by side): a thread goes down 64 rows of one column.
+// There are two passes over the tile, so that neither needs an atomic for each element. In `rows`, a
+// workgroup processes a range of the tile: a thread adds up elements of the same row, the workgroup adds
+// up its rows in workgroup memory, and there is one global addition for each row. In `columns`, it
+// processes 256 columns (or all columns of several rows if there are fewer): a thread processes 64 rows
+// of one column.
 
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-// By row that the tile touches, then by column; zero at first.
+// Sums by row that the tile touches, then by column; initially zero.
 @group(0) @binding(1) var<storage, read_write> sums: array<atomic<u32>>;
 @group(0) @binding(2) var<uniform> params: StructureParams;
 
 const THREADS = 256u;
 const UNITS_A_THREAD = 8u;
 const ROWS_A_THREAD = 64u;
-// Bits of the mantissa that are looked at.
+// The number of mantissa bits that are used.
 const KEPT_BITS = 4u;
-// A stretch has 32,768 elements at most, and a row has 32 at least.
+// A range has at most 32,768 elements, and a row has at least 32.
 const MOST_ROWS = 1025u;
 
 var<workgroup> row_sums: array<atomic<u32>, MOST_ROWS>;
 var<workgroup> column_sums: array<atomic<u32>, THREADS>;
 
-// Steps of an element; none if it is not finite.
+// The steps of an element; zero if it is not finite.
 fn steps(word: u32, shift: u32, bits: u32) -> u32 {
     let value = magnitude(word, shift, bits);
-    // 8-bit types have shorter mantissas than what is kept; of wider ones a shift to the left would
-    // lose the exponent.
+    // The mantissas of 8-bit types are shorter than what is used; for wider types, a shift to the left
+    // would lose the exponent.
     let narrow = value << ((KEPT_BITS - params.mantissa_bits) & 31u);
     let wide = value >> ((params.mantissa_bits - KEPT_BITS) & 31u);
     let found = select(wide, narrow, params.mantissa_bits < KEPT_BITS);
@@ -42,7 +43,7 @@ fn rows(
     let unit_len = 16u / params.width;
     let first_unit = group.x * THREADS * UNITS_A_THREAD;
     let group_len = THREADS * UNITS_A_THREAD * unit_len;
-    // Positions count from the start of the tile's first row, which may lie before the tile.
+    // Positions are relative to the start of the first row of the tile, which may be before the tile.
     let begin = params.first_column + first_unit * unit_len;
     let first_row = begin / params.columns;
     let last_row = (begin + group_len - 1u) / params.columns;
@@ -52,7 +53,7 @@ fn rows(
         let unit = i * THREADS + thread;
         let v = tile[first_unit + unit];
         let position = begin + unit * unit_len;
-        // A row is longer than a unit: the unit lies in this row, or in this and the next one.
+        // A row is longer than a unit, so a unit is in this row, or in this and the next one.
         let unit_row = position / params.columns;
         let here = params.columns - position % params.columns;
         var this_row = 0u;
@@ -108,7 +109,7 @@ fn columns(
         for (var i = 0u; i < ROWS_A_THREAD; i++) {
             let row = first_row + i * rows_at_once;
             let position = row * params.columns + column;
-            // Before the tile, this wraps around to more elements than there are.
+            // Before the tile, this wraps around to a number larger than that of all elements.
             let element = position - params.first_column;
             if row < params.rows && element < elements {
                 let word = element / a_word;

@@ -1,13 +1,13 @@
-// `pages`: fingerprints of the 4 KiB pages of the file that a tile touches.
+// `pages`: computes fingerprints of the 4 KiB pages of the file that a tile touches.
 // CPU twin: crates/engine/src/measure/pages.rs. Needs include/structure.wgsl and include/u64.wgsl.
 //
-// A workgroup takes four pages. 64 threads share a page: neighbours read neighbouring words, and each
-// adds up 16 products of its own before the threads add up theirs.
+// A workgroup processes four pages. 64 threads share a page: neighbouring threads read neighbouring
+// words, and each adds up 16 products before the sums of the threads are added up.
 
 @group(0) @binding(0) var<storage, read> tile: array<u32>;
-// By word of a page.
+// The keys by word of a page.
 @group(0) @binding(1) var<storage, read> keys: array<vec2<u32>>;
-// By page: the fingerprint (low and high word), one of its words, its state.
+// By page: the fingerprint (low and high word), one of the words, the state.
 @group(0) @binding(2) var<storage, read_write> pages: array<vec4<u32>>;
 @group(0) @binding(3) var<uniform> params: StructureParams;
 
@@ -15,7 +15,7 @@ const THREADS = 256u;
 const THREADS_A_PAGE = 64u;
 const PAGES_A_GROUP = 4u;
 const PAGE_WORDS = 1024u;
-// Of `PageState`.
+// The values of `PageState`.
 const CONSTANT = 1u;
 const MIXED = 2u;
 
@@ -30,7 +30,7 @@ fn fingerprint(
     let page = group.x * PAGES_A_GROUP + thread / THREADS_A_PAGE;
     let part = thread % THREADS_A_PAGE;
     let words = 4u * params.units;
-    // Positions count from the start of the tile's first page, which may lie before the tile.
+    // Positions are relative to the start of the first page of the tile, which may be before the tile.
     let first = page * PAGE_WORDS;
     let begin = max(first, params.head) - params.head;
     let touched = begin < words;
@@ -40,7 +40,7 @@ fn fingerprint(
     if touched {
         any_word = tile[begin];
         for (var i = part; i < PAGE_WORDS; i += THREADS_A_PAGE) {
-            // Before the tile, this wraps around to more words than there are.
+            // Before the tile, this wraps around to a number larger than that of all words.
             let at = first + i - params.head;
             if at < words {
                 let word = tile[at];

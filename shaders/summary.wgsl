@@ -1,20 +1,19 @@
-// `summary`: classes, extremes and sums of words of 32 and 64 bits.
+// `summary`: computes classes, extremes and sums of words of 32 and 64 bits.
 // CPU twin: crates/engine/src/measure/summary.rs. Needs include/params.wgsl and include/u64.wgsl.
 //
-// There are no 64-bit atomics: every workgroup writes a row of its own, and the host merges the
-// rows, which is what summaries do.
+// There are no 64-bit atomics, so every workgroup writes a separate row, and the host merges the rows.
 
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-// SUM_REPLICAS tables of (low, high) pairs of words; zero at first.
+// SUM_REPLICAS tables of (low, high) pairs of words; initially zero.
 @group(0) @binding(1) var<storage, read_write> replicas: array<atomic<u32>>;
 @group(0) @binding(2) var<storage, read_write> rows: array<array<u32, ROW>>;
-// Per bin of the high half, the sum of the low halves.
+// The sum of the low halves for each bin of the high half.
 @group(0) @binding(3) var<storage, read_write> low_sums: array<vec2<u32>>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 const SUM_REPLICAS = 4u;
 const THREADS = 256u;
-// Words of a row: six classes, then four 64-bit numbers.
+// The number of words in a row: six classes, then four 64-bit numbers.
 const ROW = 14u;
 const NAN = 0u;
 const POSITIVE_INFINITY = 1u;
@@ -27,7 +26,7 @@ struct Row {
     classes: array<u32, 6>,
     min_key: vec2<u32>,
     max_key: vec2<u32>,
-    // Of 64-bit words: sums of their low and of their high halves.
+    // For 64-bit words, the sums of the low and of the high halves.
     low_sum: vec2<u32>,
     high_sum: vec2<u32>,
 }
@@ -40,7 +39,7 @@ fn empty_row() -> Row {
     return row;
 }
 
-// Adds a word: 32 bits in x, or 64 bits in x (low) and y (high).
+// Adds a word, which is 32 bits in x, or 64 bits in x (low) and y (high).
 fn classify(row: ptr<function, Row>, word: vec2<u32>, wide: bool, float: bool, signed: bool) {
     let high = select(word.x, word.y, wide);
     let low = select(0u, word.x, wide);
@@ -80,7 +79,7 @@ fn add_low_sum(replica: u32, word: u32) {
     let at = 2u * ((replica % SUM_REPLICAS) * BINS + (word >> 16u));
     let part = word & 0xFFFFu;
     let before = atomicAdd(&replicas[at], part);
-    // The carry of this addition, and of no other.
+    // The carry of this addition only.
     if before + part < before {
         atomicAdd(&replicas[at + 1u], 1u);
     }
@@ -139,7 +138,7 @@ fn classes(
     }
 }
 
-// One invocation a bin.
+// One invocation for each bin.
 @compute @workgroup_size(256)
 fn merge(@builtin(global_invocation_id) id: vec3<u32>) {
     var sum = vec2<u32>(0u);

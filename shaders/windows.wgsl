@@ -1,11 +1,11 @@
-// `windows`: the classes of magnitude of each window of 4,096 elements.
+// `windows`: counts the elements of each window of 4,096 elements by class of magnitude.
 // CPU twin: crates/engine/src/measure/windows.rs. Needs include/structure.wgsl.
 //
-// A workgroup takes four windows. 64 threads share a window: each compares 64 elements with all
-// thresholds at once and counts how many are at or above each.
+// A workgroup processes four windows. 64 threads share a window: each compares 64 elements with all
+// thresholds at once and counts how many are at or above each threshold.
 
 @group(0) @binding(0) var<storage, read> tile: array<vec4<u32>>;
-// By window: twelve counts of 16 bits.
+// Twelve counts of 16 bits for each window.
 @group(0) @binding(1) var<storage, read_write> windows: array<array<u32, 6>>;
 @group(0) @binding(2) var<uniform> params: StructureParams;
 
@@ -14,7 +14,7 @@ const THREADS_A_WINDOW = 64u;
 const WINDOWS_A_GROUP = 4u;
 const WINDOW_LEN = 4096u;
 
-// Elements at or above each threshold.
+// The number of elements at or above each threshold.
 struct Above {
     low: vec4<u32>,
     middle: vec4<u32>,
@@ -60,7 +60,7 @@ fn classes(
         workgroupBarrier();
     }
     if part == 0u {
-        // Those of a class are at or above its threshold and below the next one.
+        // The elements of a class are at or above its threshold and below the next one.
         let sum = level[thread];
         let first = vec4<u32>(WINDOW_LEN, sum.low.xyz) - sum.low;
         let second = vec4<u32>(sum.low.w, sum.middle.xyz) - sum.middle;

@@ -18,7 +18,7 @@ fn rotate_right(x: vec4<u32>, bits: u32) -> vec4<u32> {
     return (x >> vec4<u32>(bits)) | (x << vec4<u32>(32u - bits));
 }
 
-// Four quarter-rounds side by side, one in each column.
+// Four quarter-rounds in parallel, one in each column.
 fn mix(
     a: ptr<function, vec4<u32>>,
     b: ptr<function, vec4<u32>>,
@@ -50,7 +50,7 @@ fn turn_back(b: ptr<function, vec4<u32>>, c: ptr<function, vec4<u32>>, d: ptr<fu
     *d = (*d).yzwx;
 }
 
-// The new chaining value. The schedule is written out: constant indices stay in registers.
+// Returns the new chaining value. The schedule is unrolled, so that message words stay in registers.
 fn compress(
     value: Value,
     m: array<u32, 16>,
@@ -102,6 +102,6 @@ fn parent(left: Value, right: Value) -> Value {
         right.low.x, right.low.y, right.low.z, right.low.w,
         right.high.x, right.high.y, right.high.z, right.high.w,
     );
-    // No ROOT flag: a tile is never a whole object, and the host makes the root.
+    // There is no ROOT flag: a tile is never a whole object, and the host computes the root.
     return compress(Value(IV_LOW, IV_HIGH), m, vec2<u32>(0u), BLOCK_BYTES, PARENT);
 }

@@ -1,16 +1,16 @@
-// How the blocks of block-quantised types are read: the twin of crates/base/src/quantised/.
+// Reads the blocks of block-quantised types: the twin of crates/base/src/quantised/.
 //
-// A pipeline is made for one type: all but its own case of each switch is left out by the compiler.
+// Each pipeline is for one type, so the compiler removes all other cases of each switch.
 
-// The number of the type among the block-quantised ones, bytes and elements of its blocks, elements that
-// share factors, its codes, and the power of two that its products are in.
+// The number of the type among the block-quantised ones, the bytes and elements of its blocks, the number of
+// elements that share factors, the number of its codes, and the power of two that is the unit of its products.
 override TYPE: u32 = 0u;
 override SIZE: u32 = 18u;
 override ELEMENTS: u32 = 32u;
 override GROUP: u32 = 32u;
 override CODES: u32 = 16u;
 override UNIT: i32 = 0;
-// Byte of the scale word in a block, and of dmin. No type has dmin at byte 0, which stands for none.
+// The position of the scale word and of dmin in a block. No type has dmin at byte 0, so 0 means none.
 override SCALE_AT: u32 = 0u;
 override MINIMUM_AT: u32 = 0u;
 
@@ -42,22 +42,22 @@ const NVFP4 = 24u;
 const Q1_0 = 25u;
 const Q2_0 = 26u;
 
-// What the host tells of the blocks. The layout is `BlockParams` in crates/engine/src/gpu/blocks.rs.
+// The parameters of blocks. The layout is that of `BlockParams` in crates/engine/src/gpu/blocks.rs.
 struct BlockParams {
-    // Byte of the first block in the tile.
+    // The position of the first block in the tile, in bytes.
     first: u32,
-    // Whole blocks.
+    // The number of whole blocks.
     blocks: u32,
-    // Elements that are to be written, a multiple of 512.
+    // The number of elements to write, a multiple of 512.
     elements: u32,
 }
 
 @group(0) @binding(0) var<storage, read> tile: array<u32>;
-// By type and code: the value in the lowest 8 bits, signed, and in bit 8 whether the code is at an end.
-// Behind them, the points of the grids, two a word.
+// By type and code: the value in the lowest 8 bits, signed, and in bit 8 whether the code is at an end of the
+// range. After them, the points of the grids, two in each word.
 @group(0) @binding(1) var<storage, read> tables: array<u32>;
 
-// Where each grid begins among the points: as in crates/base/src/quantised/grids.rs.
+// The index of the first point of each grid, as in crates/base/src/quantised/grids.rs.
 const POINTS_AT = 6912u;
 const GRID_IQ2_XXS = 0u;
 const GRID_IQ2_XS = 256u;
@@ -78,7 +78,7 @@ fn word_at(at: u32) -> u32 {
     return half_at(at) | (half_at(at + 2u) << 16u);
 }
 
-// Number `i` of the halves of bytes from `at` on, the low one first.
+// Nibble `i` of the bytes from `at` on, the low nibble of a byte first.
 fn nibble_at(at: u32, i: u32) -> u32 {
     return (byte_at(at + i / 2u) >> (4u * (i % 2u))) & 15u;
 }
@@ -91,35 +91,35 @@ fn point(i: u32) -> u32 {
     return (tables[POINTS_AT + i / 2u] >> (16u * (i % 2u))) & 0xFFFFu;
 }
 
-// The code of an element where two codes share a byte, `run` bytes at a time: low halves, high halves.
+// The code of an element if bytes have two codes: for each `run` bytes all low nibbles, then all high nibbles.
 fn in_nibbles(at: u32, run: u32, i: u32) -> u32 {
     let byte = byte_at(at + i / (2u * run) * run + i % run);
     return (byte >> (4u * (i / run % 2u))) & 15u;
 }
 
-// The code of an element where four codes share a byte, 32 bytes at a time, the lowest first.
+// The code of an element if bytes have four codes: for each 32 bytes all lowest pairs of bits first.
 fn in_pairs(at: u32, i: u32) -> u32 {
     let byte = byte_at(at + i / 128u * 32u + i % 32u);
     return (byte >> (2u * (i / 32u % 4u))) & 3u;
 }
 
-// The sign of element `i` of eight, of seven stored ones: the eighth makes the number of minuses even.
+// The sign of element `i` of eight, given seven stored signs: the eighth makes the number of minus signs even.
 fn sign_of_seven(stored: u32, i: u32) -> u32 {
     let seven = stored & 127u;
     return select((seven >> i) & 1u, countOneBits(seven) & 1u, i == 7u);
 }
 
-// Element `i` of a point of eight, with the bit above its magnitude.
+// Element `i` of a point with eight elements, with the bit above its magnitude.
 fn of_eight(at: u32, i: u32, above: u32) -> u32 {
     return ((point(at) >> (2u * (i % 8u))) & 3u) | (above << 2u);
 }
 
-// Element `i` of a point of four, with its sign.
+// Element `i` of a point with four elements, with its sign.
 fn of_four(at: u32, i: u32, sign: u32) -> u32 {
     return ((point(at) >> (4u * (i % 4u))) & 7u) | (sign << 3u);
 }
 
-// One of five ternary digits of a byte, which is a fraction of 256.
+// One of the five ternary digits of a byte, which encodes a fraction of 256.
 fn digit(byte: u32, place: u32) -> u32 {
     let powers = array<u32, 5>(1u, 3u, 9u, 27u, 81u);
     return (((byte * powers[place]) & 0xFFu) * 3u) >> 8u;
@@ -237,7 +237,7 @@ fn odd(scale: u32) -> vec2<i32> {
     return vec2<i32>(i32(2u * scale + 1u), 0i);
 }
 
-// Scale and minimum of 6 bits, of eight each.
+// One of eight 6-bit scales and minima.
 fn sixes(at: u32, group: u32) -> vec2<i32> {
     if group < 4u {
         return vec2<i32>(vec2<u32>(byte_at(at + group), byte_at(at + 4u + group)) & vec2<u32>(63u));
@@ -257,7 +257,7 @@ fn half_e4m3(byte: u32) -> u32 {
     return select((8u + mantissa) << ((exponent - 1u) & 31u), mantissa, exponent == 0u);
 }
 
-// What the scale (x) and dmin (y) of the block at byte `at` are multiplied by, for a group of elements.
+// The factors of the scale (x) and of dmin (y) of the block at byte `at`, for a group of elements.
 fn factors_of(at: u32, group: u32) -> vec2<i32> {
     switch TYPE {
         case Q4_1, Q5_1: {
@@ -312,7 +312,7 @@ fn factors_of(at: u32, group: u32) -> vec2<i32> {
     }
 }
 
-// The scale word as it is stored: 8, 16 or 32 bits. Of NVFP4 the first of four.
+// The stored scale word of 8, 16 or 32 bits; for NVFP4 the first of four.
 fn scale_word(at: u32) -> u32 {
     switch TYPE {
         case Q8_K: {
@@ -331,7 +331,7 @@ fn scale_word(at: u32) -> u32 {
     }
 }
 
-// What the entry of a code says of its value.
+// The value in the table entry of a code.
 fn value_of(entry: u32) -> i32 {
     return i32(entry << 24u) >> 24u;
 }

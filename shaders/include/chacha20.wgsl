@@ -6,7 +6,7 @@ fn rotate_left(x: vec4<u32>, bits: u32) -> vec4<u32> {
     return (x << vec4<u32>(bits)) | (x >> vec4<u32>(32u - bits));
 }
 
-// Four quarter-rounds side by side, one in each column.
+// Four quarter-rounds in parallel, one in each column.
 fn quarter_rounds(
     a: ptr<function, vec4<u32>>,
     b: ptr<function, vec4<u32>>,
@@ -23,7 +23,7 @@ fn quarter_rounds(
     *b = rotate_left(*b ^ *c, 7u);
 }
 
-// Block number `counter` of the key stream.
+// Returns block number `counter` of the key stream.
 fn chacha20(
     key_low: vec4<u32>,
     key_high: vec4<u32>,
@@ -37,7 +37,7 @@ fn chacha20(
     var d = last;
     for (var i = 0u; i < 10u; i++) {
         quarter_rounds(&a, &b, &c, &d);
-        // The diagonals into the columns, and back.
+        // Moves the diagonals into the columns, and back.
         b = b.yzwx;
         c = c.zwxy;
         d = d.wxyz;

@@ -1,16 +1,16 @@
-// What the host tells the kernels of a tile. The layout is `Params` in crates/engine/src/gpu/pipelines.rs.
+// The parameters of a tile. The layout is that of `Params` in crates/engine/src/gpu/pipelines.rs.
 struct Params {
-    // Position of the tile in its object, in BLAKE3 chunks: low and high word.
+    // The position of the tile in its object, in BLAKE3 chunks: low and high word.
     first_chunk: vec2<u32>,
-    // Chunks in the tile, a multiple of 1024.
+    // The number of chunks in the tile, a multiple of 1024.
     chunks: u32,
-    // The kind of words: the discriminant of `measure::Words`.
+    // The format of words: the discriminant of `measure::WordFormat`.
     words: u32,
-    // The nonce of the tensor's chips.
+    // The nonce of the chips of the tensor.
     nonce: vec3<u32>,
-    // Number of the tile's first carrier block.
+    // The number of the first carrier block of the tile.
     first_block: u32,
-    // Bytes of an element, width of its mantissa, and the smallest magnitude that is not finite.
+    // The bytes of an element, the width of the mantissa, and the smallest magnitude that is not finite.
     width: u32,
     mantissa_bits: u32,
     limit: u32,
@@ -25,6 +25,6 @@ const F64 = 5u;
 const I64 = 6u;
 const U64 = 7u;
 
-// A chunk is 64 units of 16 bytes.
+// A chunk has 64 units of 16 bytes.
 const UNITS_A_CHUNK = 64u;
 const BINS = 65536u;

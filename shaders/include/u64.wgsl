@@ -17,7 +17,7 @@ fn max64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     return select(a, b, less64(a, b));
 }
 
-// The product of two words, from those of their halves.
+// The product of two words, computed from their halves.
 fn wide_product(a: u32, b: u32) -> vec2<u32> {
     let a_low = a & 0xFFFFu;
     let a_high = a >> 16u;

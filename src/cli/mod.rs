@@ -80,9 +80,10 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error.kind() {
             ErrorKind::Usage => exit::USAGE,
-            ErrorKind::Incomplete => exit::INCOMPLETE,
             ErrorKind::Nothing => exit::NOTHING,
             ErrorKind::Interrupted => exit::INTERRUPTED,
+            // Fails closed: what is not known here could not be completed.
+            _ => exit::INCOMPLETE,
         };
         Self { code, error: error.into() }
     }

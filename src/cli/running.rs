@@ -51,12 +51,10 @@ pub(super) fn warn_of_software_device(device: &DeviceChoice, quiet: bool) {
 
 /// The options of a run.
 pub(super) fn run_options(measuring: &MeasurementArgs) -> RunOptions {
-    RunOptions {
-        device: measuring.device.clone(),
-        threads: measuring.threads.clone(),
-        cross_check: measuring.cross_check,
-        ..RunOptions::default()
-    }
+    let mut options = RunOptions::new(measuring.device.clone());
+    options.threads = measuring.threads.clone();
+    options.cross_check = measuring.cross_check;
+    options
 }
 
 /// The first Ctrl-C ends the run in an orderly way, the second at once.

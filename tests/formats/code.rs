@@ -105,8 +105,8 @@ fn every_place_is_looked_at() {
         ),
         ("m/MLmodel", "flavors:\n  python_function:\n    loader_module: my_loader\n", "my_loader"),
         ("handler.py", "class EndpointHandler:\n    pass\n", "endpoints"),
-        ("custom_generate/generate.py", "def generate(model):\n    pass\n", "generates"),
-        ("requirements.txt", "a==1\nb\n", "packages to be installed: 2"),
+        ("custom_generate/generate.py", "def generate(model):\n    pass\n", "for generation"),
+        ("requirements.txt", "a==1\nb\n", "packages to install: 2"),
         ("model.json", r#"{"config": [{"class_name": "Lambda"}]}"#, "Lambda"),
         ("keras_metadata.pb", "\x0a\x7f{\"class_name\": \"Lambda\"}", "Lambda"),
         ("w.h5", "\u{0}junk{\"class_name\": \"Lambda\", \"config\": {}}junk", "Lambda"),
@@ -124,7 +124,7 @@ fn code_of_other_repositories_is_medium() {
     assert_eq!(code, 1);
     assert_eq!(told(&findings), [("content/remote-code", "config.json"), (CODE, "config.json")]);
     assert_eq!(findings[0]["severity"], "medium");
-    assert!(findings[0]["message"].as_str().unwrap().contains("modeling_x.X of owner/name"));
+    assert!(findings[0]["message"].as_str().unwrap().contains("modeling_x.X from owner/name"));
 }
 
 #[test]

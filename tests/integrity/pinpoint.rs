@@ -352,15 +352,15 @@ fn a_sidecar_that_is_not_the_right_one_is_said_and_not_believed() {
         bytes[at] = value;
         bytes
     };
-    check(&good[..good.len() - 1], "medium", "its length in bytes");
-    check(&good[..50], "medium", "is no fine sidecar");
-    check(&[], "medium", "is no fine sidecar");
-    check(&[good.clone(), vec![0]].concat(), "medium", "its length in bytes");
-    check(&with(0, b'x'), "medium", "is no fine sidecar");
+    check(&good[..good.len() - 1], "medium", "the length in bytes");
+    check(&good[..50], "medium", "not a chunk-digest file");
+    check(&[], "medium", "not a chunk-digest file");
+    check(&[good.clone(), vec![0]].concat(), "medium", "the length in bytes");
+    check(&with(0, b'x'), "medium", "not a chunk-digest file");
     check(&with(16, 2), "medium", "version 2");
     check(&with(21, 0), "medium", "another version");
-    check(&with(56, 99), "medium", "its number of tensors");
-    check(&with(71, 255), "medium", "its number of values");
+    check(&with(56, 99), "medium", "the number of tensors");
+    check(&with(71, 255), "medium", "the number of values");
     check(&with(30, good[30] ^ 1), "low", "belongs to another seal");
     check(&with(72 + 40, good[72 + 40] ^ 1), "medium", "do not merge to the sealed block");
 

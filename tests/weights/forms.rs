@@ -254,7 +254,7 @@ fn a_model_without_a_large_weight_is_not_the_same_but_for_its_quantisation() {
         assert_eq!(relation(other, &out), related);
     }
     let human = run(&["compare", arg(&out), arg(&less), "--device", "cpu"]).stdout;
-    let said = "related: what both have is the same but for its quantisation, and 1 weight is in one alone";
+    let said = "related: the shared weights are the same except for their quantisation, and 1 weight is in only one model";
     assert!(human.contains(said), "{human}");
     // Integers may stand for one.
     let codes = [("model.layers.1.up_proj.codes", "I32", &large[..], noise(6, 4 * SIDE * SIDE))];

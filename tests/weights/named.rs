@@ -153,7 +153,7 @@ fn models_are_not_comparable_by_names() {
     assert_eq!(ended(&found), (1, "not-comparable"), "{:#}", found.1);
     assert_eq!(found.1["comparison"]["classes"], json!({"identical": 1, "not-read": 2}));
     let human = run(&["compare", arg(&one), arg(&differs), "--device", "cpu"]).stdout;
-    let said = "not comparable: 2 weights are kept in a way that is not known here, and the other is the same";
+    let said = "not comparable: 2 weights have an unsupported layout, and the other is the same";
     assert!(human.contains(said), "{human}");
     // What is read and moved a little proves it.
     let moved = compare(&one, &torch(&world.path("moved.pt"), other, 9));

@@ -269,7 +269,7 @@ fn neuralmark_is_read_as_numpy_reads_it() {
     assert_eq!(files.read().id(), id);
     bits.bytes[17] ^= 1;
     fs::write(files.dir.path().join("b.npy"), bits.file()).unwrap();
-    assert!(files.refusal().contains("b.npy is not SHAKE-256 of K.npy"));
+    assert!(files.refusal().contains("b.npy is not the SHAKE-256 hash of K.npy"));
     // Another key reads noise, and so does another filter.
     let absent = |files: KeyFiles| {
         let found = model.judge(&files.read());
@@ -602,7 +602,7 @@ fn parts_share_nothing_that_must_be_independent() {
     assert_eq!(refusal("b.npy", "signs"), None);
     for second in ["a.npy", "copy.npy", "link.npy"] {
         let said = refusal(second, "signs").unwrap();
-        assert!(said.contains(second) && said.contains("also that of another part"), "{said}");
+        assert!(said.contains(second) && said.contains("also used by another part"), "{said}");
     }
     // What is seen to be the same is not read again, by whatever names: a key could have thousands.
     let files = KeyFiles::new("signs", json!([part("a.npy"), part("link.npy")]), &arrays);
@@ -638,34 +638,37 @@ fn arrays_that_cannot_be_used_are_refused() {
     let mut not_finite = vec![1.0; 24];
     not_finite.extend(nan.repeat(4));
     for (said, expected) in [
-        (named("../X.npy"), "no plain file name"),
-        (named("/etc/X.npy"), "no plain file name"),
-        (named("./X.npy"), "no plain file name"),
-        (named("sub/X.npy"), "no plain file name"),
-        (named("sub\\X.npy"), "no plain file name"),
-        (named("..npy/.npy"), "no plain file name"),
-        (named("X\0.npy"), "no plain file name"),
+        (named("../X.npy"), "not a plain file name"),
+        (named("/etc/X.npy"), "not a plain file name"),
+        (named("./X.npy"), "not a plain file name"),
+        (named("sub/X.npy"), "not a plain file name"),
+        (named("sub\\X.npy"), "not a plain file name"),
+        (named("..npy/.npy"), "not a plain file name"),
+        (named("X\0.npy"), "not a plain file name"),
         (named("missing.npy"), "cannot be read: No such file"),
         (named(""), "neither NAME.npy nor"),
         (named("X.txt"), "neither NAME.npy nor"),
-        (named("../X.safetensors#x"), "no plain file name"),
+        (named("../X.safetensors#x"), "not a plain file name"),
         (named("X.npy#x"), "neither NAME.npy nor"),
         (named("X.safetensors"), "neither NAME.npy nor"),
         (
             array(Npy::floats(&[32], &[1.0; 32])),
             "X.npy has the shape [32], but a matrix of at most",
         ),
-        (array(Npy::floats(&[0, 8], &[])), "that is not empty"),
+        (array(Npy::floats(&[0, 8], &[])), "a non-empty array"),
         (array(Npy::new("<f4", &[1 << 24, 1 << 40], Vec::new())), "overflows"),
         (array(Npy::floats(&[4, 8], &not_finite)), "element 25 is not a finite number"),
         (array(Npy::new("<c8", &[4, 8], vec![0; 256])), "type C64; a number is needed"),
         (array(Npy::floats(&[4, 7], &[1.0; 28])), "one bit for each of the 7 columns"),
         (
             bit(Npy::bytes(&[0, 1, 2, 1, 0, 1, 0, 1])),
-            "b.npy is not what its scheme needs: element 2 is neither 0 nor 1",
+            "b.npy is invalid: element 2 is neither 0 nor 1",
         ),
         (bit(Npy::bytes(&[0, 1])), "has the shape [2], but one bit for each of the 8"),
-        (bit(Npy::new("|u1", &[65_537, 1], vec![0; 65_537])), "at most 65536 elements are read"),
+        (
+            bit(Npy::new("|u1", &[65_537, 1], vec![0; 65_537])),
+            "at most 65536 elements are supported",
+        ),
         (
             array(Npy::new("|u1", &[1, 65_537], vec![1; 65_537])),
             "a matrix of at most 16777216 x 65536",
@@ -684,7 +687,7 @@ fn arrays_that_cannot_be_used_are_refused() {
                 fs::write(files.dir.path().join("y.safetensors"), "no").unwrap();
                 files.descriptor["parts"][0]["projection"] = "y.safetensors#x".into();
             }),
-            "no sound safetensors file",
+            "not a valid safetensors file",
         ),
         (
             with(&|files| {
@@ -692,7 +695,7 @@ fn arrays_that_cannot_be_used_are_refused() {
                 fs::write(files.dir.path().join("y.safetensors"), file).unwrap();
                 files.descriptor["parts"][0]["projection"] = "y.safetensors#x".into();
             }),
-            "y.safetensors#x has no tensor of this name",
+            "y.safetensors#x does not exist: the file has no tensor of this name",
         ),
     ] {
         assert!(said.contains(expected), "{said} is not {expected}");
@@ -749,14 +752,23 @@ fn every_scheme_refuses_what_does_not_fit_it() {
     let infinite = Npy::floats(&[2], &[1.0, f32::INFINITY]);
     let square = Npy::floats(&[8, 8], &random_numbers(2, 64));
     for (said, expected) in [
-        (emmark(&Npy::integers(&[0, 1, 2, 1]), &signs, &codes), "pos.npy has the place 1 twice"),
+        (
+            emmark(&Npy::integers(&[0, 1, 2, 1]), &signs, &codes),
+            "pos.npy contains the position 1 twice",
+        ),
         (emmark(&Npy::integers(&[0, 1, 2, -1]), &signs, &codes), "element 3 is negative"),
         (
             emmark(&Npy::integers(&[0, 1, 2, 16]), &signs, &codes),
-            "the place 16, the original at most 16",
+            "the position 16, but the original has at most 16",
         ),
-        (emmark(&Npy::integers(&[0, 1, 2, i64::MAX]), &signs, &codes), "the original at most 16"),
-        (emmark(&Npy::integers(&[0, 1, 2]), &signs, &codes), "as many as there are signs (4)"),
+        (
+            emmark(&Npy::integers(&[0, 1, 2, i64::MAX]), &signs, &codes),
+            "the original has at most 16",
+        ),
+        (
+            emmark(&Npy::integers(&[0, 1, 2]), &signs, &codes),
+            "one position for each of the 4 signs",
+        ),
         (emmark(&normal, &signs, &codes), "an integer is needed"),
         (
             emmark(&Npy::integers(&[0, 1, 2, 3]), &Npy::bytes(&[0, 1, 1, 1]), &codes),
@@ -764,12 +776,12 @@ fn every_scheme_refuses_what_does_not_fit_it() {
         ),
         (emmark(&Npy::integers(&[0, 1, 2, 3]), &signs, &normal), "an integer is needed"),
         (neural(&Npy::new("<f8", &[8, 8], vec![0; 512]), 1), "F32 is needed"),
-        (neural(&Npy::floats(&[8, 7], &[1.0; 56]), 1), "no multiple of 8"),
-        (neural(&square, 65), "more than 64 rounds"),
+        (neural(&Npy::floats(&[8, 7], &[1.0; 56]), 1), "not a multiple of 8"),
+        (neural(&square, 65), "more than 64 filter rounds"),
         (gaussian(&halves, 1.0), "F32 or F64 is needed"),
         (gaussian(&infinite, 1.0), "element 1 is not a finite number"),
-        (gaussian(&normal, 2.0), "which normal numbers of sigma 2e0 do not have"),
-        (gaussian(&Npy::floats(&[1000], &large), 1.0), "give the sigma they were drawn with"),
+        (gaussian(&normal, 2.0), "which does not fit normal numbers of sigma 2e0"),
+        (gaussian(&Npy::floats(&[1000], &large), 1.0), "set the sigma that they were drawn with"),
         (gaussian(&Npy::floats(&[1000], &[0.0; 1000]), 1.0), "do not have"),
         (gaussian(&normal, 0.0), "sigma is not a positive number"),
         (gaussian(&normal, -1.0), "sigma is not a positive number"),
@@ -835,7 +847,7 @@ fn tensors_that_do_not_fit_are_told_apart() {
         ),
         (
             said(&floats(layer, &[5, 12]), &uchida(1)),
-            "it has 5 elements, the matrix X.npy has 12 rows",
+            "it has 5 elements, but the matrix X.npy has 12 rows",
         ),
         (said(&floats(layer, &[5, 12]), &uchida(u64::MAX)), "it has no axis"),
         (said(&floats("q", &[4]), &emmark(&[0, 1, 2, 3], &codes, "codes")), "marks integers"),
@@ -852,13 +864,13 @@ fn tensors_that_do_not_fit_are_told_apart() {
                 &coded(&words),
                 &emmark(&[0, 1, 2, 32], &Npy::new("<i8", &[4], vec![0; 32]), "nibbles"),
             ),
-            "it has 32 codes in 4 elements, the original q.npy has 4 elements of I64",
+            "it has 32 codes in 4 elements, but the original q.npy has 4 elements of I64",
         ),
-        (said(&floats(layer, &[5, 12]), &chips(None)), "it has 60 elements, c.npy has 4 signs"),
+        (said(&floats(layer, &[5, 12]), &chips(None)), "it has 60 elements, but c.npy has 4 signs"),
         (said(&floats(layer, &[5, 12]), &chips(Some(&places))), "the key names element 60"),
         (said(&floats(layer, &[50, 20]), &normal), "xi.npy has the shape [20, 50]"),
         (said(&floats(layer, &[63]), &neural(0)), "63 of its 63 elements are left"),
-        (said(&floats(layer, &[1000]), &neural(4)), "after 4 rounds of the filter"),
+        (said(&floats(layer, &[1000]), &neural(4)), "4 rounds of the filter keep"),
     ] {
         assert!(said.contains(expected), "{said} is not {expected}");
     }
@@ -912,7 +924,7 @@ fn keys_are_told_apart_by_their_scheme() {
     for (scheme, expected) in [
         ("deepsigns", "cannot be checked from weights alone: its bits are in the mean activations"),
         ("gaussmark-text", "cannot be checked from weights alone"),
-        ("elsewhere", "no such scheme; known are uchida, deepmarks"),
+        ("elsewhere", "unknown scheme; supported schemes are uchida, deepmarks"),
         ("interval", "the scheme interval has no key"),
     ] {
         files.descriptor["scheme"] = scheme.into();

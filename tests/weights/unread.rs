@@ -189,11 +189,7 @@ fn a_mark_in_what_is_not_read_is_neither_there_nor_absent() {
             assert_eq!(remark(&report)["evidence"]["weights"], 3);
             let human = models.world.try_detect(&copy, &["--device", "cpu"]);
             assert!(human.stdout.contains("INCONCLUSIVE"), "{}", human.stdout);
-            assert!(
-                human.stdout.contains("kept in a way that is not known here"),
-                "{}",
-                human.stdout
-            );
+            assert!(human.stdout.contains("an unsupported layout"), "{}", human.stdout);
         }
     }
 }
@@ -254,7 +250,7 @@ fn a_gate_opens_for_no_mark_that_it_could_not_look_for() {
             for expect in ["present", "absent"] {
                 let (code, outcome, why) = gate(&copy, expect);
                 assert_eq!((code, outcome.as_str()), (1, "not_checked"), "{why}");
-                assert!(why.contains("not known here"), "{why}");
+                assert!(why.contains("unsupported layout"), "{why}");
             }
         }
         let copy = models.quantised(&models.marked, scheme, true);
@@ -292,7 +288,7 @@ fn models_are_not_comparable_by_what_is_not_read() {
                 let alone =
                     rows.iter().filter(|row| row["class"].as_str().unwrap().starts_with("only"));
                 assert_eq!(alone.count(), 0, "{report:#}");
-                assert!(remark(&report)["message"].as_str().unwrap().contains("not read"));
+                assert!(remark(&report)["message"].as_str().unwrap().contains("cannot be read"));
             }
             // Each stands beside the weight that it may be.
             let (_, report) = compare(&models.marked, &copy);
@@ -302,8 +298,10 @@ fn models_are_not_comparable_by_what_is_not_read() {
             assert_eq!(row["tensors"][0], format!("{}.weight", LAYERS[1]));
             assert_eq!(row["name"], "layers.1.mlp.up_proj.weight");
             let human = run(&["compare", arg(&models.marked), arg(&copy), "--device", "cpu"]);
-            let said =
-                format!("not comparable: {} weights are kept", if with_table { 3 } else { 2 });
+            let said = format!(
+                "not comparable: {} weights have an unsupported layout",
+                if with_table { 3 } else { 2 }
+            );
             assert!(human.stdout.contains(&said), "{}", human.stdout);
             // The same bytes are the same, whatever they mean.
             let (code, report) = compare(&copy, &copy);
@@ -378,7 +376,10 @@ fn how_far_codes_moved_is_said_of_none() {
         assert_eq!(of_lineage, ["lineage/changed"], "{audited:#}");
         let all = audited["findings"].as_array().unwrap();
         let changed = all.iter().find(|finding| finding["rule"] == "lineage/changed").unwrap();
-        assert!(changed["message"].as_str().unwrap().contains("not known"), "{changed:#}");
+        assert!(
+            changed["message"].as_str().unwrap().contains("distance is unknown"),
+            "{changed:#}"
+        );
         let policy = models.world.path("policy.toml");
         let limit = "schema = \"tensorseal.policy/1\"\n[severity]\nlineage = \"critical\"\n";
         fs::write(&policy, limit).unwrap();
@@ -404,7 +405,9 @@ fn inspect_and_audit_name_what_is_not_read() {
             assert_eq!(code, 0, "{report:#}");
             let said = remark(&report);
             assert_eq!(said["severity"], "info");
-            assert!(said["message"].as_str().unwrap().contains("3 quantised weights are not read"));
+            assert!(
+                said["message"].as_str().unwrap().contains("3 quantised weights cannot be read")
+            );
             let first = format!("{}.{}", LAYERS[0], scheme.endings()[0]);
             let names = said["evidence"]["tensors"].as_array().unwrap();
             assert!(names.contains(&first.as_str().into()), "{said:#}");
@@ -425,7 +428,7 @@ fn a_form_of_a_model_that_is_not_read_is_not_said_to_be_another() {
         let both = write_model(&dir.path().join(name), tensors);
         fs::copy(&quantised, both.join("model-Q.gguf")).unwrap();
         let (_, audited) = report(&["audit", arg(&both)]);
-        let unread = audited.to_string().contains("2 quantised weights are not read");
+        let unread = audited.to_string().contains("2 quantised weights cannot be read");
         (rules(&audited).iter().any(|(rule, _)| rule == "format/copies-differ"), unread)
     };
     let names = names.map(|name| [format!("{name}.weight"), format!("{name}.absmax")]);

@@ -1,19 +1,19 @@
-//! Showing names that come from a model: they may hold anything, a message is one line.
+//! Escapes names that come from a model: they may hold any characters, and a message must stay on one line.
 
-/// Longest name shown in a message, in characters.
-const CLIP: usize = 120;
+/// The number of characters after which a name is cut.
+const MAX_SHOWN_CHARS: usize = 120;
 
-/// A name as shown in a message: control characters, line breaks and characters that change the
-/// direction of text are escaped, a very long name is clipped and its length told.
+/// Returns a name as messages show it: control characters, line breaks and characters that change the
+/// direction of text are escaped; a very long name is cut, followed by its length in bytes.
 pub fn display_name(name: &str) -> String {
-    let mut shown = String::with_capacity(name.len().min(CLIP) + 8);
+    let mut shown = String::with_capacity(name.len().min(MAX_SHOWN_CHARS) + 8);
     for (at, c) in name.chars().enumerate() {
-        if at == CLIP {
+        if at == MAX_SHOWN_CHARS {
             shown.push_str(&format!("… ({} bytes)", name.len()));
             break;
         }
         match c {
-            // Escaped too, so that an escape in a message always stands for one character.
+            // Escape backslashes as well, so that an escape in a message is unambiguous.
             '\\' => shown.push_str("\\\\"),
             c if is_hidden(c) => shown.extend(c.escape_default()),
             c => shown.push(c),
@@ -22,12 +22,12 @@ pub fn display_name(name: &str) -> String {
     shown
 }
 
-/// [`display_name`] in quotes.
+/// Returns [`display_name`] in single quotes.
 pub fn quoted(name: &str) -> String {
     format!("'{}'", display_name(name))
 }
 
-/// A few names in quotes, and how many more there are.
+/// Returns the first three names in quotes, followed by the number of the others.
 pub fn quoted_list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 3;
     let count = names.len();
@@ -38,7 +38,7 @@ pub fn quoted_list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String 
     text
 }
 
-/// Characters that a terminal acts on, or that hide or re-order what stands beside them.
+/// Whether a terminal interprets this character, or whether it is invisible or reorders the text around it.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

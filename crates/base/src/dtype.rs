@@ -3,13 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// An element type, named as safetensors names it (the canonical names of this project).
-#[allow(non_camel_case_types)] // the names of the field
+/// An element type, under the name that safetensors or ggml gives it (the canonical names of this project).
+#[allow(non_camel_case_types)] // the established names
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dtype {
     /// One byte, 0 or 1 by convention; other values are kept and counted as they are.
     BOOL,
-    /// OCP MX FP4 (E2M1), two elements a byte.
+    /// OCP MX FP4 (E2M1), two elements per byte.
     F4,
     /// OCP MX FP6 with 2 exponent and 3 mantissa bits, four elements in three bytes.
     F6_E2M3,
@@ -107,7 +107,7 @@ pub enum Dtype {
     Q2_0,
 }
 
-/// How the values of a type are read from its bits, little-endian.
+/// How the bits of a type encode its values, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NumberFormat {
     /// Unsigned integer.
@@ -125,15 +125,15 @@ pub enum NumberFormat {
 /// The layout of a floating-point type: `sign | exponent | mantissa` from the top bit down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FloatFormat {
-    /// Whether a sign bit leads.
+    /// Whether the highest bit is a sign.
     pub signed: bool,
     /// Width of the exponent field in bits.
     pub exponent_bits: u32,
     /// Width of the mantissa field in bits.
     pub mantissa_bits: u32,
-    /// Exponent bias.
+    /// The exponent bias.
     pub bias: i32,
-    /// Which codes are not numbers.
+    /// The codes that are not finite numbers.
     pub special: SpecialValues,
 }
 
@@ -152,8 +152,8 @@ pub enum SpecialValues {
 
 use Dtype::*;
 
-/// Name, bytes and elements of the smallest part that is whole bytes (a block of the block-quantised
-/// types), number format, for every type.
+/// For every type: the name; the bytes and elements of the smallest part that has whole bytes (a block of the
+/// block-quantised types); the number format.
 const TABLE: &[(Dtype, &str, (u32, u32), NumberFormat)] = &[
     (BOOL, "BOOL", (1, 1), NumberFormat::Unsigned),
     (F4, "F4", (1, 2), float(2, 1, 1, SpecialValues::None)),
@@ -227,7 +227,7 @@ const fn float(
 }
 
 impl Dtype {
-    /// Every type, in the order of the table in `docs/formats.md`.
+    /// All types, in the order of the table in `docs/formats.md`.
     pub fn all() -> impl Iterator<Item = Dtype> {
         TABLE.iter().map(|row| row.0)
     }
@@ -243,7 +243,7 @@ impl Dtype {
     }
 
     fn row(self) -> &'static (Dtype, &'static str, (u32, u32), NumberFormat) {
-        // The table is in the order of the enum; `the_table_is_in_enum_order` holds it there.
+        // The table is in the order of the enum; the test `the_table_is_in_enum_order` checks it.
         &TABLE[self as usize]
     }
 
@@ -252,7 +252,7 @@ impl Dtype {
         self.row().1
     }
 
-    /// Whether its elements are real numbers: floating-point or block-quantised.
+    /// Whether the elements are real numbers: floating-point or block-quantised.
     pub fn is_float(self) -> bool {
         matches!(
             self.number_format(),
@@ -260,40 +260,42 @@ impl Dtype {
         )
     }
 
-    /// Whether elements share scales in blocks.
+    /// Whether this is a block-quantised type, whose elements share scales.
     pub fn is_block_quantised(self) -> bool {
         self.number_format() == NumberFormat::BlockQuantised
     }
 
-    /// Bits one element takes; of a block-quantised type, of its block by element, rounded down.
+    /// The number of bits per element. For a block-quantised type: the bits of a block divided by its elements,
+    /// rounded down.
     pub fn bits(self) -> u32 {
         let (bytes, elements) = self.row().2;
         8 * bytes / elements
     }
 
-    /// How values are read from bits. Of [`Dtype::C64`]: of each of its two parts.
+    /// How the bits of an element encode its value. For [`Dtype::C64`]: the format of each of its two parts.
     pub fn number_format(self) -> NumberFormat {
         self.row().3
     }
 
-    /// Bytes that `elements` elements take; `None` if that overflows or is not whole (bytes, blocks).
+    /// The number of bytes that `elements` elements take, or `None` if it overflows or if the elements do not fill
+    /// whole bytes or blocks.
     pub fn byte_len(self, elements: u64) -> Option<u64> {
         let (bytes, granule) = self.granule();
         if !elements.is_multiple_of(granule) {
             return None;
         }
-        // As loaders do, the bits are what must not overflow.
+        // The number of bits must not overflow, as in loaders.
         elements.checked_mul(u64::from(self.bits().max(1)))?;
         (elements / granule).checked_mul(bytes)
     }
 
-    /// The smallest number of bytes that holds whole elements (a block), and how many elements it holds.
+    /// The smallest number of bytes that holds whole elements (a block), and the number of elements in it.
     pub fn granule(self) -> (u64, u64) {
         let (bytes, elements) = self.row().2;
         (bytes.into(), elements.into())
     }
 
-    /// The elements that the bytes `range` of a tensor of this type touch, half-open.
+    /// The elements that the bytes `range` of a tensor of this type belong to. Both ranges are half-open.
     pub fn elements_in(self, range: [u64; 2]) -> [u64; 2] {
         let (bytes, elements) = self.granule();
         if self.is_block_quantised() {
@@ -304,19 +306,19 @@ impl Dtype {
     }
 }
 
-/// What a code of a floating-point type stands for.
+/// The value of a code of a floating-point type.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FloatValue {
     /// Not a number.
     Nan,
     /// An infinity, and whether it is negative.
     Infinity(bool),
-    /// A number; every value of a type of up to 32 bits is exact in an f64.
+    /// A finite number. Every value of a type of up to 32 bits is exact in an `f64`.
     Finite(f64),
 }
 
 impl FloatFormat {
-    /// Sign bit, exponent field and mantissa field of a code.
+    /// Splits a code into sign bit, exponent field and mantissa field.
     pub fn fields(&self, code: u64) -> (bool, u64, u64) {
         let mantissa = code & ((1 << self.mantissa_bits) - 1);
         let exponent = code >> self.mantissa_bits & ((1 << self.exponent_bits) - 1);
@@ -324,7 +326,7 @@ impl FloatFormat {
         (sign, exponent, mantissa)
     }
 
-    /// The value of a code (IEEE 754-2019 section 3.4 and the OCP specifications for the rest).
+    /// Decodes a code (IEEE 754-2019 section 3.4; the OCP specifications for the small types).
     pub fn decode(&self, code: u64) -> FloatValue {
         let (sign, exponent, mantissa) = self.fields(code);
         let top = exponent == (1 << self.exponent_bits) - 1;
@@ -347,7 +349,7 @@ impl FloatFormat {
         FloatValue::Finite(if sign { -magnitude } else { magnitude })
     }
 
-    /// Whether a code is a non-zero number with the smallest exponent field.
+    /// Whether a code is a subnormal number: not zero, with an exponent field of zero.
     pub fn is_subnormal(&self, code: u64) -> bool {
         let (_, exponent, mantissa) = self.fields(code);
         self.signed && exponent == 0 && mantissa != 0
@@ -360,7 +362,7 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// The name is not that of an element type known to this version.
+/// The error of parsing a name that is not an element type known to this version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown dtype")]
 pub struct UnknownDtype;
@@ -368,7 +370,7 @@ pub struct UnknownDtype;
 impl FromStr for Dtype {
     type Err = UnknownDtype;
 
-    /// Exact match: `f32` is as unknown to the loaders as it is here.
+    /// Parses a canonical name. The case matters: loaders do not know `f32` either.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         TABLE.iter().find(|row| row.1 == name).map(|row| row.0).ok_or(UnknownDtype)
     }
@@ -398,12 +400,12 @@ mod tests {
     fn format(dtype: Dtype) -> FloatFormat {
         match dtype.number_format() {
             NumberFormat::Float(format) => format,
-            _ => panic!("{dtype} is no float"),
+            _ => panic!("{dtype} is not a floating-point type"),
         }
     }
 
     #[test]
-    fn sixteen_bit_floats_decode_as_the_half_crate_does() {
+    fn sixteen_bit_floats_decode_like_the_half_crate() {
         for code in 0..=u16::MAX {
             for (dtype, theirs) in [
                 (F16, half::f16::from_bits(code).to_f64()),
@@ -421,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn small_floats_have_the_values_of_their_specifications() {
+    fn small_floats_decode_as_specified() {
         for (dtype, code, value) in [
             (F8_E4M3, 0x7E, 448.0),
             (F8_E4M3, 0x01, 0.001953125),

@@ -1,5 +1,5 @@
-//! Digests of whole files, or of shards of a file, that others ask for: unlike those of tensors they
-//! follow the bytes of a file in order.
+//! Digests of whole files, or of fixed-size shards of a file, as signatures and registries state them.
+//! Unlike the digests of tensors they are computed over the bytes of a file in order.
 
 use blake2::Blake2b512;
 use serde::{Deserialize, Serialize};
@@ -19,17 +19,17 @@ pub enum HashAlgorithm {
     /// BLAKE3, 32 bytes.
     Blake3,
     /// The id that git gives a file, 20 bytes: SHA-1 of `blob`, a space, the length in decimal digits, a zero
-    /// byte, and the bytes. It names files in caches; SHA-1 proves nothing against whoever made two files
-    /// that have one.
+    /// byte, and the bytes. It only names files in caches: SHA-1 does not protect against someone who makes two
+    /// files with the same digest.
     #[serde(rename = "git-blob")]
     GitBlob,
 }
 
 impl HashAlgorithm {
-    /// Those that signatures may be made with.
+    /// The algorithms that signatures may use.
     pub const ALL: [HashAlgorithm; 3] = [Self::Sha256, Self::Blake2b, Self::Blake3];
 
-    /// Its name in signatures and reports: `sha256`, `blake2b`, `blake3`, `git-blob`.
+    /// The name of the algorithm in signatures and reports: `sha256`, `blake2b`, `blake3` or `git-blob`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -39,7 +39,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// The one of this name in signatures.
+    /// Returns the signature algorithm with this name, or `None` if there is none.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
@@ -54,23 +54,23 @@ impl HashAlgorithm {
     }
 }
 
-/// How a file is hashed: whole, or in shards of so many bytes, the last one shorter.
+/// How a file is hashed: as a whole, or in shards of a fixed size, of which the last may be shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileHashing {
     /// The hash function.
     pub algorithm: HashAlgorithm,
-    /// Bytes of a shard; `None`: the file is one.
+    /// The size of a shard in bytes, or `None` if the file is hashed as a whole.
     pub shard: Option<NonZeroU64>,
 }
 
 impl FileHashing {
-    /// Of whole files.
+    /// Hashes whole files with `algorithm`.
     pub fn whole(algorithm: HashAlgorithm) -> Self {
         Self { algorithm, shard: None }
     }
 
-    /// How many digests a file of so many bytes has. An empty file is one shard when hashed whole and
-    /// none when it is cut.
+    /// The number of digests of a file of `bytes` bytes. An empty file has one digest when it is hashed as a
+    /// whole, and none when it is hashed in shards.
     pub fn digest_count(&self, bytes: u64) -> u64 {
         self.shard.map_or(1, |shard| bytes.div_ceil(shard.get()))
     }
@@ -79,14 +79,14 @@ impl FileHashing {
 /// How the files of a model are hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashingPlan {
-    /// All alike, also those beside the model.
+    /// Every file is hashed in the same ways, signed-only files included.
     Uniform(Vec<FileHashing>),
-    /// Each in its own way, by index of the file.
+    /// The hashings of each file, by index of the file.
     PerFile(Vec<Vec<FileHashing>>),
 }
 
 impl Default for HashingPlan {
-    /// None is.
+    /// No file is hashed.
     fn default() -> Self {
         Self::Uniform(Vec::new())
     }
@@ -99,7 +99,7 @@ impl From<Vec<FileHashing>> for HashingPlan {
 }
 
 impl HashingPlan {
-    /// Those of a file.
+    /// The hashings of the file with index `file`.
     pub fn for_file(&self, file: usize) -> &[FileHashing] {
         match self {
             Self::Uniform(hashings) => hashings,
@@ -116,7 +116,7 @@ impl HashingPlan {
     }
 }
 
-/// A hash function at work.
+/// The state of a hash function.
 #[derive(Debug, Clone)]
 pub enum Hasher {
     /// SHA-256.
@@ -125,12 +125,12 @@ pub enum Hasher {
     Blake2b(Box<Blake2b512>),
     /// BLAKE3.
     Blake3(Box<blake3::Hasher>),
-    /// The id of a file in git.
+    /// SHA-1, as git uses it for the ids of files.
     GitBlob(Sha1),
 }
 
 impl Hasher {
-    /// Nothing hashed yet of `bytes` bytes.
+    /// Starts a hash over `bytes` bytes. Only [`HashAlgorithm::GitBlob`] needs the length.
     pub fn new(algorithm: HashAlgorithm, bytes: u64) -> Self {
         match algorithm {
             HashAlgorithm::Sha256 => Self::Sha256(Sha256::default()),
@@ -142,7 +142,7 @@ impl Hasher {
         }
     }
 
-    /// Adds bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
@@ -154,7 +154,7 @@ impl Hasher {
         }
     }
 
-    /// The digest.
+    /// Returns the digest.
     pub fn finish(self) -> Vec<u8> {
         match self {
             Self::Sha256(hasher) => hasher.finalize().to_vec(),
@@ -165,40 +165,41 @@ impl Hasher {
     }
 }
 
-/// The digests of one file: for each hashing that was asked for, those of its shards in order. What is
-/// kept grows with the number of shards: whoever takes that from a file of others bounds it
-/// ([`FileHashing::digest_count`]).
+/// The digests of one file: for each requested hashing, the digests of the shards in order. The size grows
+/// with the number of shards: a caller that takes the shard size from an untrusted document must limit
+/// [`FileHashing::digest_count`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FileDigests(Vec<(FileHashing, Vec<u8>)>);
 
 impl FileDigests {
-    /// The digests by this hashing, in the order of the shards; `None`: it was not asked for.
+    /// The digests for this hashing in the order of the shards, or `None` if it was not requested.
     pub fn shard_digests(&self, hashing: FileHashing) -> Option<ChunksExact<'_, u8>> {
-        let (_, digests) = self.0.iter().find(|(asked, _)| *asked == hashing)?;
+        let (_, digests) = self.0.iter().find(|(requested, _)| *requested == hashing)?;
         Some(digests.chunks_exact(hashing.algorithm.digest_len()))
     }
 
-    /// The digest of the whole file by this function; `None`: it was not asked for.
+    /// The digest of the whole file, or `None` if this algorithm was not requested for the whole file.
     pub fn whole(&self, algorithm: HashAlgorithm) -> Option<&[u8]> {
         self.shard_digests(FileHashing::whole(algorithm))?.next()
     }
 
-    /// Whether these are digests of a file of `bytes` bytes by all `hashings`.
+    /// Whether these are the digests of a file of `bytes` bytes for all `hashings`.
     pub fn matches(&self, hashings: &[FileHashing], bytes: u64) -> bool {
         let has = |hashing: &FileHashing| {
-            self.shard_digests(*hashing).is_some_and(|found| {
-                found.remainder().is_empty() && found.len() as u64 == hashing.digest_count(bytes)
+            self.shard_digests(*hashing).is_some_and(|digests| {
+                digests.remainder().is_empty()
+                    && digests.len() as u64 == hashing.digest_count(bytes)
             })
         };
         hashings.iter().all(has)
     }
 
-    /// One digest of a whole file.
+    /// Creates the digests of a file that has a single digest.
     pub fn from_single(hashing: FileHashing, digest: Vec<u8>) -> Self {
         Self(vec![(hashing, digest)])
     }
 
-    /// Adds the digests of a later part of the file, which ends at the end of a shard.
+    /// Appends the digests of a later part of the file. The parts before it must end at the end of a shard.
     pub fn append(&mut self, later: FileDigests) {
         if self.0.is_empty() {
             self.0 = later.0;
@@ -210,26 +211,26 @@ impl FileDigests {
     }
 }
 
-/// The bytes of a file, in order, through all hashings that were asked for.
+/// Hashes the bytes of a file in order, for all requested hashings at once.
 #[derive(Debug, Clone)]
 pub struct FileHasher {
     parts: Vec<ShardHasher>,
 }
 
-/// One of them.
+/// The state of one hashing of a file.
 #[derive(Debug, Clone)]
 struct ShardHasher {
     hashing: FileHashing,
     hasher: Hasher,
     /// Length of the file.
     bytes: u64,
-    /// Bytes that the shard at hand has got.
+    /// The number of bytes of the current shard that have been hashed.
     position: u64,
     digests: Vec<u8>,
 }
 
 impl FileHasher {
-    /// At the start of a file of `bytes` bytes, or of a shard of all `hashings`.
+    /// Starts at the beginning of a file of `bytes` bytes, or at a shard boundary of all `hashings`.
     pub fn new(hashings: &[FileHashing], bytes: u64) -> Self {
         let part = |hashing: &FileHashing| ShardHasher {
             hashing: *hashing,
@@ -241,12 +242,12 @@ impl FileHasher {
         Self { parts: hashings.iter().map(part).collect() }
     }
 
-    /// Adds bytes.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.parts.iter_mut().for_each(|part| part.update(bytes));
     }
 
-    /// The digests.
+    /// Returns the digests.
     pub fn finish(self) -> FileDigests {
         FileDigests(self.parts.into_iter().map(ShardHasher::finish).collect())
     }
@@ -286,7 +287,7 @@ mod tests {
     use super::*;
     use crate::hex::hex;
 
-    /// Of `abc`: FIPS 180-4 example, RFC 7693 appendix A, and b3sum.
+    /// The digests of `abc`: the FIPS 180-4 example, RFC 7693 appendix A, and b3sum.
     #[test]
     fn published_digests() {
         let expected = [
@@ -305,9 +306,9 @@ mod tests {
         }
     }
 
-    /// `printf abc | git hash-object --stdin`, and the empty file, which every repository knows.
+    /// `printf abc | git hash-object --stdin`, and the well-known id of the empty file.
     #[test]
-    fn ids_of_git() {
+    fn git_blob_ids() {
         let id = |bytes: &[u8]| {
             let mut hasher = Hasher::new(HashAlgorithm::GitBlob, bytes.len() as u64);
             hasher.update(bytes);
@@ -315,12 +316,12 @@ mod tests {
         };
         assert_eq!(id(b"abc"), "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f");
         assert_eq!(id(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
-        assert_eq!(HashAlgorithm::from_name("git-blob"), None, "no signature is made with it");
+        assert_eq!(HashAlgorithm::from_name("git-blob"), None, "not a signature algorithm");
     }
 
-    /// Whatever pieces the bytes come in, each digest is that of its shard alone.
+    /// Each digest equals the digest of its shard alone, however the bytes are split into updates.
     #[test]
-    fn digests_are_those_of_the_shards() {
+    fn digests_equal_those_of_single_shards() {
         let cut = |algorithm, bytes| FileHashing { algorithm, shard: NonZeroU64::new(bytes) };
         let hashings = [
             FileHashing::whole(HashAlgorithm::Sha256),
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_of_files() {
+    fn digest_counts() {
         let cut = |shard| FileHashing {
             shard: NonZeroU64::new(shard),
             ..FileHashing::whole(HashAlgorithm::Sha256)

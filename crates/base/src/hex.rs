@@ -1,4 +1,4 @@
-//! Hexadecimal as digests are written: lower-case, two digits a byte.
+//! Encodes and decodes hexadecimal digests: lower-case, two digits per byte.
 //!
 //! `base16ct` does the work: unlike most crates for hexadecimal it can refuse upper-case digits, so a digest has one
 //! spelling only.

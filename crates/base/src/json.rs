@@ -1,5 +1,5 @@
-//! Walking through hostile JSON without building it: every value is offered to a [`JsonSink`], which
-//! says what it expected, so that a wrong type is an error of its own name rather than a parser's.
+//! Walks through untrusted JSON without building a tree: every value is passed to a [`JsonSink`], which decides
+//! what it accepts, so that a value of the wrong type can be reported precisely.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -7,37 +7,53 @@ use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Nesting beyond this is refused before parsing (a safetensors header needs 3 levels).
+/// The deepest nesting that is parsed (a safetensors header needs 3 levels).
 const MAX_DEPTH: usize = 64;
 
-/// The text is not one JSON value.
+/// The reason why a text is not a single JSON value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// Starts with the UTF-8 byte-order mark.
+    /// The text starts with the UTF-8 byte-order mark.
     #[error("starts with a byte-order mark, which JSON does not allow")]
     ByteOrderMark,
-    /// Not UTF-8 from this byte of the text on.
+    /// The text is not UTF-8.
     #[error("not UTF-8 at byte {at}")]
-    NotUtf8 { at: u64 },
-    /// Arrays or objects nested too deeply.
+    NotUtf8 {
+        /// The position of the first invalid byte.
+        at: u64,
+    },
+    /// Arrays or objects are nested too deeply.
     #[error("nested more than {MAX_DEPTH} levels deep at line {}, column {}", place.line, place.column)]
-    TooDeep { place: TextPosition },
-    /// Not JSON.
+    TooDeep {
+        /// The position of the bracket that exceeds the limit.
+        place: TextPosition,
+    },
+    /// The text is not JSON.
     #[error("not JSON: {reason} at line {}, column {}", place.line, place.column)]
-    Syntax { place: TextPosition, reason: String },
-    /// Something other than white space after the value.
+    Syntax {
+        /// The position of the error.
+        place: TextPosition,
+        /// The message of the parser.
+        reason: String,
+    },
+    /// Something other than white space follows the value.
     #[error("{what} after the end of the JSON, at line {}, column {}", place.line, place.column)]
-    Junk { place: TextPosition, what: &'static str },
+    Junk {
+        /// The position of the first byte after the value that is not white space.
+        place: TextPosition,
+        /// A short description of what follows.
+        what: &'static str,
+    },
 }
 
-/// A place in a text.
+/// A position in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextPosition {
-    /// From 1.
+    /// The line, counted from 1.
     pub line: u64,
-    /// In bytes of the line, from 1.
+    /// The column in bytes, counted from 1.
     pub column: u64,
-    /// In bytes of the text, from 0.
+    /// The offset in bytes from the start of the text.
     pub offset: u64,
 }
 
@@ -68,7 +84,7 @@ impl TextPosition {
 }
 
 impl JsonError {
-    /// Where, in bytes from the start of the text.
+    /// The offset of the error in bytes from the start of the text.
     pub fn offset(&self) -> u64 {
         match self {
             JsonError::ByteOrderMark => 0,
@@ -80,24 +96,24 @@ impl JsonError {
     }
 }
 
-/// Any JSON value that is not looked into.
+/// A JSON value as a sink sees it, without the contents of arrays and objects.
 #[derive(Debug, Clone, PartialEq)]
 pub enum JsonScalar<'a> {
     /// `null`.
     Null,
     /// `true` or `false`.
     Bool,
-    /// An integer from 0 on.
+    /// A non-negative integer.
     Unsigned(u64),
-    /// An integer below 0.
+    /// A negative integer.
     Negative(i64),
     /// Any other number.
     Float(f64),
     /// A string.
     Text(Cow<'a, str>),
-    /// An array, passed over.
+    /// An array whose elements were skipped.
     List,
-    /// An object, passed over.
+    /// An object whose members were skipped.
     Object,
 }
 
@@ -105,7 +121,7 @@ impl fmt::Display for JsonScalar<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JsonScalar::Null => f.write_str("null"),
-            JsonScalar::Bool => f.write_str("a truth value"),
+            JsonScalar::Bool => f.write_str("a Boolean"),
             JsonScalar::Unsigned(n) => write!(f, "{n}"),
             JsonScalar::Negative(n) => write!(f, "{n}"),
             JsonScalar::Float(x) => write!(f, "{x:?}"),
@@ -118,28 +134,34 @@ impl fmt::Display for JsonScalar<'_> {
     }
 }
 
-/// What takes a value. By default arrays and objects are passed over.
+/// Receives one JSON value. By default arrays and objects are skipped and reported as a [`JsonScalar`].
 pub trait JsonSink<'a>: Sized {
-    /// What comes of a value.
+    /// The result for a value.
     type Out;
 
-    /// A value that is neither array nor object (or one that was passed over).
+    /// Receives a value that is neither an array nor an object, or an array or object that was skipped.
     fn scalar(self, value: JsonScalar<'a>) -> Self::Out;
 
-    /// An array: passed over.
+    /// Receives an array. The default skips it.
+    ///
+    /// # Errors
+    /// Returns the syntax errors of the parser.
     fn list<A: SeqAccess<'a>>(self, mut list: A) -> Result<Self::Out, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(self.scalar(JsonScalar::List))
     }
 
-    /// An object: passed over.
+    /// Receives an object. The default skips it.
+    ///
+    /// # Errors
+    /// Returns the syntax errors of the parser.
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<Self::Out, A::Error> {
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(self.scalar(JsonScalar::Object))
     }
 }
 
-/// Offers the next value of a deserializer to a sink.
+/// Passes the next value of a deserializer to a sink.
 pub struct SinkSeed<S>(pub S);
 
 impl<'a, S: JsonSink<'a>> DeserializeSeed<'a> for SinkSeed<S> {
@@ -199,7 +221,7 @@ impl<'a, S: JsonSink<'a>> Visitor<'a> for AnyVisitor<'a, S> {
     }
 }
 
-/// Takes any value as a [`JsonScalar`].
+/// Returns any value as a [`JsonScalar`].
 pub struct ScalarSink;
 
 impl<'a> JsonSink<'a> for ScalarSink {
@@ -210,7 +232,7 @@ impl<'a> JsonSink<'a> for ScalarSink {
     }
 }
 
-/// Takes the key of an object.
+/// Returns the key of an object member.
 pub struct KeySink;
 
 impl<'a> JsonSink<'a> for KeySink {
@@ -219,13 +241,13 @@ impl<'a> JsonSink<'a> for KeySink {
     fn scalar(self, value: JsonScalar<'a>) -> Cow<'a, str> {
         match value {
             JsonScalar::Text(text) => text,
-            // The parser lets no other key through.
+            // The parser rejects all other keys.
             _ => Cow::Borrowed(""),
         }
     }
 }
 
-/// Passes over any value and notes the keys that occur twice in an object, at any depth.
+/// Skips a value and collects the keys that occur twice in an object, at any depth.
 pub struct DuplicateKeySink<'d>(pub &'d mut Vec<String>);
 
 impl<'a> JsonSink<'a> for DuplicateKeySink<'_> {
@@ -252,22 +274,22 @@ impl<'a> JsonSink<'a> for DuplicateKeySink<'_> {
     }
 }
 
-/// The bytes as text that is safe to parse: UTF-8, no byte-order mark, not too deep.
-fn text(bytes: &[u8]) -> Result<&str, JsonError> {
+/// Returns the bytes as text that is safe to parse: UTF-8, without a byte-order mark, not nested too deeply.
+fn checked_text(bytes: &[u8]) -> Result<&str, JsonError> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(JsonError::ByteOrderMark);
     }
     let text = std::str::from_utf8(bytes)
         .map_err(|error| JsonError::NotUtf8 { at: error.valid_up_to() as u64 })?;
-    match too_deep(bytes) {
+    match find_too_deep(bytes) {
         Some(at) => Err(JsonError::TooDeep { place: TextPosition::of_offset(bytes, at) }),
         None => Ok(text),
     }
 }
 
-/// Where the nesting first exceeds the limit. The parser passes over unwanted values without
-/// counting, and other readers of the same text recurse.
-fn too_deep(bytes: &[u8]) -> Option<usize> {
+/// Returns the position where the nesting first exceeds the limit. The parser does not count the depth of
+/// values that it skips, and other readers of the same text recurse.
+fn find_too_deep(bytes: &[u8]) -> Option<usize> {
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for (at, &byte) in bytes.iter().enumerate() {
         match byte {
@@ -288,9 +310,12 @@ fn too_deep(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Offers the one JSON value that `bytes` hold to `sink`; only white space may surround it.
+/// Parses `bytes` as one JSON value, surrounded by nothing but white space, and passes it to `sink`.
+///
+/// # Errors
+/// Returns a [`JsonError`] if the bytes are not UTF-8, not JSON, nested too deeply, or followed by other text.
 pub fn parse<'a, S: JsonSink<'a>>(bytes: &'a [u8], sink: S) -> Result<S::Out, JsonError> {
-    let text = text(bytes)?;
+    let text = checked_text(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let out = SinkSeed(sink).deserialize(&mut deserializer).map_err(|error| JsonError::Syntax {
         place: TextPosition::of_error(bytes, &error),
@@ -304,7 +329,7 @@ pub fn parse<'a, S: JsonSink<'a>>(bytes: &'a [u8], sink: S) -> Result<S::Out, Js
     Ok(out)
 }
 
-/// The parser's words without the place, which is told apart.
+/// Returns the message of the parser without the position, which is reported separately.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -322,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_told() {
+    fn errors_have_positions() {
         let JsonError::Syntax { place, .. } = error("{\n \"a\": x}") else { panic!() };
         assert_eq!((place.line, place.column, place.offset), (2, 7, 8));
         let JsonError::Junk { place, what } = error("{} \0") else { panic!() };

@@ -1,11 +1,11 @@
-//! What every part of tensorseal stands on, and nothing about checkpoints.
+//! Shared basics of all tensorseal crates. Nothing here knows about checkpoints.
 //!
-//! - [`dtype`] and [`quantised`] are the types of elements and of blocks, and what their bits stand for.
-//! - [`severity`] is how bad something is.
-//! - [`hashing`] and [`hex`] are the digests of files and how they are written.
-//! - [`json`] reads JSON that nobody vouches for; [`display`] shows names that nobody vouches for.
-//! - [`regular_file`] opens small files beside a model: keys, policies, signatures.
-//! - [`system`] is what differs from one operating system to the next.
+//! - [`dtype`] and [`quantised`] define the element types and decode their values.
+//! - [`severity`] defines the severities of findings.
+//! - [`hashing`] computes the digests of files; [`hex`] encodes them.
+//! - [`json`] parses untrusted JSON; [`display`] escapes untrusted names.
+//! - [`regular_file`] reads small files such as keys, policies and signatures.
+//! - [`system`] wraps what differs between operating systems.
 
 pub mod display;
 pub mod dtype;

@@ -1,4 +1,4 @@
-//! Small files that are read whole: keys, certificates, claims, policies, signatures.
+//! Reads small files in one piece: keys, certificates, claims, policies, signatures.
 
 use crate::system::open_for_reading;
 use std::fs::File;
@@ -6,10 +6,10 @@ use std::io::{self, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Opens a regular file. A FIFO or a device in its place must not hang.
+/// Opens a regular file. Does not block if the path is a FIFO or a device.
 ///
 /// # Errors
-/// It cannot be opened, or is something else.
+/// Returns an error if the file cannot be opened or is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = open_for_reading(path)?;
     if !file.metadata()?.is_file() {
@@ -18,14 +18,14 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The bytes of a regular file, and of a longer one than `most` one more, so that it can be told. They are
-/// wiped when they are let go: it may be a secret.
+/// Reads a regular file of up to `max` bytes. From a longer file it reads `max + 1` bytes, so that the caller can
+/// tell. The bytes are wiped when they are dropped, because the file may hold a secret.
 ///
 /// # Errors
-/// Those of [`open_regular`], and of reading.
-pub fn read_at_most(path: &Path, most: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Returns the errors of [`open_regular`], and any error from reading the file.
+pub fn read_at_most(path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::default();
-    open_regular(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -41,7 +41,7 @@ mod tests {
         assert!(open_regular(&path).is_ok());
         assert!(open_regular(dir.path()).is_err());
         assert!(open_regular(Path::new("/dev/zero")).is_err());
-        let read = |most| read_at_most(&path, most).unwrap().to_vec();
+        let read = |max| read_at_most(&path, max).unwrap().to_vec();
         assert_eq!([read(3), read(1)], [b"one".to_vec(), b"on".to_vec()]);
     }
 }

@@ -1,20 +1,20 @@
-//! How bad something is: shared by structural problems and by findings.
+//! The severity of structural problems and of findings.
 
 use serde::{Deserialize, Serialize};
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
     Info,
-    /// Unusual, and harmless as far as can be seen.
+    /// Unusual, but probably harmless.
     Low,
-    /// Not as it should be; someone should look.
+    /// Not as it should be: review it.
     Medium,
-    /// Not to be trusted.
+    /// The model should not be trusted.
     High,
-    /// Not to be loaded.
+    /// The model must not be loaded.
     Critical,
 }
 
@@ -30,10 +30,10 @@ impl std::str::FromStr for Severity {
 }
 
 impl Severity {
-    /// All of them, mildest first.
+    /// All severities, from the mildest to the worst.
     pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
 
-    /// Its name in reports.
+    /// The name of the severity in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Info => "info",

@@ -1,13 +1,21 @@
-//! What differs from one operating system to the next, so that nothing else has to ask which one it is.
+//! Wraps what differs between operating systems, so that no other code depends on the target.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens a file to be read. A FIFO in its place does not make the caller wait.
+/// Returns the directory that a path is in; `.` for a plain file name.
+pub fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Opens a file for reading. Does not block if the path is a FIFO.
 ///
 /// # Errors
-/// Those of opening a file.
+/// Returns the errors of opening a file.
 pub fn open_for_reading(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -19,10 +27,10 @@ pub fn open_for_reading(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Fills `buffer` with the bytes of `file` from `offset` on, wherever others read it.
+/// Fills `buffer` with the bytes of `file` from `offset` on, independently of other readers of the same handle.
 ///
 /// # Errors
-/// Those of reading; [`io::ErrorKind::UnexpectedEof`] when there are fewer.
+/// Returns the errors of reading, and [`io::ErrorKind::UnexpectedEof`] if the file ends before the buffer is full.
 pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset);
@@ -37,10 +45,10 @@ pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<
     }
 }
 
-/// Writes all of `bytes` to `file` from `offset` on, wherever others write it.
+/// Writes all of `bytes` to `file` from `offset` on, independently of other writers of the same handle.
 ///
 /// # Errors
-/// Those of writing.
+/// Returns the errors of writing.
 pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
@@ -55,7 +63,7 @@ pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     }
 }
 
-/// Repeats a transfer until all `len` bytes went; `step` gets how many have, and the next position.
+/// Repeats a transfer until all `len` bytes are done. `step` gets the number of bytes done and the next position.
 #[cfg(windows)]
 fn all_at(
     len: usize,
@@ -74,7 +82,8 @@ fn all_at(
     Ok(())
 }
 
-/// What is made gets these permissions, less the umask, where there are such.
+/// Sets the permissions of the files that `builder` creates (less the umask). Does nothing on systems without
+/// Unix permissions.
 pub fn set_mode(builder: &mut tempfile::Builder<'_, '_>, mode: u32) {
     #[cfg(unix)]
     {
@@ -85,7 +94,7 @@ pub fn set_mode(builder: &mut tempfile::Builder<'_, '_>, mode: u32) {
     let _ = (builder, mode);
 }
 
-/// The permission bits of a file; `None`: this system has others.
+/// The Unix permission bits of a file, or `None` on systems without them.
 pub fn permission_mode(metadata: &Metadata) -> Option<u32> {
     #[cfg(unix)]
     {
@@ -99,10 +108,10 @@ pub fn permission_mode(metadata: &Metadata) -> Option<u32> {
     }
 }
 
-/// Makes a link to a directory.
+/// Creates a symbolic link to a directory.
 ///
 /// # Errors
-/// Those of making it.
+/// Returns the errors of creating the link.
 pub fn symlink_directory(target: &str, link: &Path) -> io::Result<()> {
     #[cfg(unix)]
     return std::os::unix::fs::symlink(target, link);
@@ -115,10 +124,11 @@ pub fn symlink_directory(target: &str, link: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the names in a directory as durable as the bytes of its files, where that is asked for so.
+/// Syncs a directory to disk, so that the names of new files are durable. Does nothing on systems that need no
+/// such call.
 ///
 /// # Errors
-/// Those of opening and syncing it.
+/// Returns the errors of opening and syncing the directory.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     return File::open(directory)?.sync_all();
@@ -129,7 +139,7 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether two paths lead to one file.
+/// Whether two paths lead to the same file.
 pub fn is_same_file(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -146,21 +156,21 @@ pub fn is_same_file(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Bytes that are free on the file system of a file; `None`: it does not tell.
+/// The free space in bytes on the file system of a file, or `None` if the system does not say.
 pub fn free_space(file: &File) -> Option<u64> {
     #[cfg(unix)]
     {
         use std::os::fd::AsRawFd;
-        let mut facts = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+        let mut stats = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
         // SAFETY: the descriptor is open, and the call fills the structure or fails.
-        let facts = match unsafe { libc::fstatvfs(file.as_raw_fd(), facts.as_mut_ptr()) } {
-            // SAFETY: it was filled; all zeroes are a value of it besides.
-            0 => unsafe { facts.assume_init() },
+        let stats = match unsafe { libc::fstatvfs(file.as_raw_fd(), stats.as_mut_ptr()) } {
+            // SAFETY: the call filled it, and all zeroes are a valid value anyway.
+            0 => unsafe { stats.assume_init() },
             _ => return None,
         };
-        // The types are different ones from platform to platform.
+        // The field types differ between platforms.
         #[allow(clippy::unnecessary_cast)]
-        Some((facts.f_bavail as u64).saturating_mul(facts.f_frsize as u64))
+        Some((stats.f_bavail as u64).saturating_mul(stats.f_frsize as u64))
     }
     #[cfg(not(unix))]
     {
@@ -169,7 +179,7 @@ pub fn free_space(file: &File) -> Option<u64> {
     }
 }
 
-/// What the system calls the user who runs this; `None`: it has no numbers for them.
+/// The numeric id of the current user, or `None` on systems without numeric user ids.
 pub fn user_id() -> Option<u32> {
     #[cfg(unix)]
     // SAFETY: it has no preconditions.

@@ -1,43 +1,43 @@
-//! What is said of code, by rule.
+//! The findings about code, with their rules.
 
 use tensorseal_base::display::{quoted, quoted_list};
 use tensorseal_base::severity::Severity;
 use tensorseal_format::StructureError;
 
-/// Something that a loader would execute, or that goes along with the weights unseen.
+/// A finding about code or private data in a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodeError {
-    /// A file that is code, or makes a loader call something.
+    /// The file is code or makes a loader call something.
     #[error("{what}")]
     Code { what: String },
-    /// Code that is fetched from elsewhere.
-    #[error("makes a loader fetch code from elsewhere: {what}")]
+    /// The file makes a loader download code.
+    #[error("makes a loader download code: {what}")]
     Remote { what: String },
-    /// A template that reaches for what sandboxes keep from templates.
+    /// A template tries to escape the sandbox.
     #[error(
-        "{template} reaches for {} {how} in line {line}: names that begin with an underscore lead out of the data of a template",
+        "{template} accesses {} {how} in line {line}; names that begin with an underscore can escape the sandbox",
         quoted(name)
     )]
     Escape { template: String, name: String, how: &'static str, line: u64 },
-    /// A template that calls what nobody here knows.
+    /// A template calls unknown functions.
     #[error(
-        "{template} calls {}, which no loader of chat templates is known to offer",
+        "{template} calls {}, which no known loader of chat templates provides",
         quoted_list(names.iter().map(String::as_str))
     )]
     UnknownFunction { template: String, names: Vec<String> },
-    /// A template with extensions, or that is none.
-    #[error("{template} is not plain Jinja ({reason}): it was looked through word by word")]
+    /// A template is invalid or uses extensions.
+    #[error("{template} is not plain Jinja ({reason}); only its tokens were checked")]
     Unparsed { template: String, reason: String },
-    /// A file that was not looked into.
-    #[error("was not looked into for code: {reason}")]
+    /// The file was not checked for code.
+    #[error("was not checked for code: {reason}")]
     NotExamined { reason: String },
-    /// A file that names what a loader calls, and that could not be read to say what it is.
-    #[error("names {}, and what stands there could not be read: {reason}", quoted_list(names.iter().copied()))]
+    /// The file has members that make a loader call something, but could not be parsed.
+    #[error("has {}, but could not be parsed: {reason}", quoted_list(names.iter().copied()))]
     Unread { names: Vec<&'static str>, reason: String },
-    /// A model whose weights are outside the model.
-    #[error("has weights in {}, which leads out of the model", quoted(location))]
+    /// The weights of an ONNX model are outside the model.
+    #[error("has weights in {}, which is outside the model", quoted(location))]
     ExternalPath { location: String },
-    /// What the file carries along.
+    /// The file contains private data.
     #[error("{what}")]
     Private { what: String },
 }

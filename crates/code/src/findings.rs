@@ -1,15 +1,15 @@
-//! What was found in one file: however much it is, little of it is kept.
+//! Collects the findings in one file with a bounded size.
 
 use super::error::CodeError;
 use tensorseal_base::display::display_name;
 use tensorseal_format::BoundedErrors;
 
-/// Most reasons that are kept of one file.
-const KEPT: usize = 16;
-/// Reasons that a message tells.
-const TOLD: usize = 4;
+/// The largest number of reasons that are kept for one file.
+const MAX_KEPT: usize = 16;
+/// The number of reasons in a message.
+const MAX_SHOWN: usize = 4;
 
-/// Distinct reasons in the order they were found; of very many, the first.
+/// Distinct reasons in the order in which they were found. Of very many reasons, only the first are kept.
 #[derive(Debug, Default)]
 pub(super) struct Reasons {
     kept: Vec<String>,
@@ -17,72 +17,72 @@ pub(super) struct Reasons {
 }
 
 impl Reasons {
-    /// Adds one.
+    /// Adds a reason.
     pub(crate) fn push(&mut self, reason: String) {
         if self.kept.contains(&reason) {
             return;
         }
-        match self.kept.len() < KEPT {
+        match self.kept.len() < MAX_KEPT {
             true => self.kept.push(reason),
             false => self.more = self.more.saturating_add(1),
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no reasons.
     pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// Those that were kept.
+    /// The reasons that were kept.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.kept.iter().map(String::as_str)
     }
 
-    /// In one line.
+    /// The reasons in one line.
     pub(crate) fn summary(&self) -> String {
-        let mut told: Vec<&str> = self.iter().take(TOLD).collect();
-        let more = (self.kept.len() - told.len()) as u64 + self.more;
+        let mut shown: Vec<&str> = self.iter().take(MAX_SHOWN).collect();
+        let more = (self.kept.len() - shown.len()) as u64 + self.more;
         let rest = format!("and {more} more");
         if more > 0 {
-            told.push(&rest);
+            shown.push(&rest);
         }
-        told.join("; ")
+        shown.join("; ")
     }
 }
 
-/// What was found in one file.
+/// The findings in one file.
 #[derive(Debug, Default)]
 pub(super) struct FileFindings {
-    /// Why it is code.
+    /// The reasons why it is code.
     pub code: Reasons,
-    /// What it has from elsewhere.
+    /// The code that it loads from other places.
     pub remote: Reasons,
-    /// Everything else.
+    /// All other findings.
     pub other: BoundedErrors<CodeError>,
-    /// Whether the file, or a part of it, was not looked into.
+    /// Whether the file, or a part of it, was not checked.
     pub not_examined: bool,
 }
 
 impl FileFindings {
-    /// Notes a class with a repository before it: it is one of that repository.
+    /// Reports a class of another repository: `REPOSITORY--CLASS`.
     pub(crate) fn remote_class(&mut self, text: &str) {
         if let Some((repository, class)) = text.split_once("--") {
             let (repository, class) = (display_name(repository), display_name(class));
-            self.remote.push(format!("{class} of {repository}"));
+            self.remote.push(format!("{class} from {repository}"));
         }
     }
 
-    /// Notes that the file was not looked into: whatever code is in it nobody has seen.
+    /// Reports that the file was not checked, so that it may contain code.
     pub(crate) fn not_examined(&mut self, reason: impl Into<String>) {
         let reason = reason.into();
         self.not_examined = true;
         self.other.push(CodeError::NotExamined { reason });
     }
 
-    /// Notes that it is longer than is looked into.
+    /// Reports that the file is too long to be checked.
     pub(crate) fn too_long(&mut self, bytes: u64) {
-        let most = super::lazy_file::MOST >> 20;
-        self.not_examined(format!("it has {bytes} bytes, more than {most} MiB"));
+        let max = super::lazy_file::MAX_BYTES >> 20;
+        self.not_examined(format!("it has {bytes} bytes; the limit is {max} MiB"));
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
         for at in 0..1000 {
             reasons.push(format!("reason {}", at % 100));
         }
-        assert_eq!(reasons.iter().count(), KEPT);
+        assert_eq!(reasons.iter().count(), MAX_KEPT);
         assert!(reasons.summary().starts_with("reason 0; reason 1; reason 2; reason 3; and "));
         let mut one = Reasons::default();
         one.push("this".to_owned());

@@ -1,11 +1,11 @@
-//! The strings of a JSON document, each with its place. Nothing of the document is built.
+//! Visits the strings of a JSON document with their paths, without building a tree.
 
 use serde::de::{MapAccess, SeqAccess};
 use std::borrow::Cow;
 use tensorseal_base::json::JsonError;
 use tensorseal_base::json::{self, JsonScalar, JsonSink, KeySink, SinkSeed};
 
-/// A step on the way to a value.
+/// A step of the path to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PathStep<'a> {
     /// The member of an object.
@@ -24,30 +24,30 @@ impl PathStep<'_> {
     }
 }
 
-/// Whether the way leads through a member of this name.
-pub(super) fn through(way: &[PathStep<'_>], name: &str) -> bool {
-    way.iter().any(|step| step.name() == Some(name))
+/// Whether a path leads through a member with this name.
+pub(super) fn through(steps: &[PathStep<'_>], name: &str) -> bool {
+    steps.iter().any(|step| step.name() == Some(name))
 }
 
-/// The name of the innermost member on the way.
-pub(super) fn innermost<'w>(way: &'w [PathStep<'_>]) -> Option<&'w str> {
-    way.iter().rev().find_map(PathStep::name)
+/// The name of the innermost member of a path.
+pub(super) fn innermost<'w>(steps: &'w [PathStep<'_>]) -> Option<&'w str> {
+    steps.iter().rev().find_map(PathStep::name)
 }
 
-/// Shows every string of a document to `look`, with the way to it from the top.
+/// Passes every string of a document to `visit`, with the path from the top.
 ///
 /// # Errors
-/// Of a text that is not JSON: what stands before the fault was shown.
+/// Returns a [`JsonError`] if the text is not JSON. The strings before the error have been visited.
 pub(super) fn each_string<'a>(
     bytes: &'a [u8],
-    look: &mut dyn FnMut(&[PathStep<'a>], &str),
+    visit: &mut dyn FnMut(&[PathStep<'a>], &str),
 ) -> Result<(), JsonError> {
-    let mut way = Vec::new();
-    json::parse(bytes, StringSink { way: &mut way, look })
+    let mut steps = Vec::new();
+    json::parse(bytes, StringSink { steps: &mut steps, visit })
 }
 
-/// The document as strict readers take it: Python writes and reads numbers that JSON does not have.
-/// `None`: there are none.
+/// Replaces the numbers that Python supports but JSON does not (`NaN`, `Infinity`), or returns `None` if there are
+/// none.
 pub(super) fn without_python_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
     const WORDS: [(&[u8], &[u8]); 3] =
         [(b"-Infinity", b"0        "), (b"Infinity", b"0       "), (b"NaN", b"0  ")];
@@ -74,8 +74,8 @@ pub(super) fn without_python_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 struct StringSink<'w, 'a> {
-    way: &'w mut Vec<PathStep<'a>>,
-    look: &'w mut dyn FnMut(&[PathStep<'a>], &str),
+    steps: &'w mut Vec<PathStep<'a>>,
+    visit: &'w mut dyn FnMut(&[PathStep<'a>], &str),
 }
 
 impl<'w, 'a> JsonSink<'a> for StringSink<'w, 'a> {
@@ -83,32 +83,33 @@ impl<'w, 'a> JsonSink<'a> for StringSink<'w, 'a> {
 
     fn scalar(self, value: JsonScalar<'a>) {
         if let JsonScalar::Text(text) = value {
-            (self.look)(self.way, &text);
+            (self.visit)(self.steps, &text);
         }
     }
 
     fn list<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
-        let StringSink { way, look } = self;
+        let StringSink { steps, visit } = self;
         for at in 0.. {
-            way.push(PathStep::Element(at));
+            steps.push(PathStep::Element(at));
             if list
-                .next_element_seed(SinkSeed(StringSink { way: &mut *way, look: &mut *look }))?
+                .next_element_seed(SinkSeed(StringSink { steps: &mut *steps, visit: &mut *visit }))?
                 .is_none()
             {
                 break;
             }
-            way.pop();
+            steps.pop();
         }
-        way.pop();
+        steps.pop();
         Ok(())
     }
 
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
-        let StringSink { way, look } = self;
+        let StringSink { steps, visit } = self;
         while let Some(key) = object.next_key_seed(SinkSeed(KeySink))? {
-            way.push(PathStep::Member(key));
-            object.next_value_seed(SinkSeed(StringSink { way: &mut *way, look: &mut *look }))?;
-            way.pop();
+            steps.push(PathStep::Member(key));
+            object
+                .next_value_seed(SinkSeed(StringSink { steps: &mut *steps, visit: &mut *visit }))?;
+            steps.pop();
         }
         Ok(())
     }
@@ -121,15 +122,15 @@ mod tests {
 
     fn shown(text: &str) -> Vec<String> {
         let mut all = Vec::new();
-        let _ = each_string(text.as_bytes(), &mut |way, text| {
-            let way: Vec<String> = way
+        let _ = each_string(text.as_bytes(), &mut |steps, text| {
+            let steps: Vec<String> = steps
                 .iter()
                 .map(|step| match step {
                     PathStep::Member(name) => name.to_string(),
                     PathStep::Element(at) => at.to_string(),
                 })
                 .collect();
-            all.push(format!("{}={text}", way.join(".")));
+            all.push(format!("{}={text}", steps.join(".")));
         });
         all
     }

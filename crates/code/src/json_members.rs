@@ -1,57 +1,56 @@
-//! Members of JSON objects in bytes of any kind: formats of others keep such text in the midst of theirs.
+//! Finds members of JSON objects in arbitrary bytes, for binary formats that embed JSON.
 
 use std::borrow::Cow;
 
-/// Longest string that is read, in bytes as they are written.
-const MOST: usize = 512;
-/// Most white space between a name and its value.
-const BLANKS: usize = 64;
-/// Bytes that one member can take: pieces of a file overlap by so many.
-pub(super) const LONGEST: usize = 2 * (MOST + BLANKS + 2);
+/// The longest string that is read, in bytes of the source.
+const MAX_STRING: usize = 512;
+/// The longest white space between a name and its value.
+const MAX_BLANKS: usize = 64;
+/// The longest member in bytes. The pieces of a file overlap by this length.
+pub(super) const MAX_MEMBER: usize = 2 * (MAX_STRING + MAX_BLANKS + 2);
 
-/// Shows each member whose value is a string: its name and the value.
-pub(super) fn each_string_member(bytes: &[u8], mut look: impl FnMut(&str, &str)) {
+/// Passes the name and the value of each member with a string value to `visit`.
+pub(super) fn each_string_member(bytes: &[u8], mut visit: impl FnMut(&str, &str)) {
     for at in memchr::memchr_iter(b'"', bytes) {
-        // What begins a name stands behind one of these, else it ends a string.
+        // A quote that begins a name follows one of these; any other quote ends a string.
         let before = at.checked_sub(1).and_then(|at| bytes.get(at));
         if !before.is_none_or(|byte| matches!(byte, b'{' | b',' | b' ' | b'\n' | b'\r' | b'\t')) {
             continue;
         }
         let Some((name, end)) = string(bytes, at) else { continue };
-        let Some(colon) = behind_blanks(bytes, end).filter(|at| bytes.get(*at) == Some(&b':'))
-        else {
+        let Some(colon) = skip_blanks(bytes, end).filter(|at| bytes.get(*at) == Some(&b':')) else {
             continue;
         };
-        let Some(value) = behind_blanks(bytes, colon + 1) else { continue };
+        let Some(value) = skip_blanks(bytes, colon + 1) else { continue };
         if let Some((value, _)) = string(bytes, value) {
-            look(&name, &value);
+            visit(&name, &value);
         }
     }
 }
 
-/// Whether a member of this name stands anywhere, whatever its value.
-pub(super) fn has_name(bytes: &[u8], wanted: &str) -> bool {
+/// Whether there is a member with this name, whatever its value is.
+pub(super) fn has_name(bytes: &[u8], name: &str) -> bool {
     memchr::memchr_iter(b'"', bytes).any(|at| {
-        let named = string(bytes, at).filter(|(name, _)| name == wanted);
-        let end = named.and_then(|(_, end)| behind_blanks(bytes, end));
+        let found = string(bytes, at).filter(|(text, _)| text == name);
+        let end = found.and_then(|(_, end)| skip_blanks(bytes, end));
         end.is_some_and(|at| bytes.get(at) == Some(&b':'))
     })
 }
 
-fn behind_blanks(bytes: &[u8], from: usize) -> Option<usize> {
+fn skip_blanks(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let blank = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-    let skipped = rest.iter().take(BLANKS).take_while(|byte| blank(byte)).count();
+    let skipped = rest.iter().take(MAX_BLANKS).take_while(|byte| blank(byte)).count();
     Some(from + skipped)
 }
 
-/// The string that begins at `at`, and where it ends. `None`: there is none, or a very long one.
+/// Parses the string at `at`. Returns the string and its end, or `None` if there is none or it is too long.
 fn string(bytes: &[u8], at: usize) -> Option<(Cow<'_, str>, usize)> {
     let rest = bytes.get(at..)?.strip_prefix(b"\"")?;
     let mut escaped = false;
     let mut plain = true;
     let mut length = None;
-    for (at, byte) in rest.iter().take(MOST).enumerate() {
+    for (at, byte) in rest.iter().take(MAX_STRING).enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' => (escaped, plain) = (true, false),

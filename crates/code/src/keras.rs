@@ -1,26 +1,26 @@
-//! Keras: layers that are Python code, and classes that it imports for a model.
+//! Checks Keras models for layers that are Python code, and for classes that Keras imports.
 
 use super::file_name;
 use super::findings::FileFindings;
 use super::json;
 use super::json_members;
-use super::lazy_file::{LazyFile, MOST};
+use super::lazy_file::{LazyFile, MAX_BYTES};
 use tensorseal_base::display::display_name;
 use tensorseal_format::{ContentClass, ModelFile, OpenError, zip};
 
-/// How a file holds the configuration of a model.
+/// Where a file holds the configuration of a model.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConfigContainer {
-    /// As a member of a zip archive.
+    /// In a member of a zip archive.
     Archive,
-    /// As text in the midst of other bytes.
+    /// As text among other bytes.
     Within,
 }
 
-/// Whether, and how.
-pub(super) fn form(file: &ModelFile) -> Option<ConfigContainer> {
+/// Where a file holds a Keras configuration, if it may hold one.
+pub(super) fn config_container(file: &ModelFile) -> Option<ConfigContainer> {
     let name = file_name(&file.path);
-    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
     match file.content.class {
         ContentClass::Keras => Some(ConfigContainer::Archive),
         ContentClass::Hdf5 => Some(ConfigContainer::Within),
@@ -33,13 +33,13 @@ pub(super) fn form(file: &ModelFile) -> Option<ConfigContainer> {
     }
 }
 
-/// Looks into the configuration of a model.
+/// Checks the configuration of a model.
 pub(super) fn scan(
     source: &LazyFile<'_>,
-    form: ConfigContainer,
-    found: &mut FileFindings,
+    container: ConfigContainer,
+    findings: &mut FileFindings,
 ) -> Result<(), OpenError> {
-    match form {
+    match container {
         ConfigContainer::Archive => {
             let mut start = [0; 4];
             let is_archive = source.file.bytes >= 4 && {
@@ -47,75 +47,75 @@ pub(super) fn scan(
                 zip::is_archive_start(&start)
             };
             if is_archive {
-                return archive(source, found);
+                return archive(source, findings);
             }
         }
         ConfigContainer::Within => {}
     }
     source.whole()?;
-    source.each(json_members::LONGEST, |piece, _| {
-        json_members::each_string_member(piece, |name, value| member(name, value, found));
+    source.each(json_members::MAX_MEMBER, |piece, _| {
+        json_members::each_string_member(piece, |name, value| member(name, value, findings));
     })
 }
 
-fn archive(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
+fn archive(source: &LazyFile<'_>, findings: &mut FileFindings) -> Result<(), OpenError> {
     let failed = |error| source.failed(error);
     let opened = source.opened()?;
     let archive = zip::read(opened).map_err(failed)?;
     let named = |name: &str| name.eq_ignore_ascii_case("config.json");
     let mut configs = archive.members.iter().filter(|member| named(&member.name)).peekable();
     if configs.peek().is_none() {
-        found.not_examined("it has no `config.json` that can be read");
+        findings.not_examined("it has no readable `config.json`");
     }
     for config in configs {
-        match config.read(opened, MOST).map_err(failed)? {
-            Ok(bytes) => document(&bytes, found),
-            Err(error) => found.not_examined(error.to_string()),
+        match config.read(opened, MAX_BYTES).map_err(failed)? {
+            Ok(bytes) => document(&bytes, findings),
+            Err(error) => findings.not_examined(error.to_string()),
         }
     }
     Ok(())
 }
 
-fn document(bytes: &[u8], found: &mut FileFindings) {
+fn document(bytes: &[u8], findings: &mut FileFindings) {
     let plain = json::without_python_numbers(bytes);
     let bytes = plain.as_deref().unwrap_or(bytes);
-    let read = json::each_string(bytes, &mut |way, text| {
-        member(json::innermost(way).unwrap_or_default(), text, found);
+    let read = json::each_string(bytes, &mut |steps, text| {
+        member(json::innermost(steps).unwrap_or_default(), text, findings);
     });
     if let Err(error) = read {
-        found.not_examined(error.to_string());
-        json_members::each_string_member(bytes, |name, value| member(name, value, found));
+        findings.not_examined(error.to_string());
+        json_members::each_string_member(bytes, |name, value| member(name, value, findings));
     }
 }
 
-/// A layer that is code, wherever its configuration stands.
-pub(super) fn layer(name: &str, value: &str, found: &mut FileFindings) {
+/// Checks whether a member of a configuration is a layer that is code.
+pub(super) fn layer(name: &str, value: &str, findings: &mut FileFindings) {
     if name == "class_name" && matches!(value, "Lambda" | "__lambda__") {
-        found.code.push("has a Lambda layer: Keras runs the Python code in it".to_owned());
+        findings.code.push("has a Lambda layer, whose Python code Keras runs".to_owned());
     }
 }
 
-/// A member of the configuration of a model.
-fn member(name: &str, value: &str, found: &mut FileFindings) {
-    layer(name, value, found);
+/// Checks a member of the configuration of a model.
+fn member(name: &str, value: &str, findings: &mut FileFindings) {
+    layer(name, value, findings);
     let package = match name {
         "module" => value.split('.').next(),
-        // Older forms have the package before the class.
+        // Older formats have the package before the class.
         "registered_name" | "class_name" => value.split_once('>').map(|(package, _)| package),
         _ => None,
     };
-    if let Some(package) = package.filter(|package| !is_own(package)) {
+    if let Some(package) = package.filter(|package| !is_builtin(package)) {
         let what = match name {
             "module" => format!("Keras imports {}", display_name(value)),
             _ => format!("needs {} registered by {}", display_name(value), display_name(package)),
         };
-        found.code.push(what);
+        findings.code.push(what);
     }
 }
 
-/// Packages of Keras itself, and of what it stands on.
-fn is_own(package: &str) -> bool {
-    const OWN: [&str; 9] = [
+/// Whether a package is part of Keras or of its dependencies.
+fn is_builtin(package: &str) -> bool {
+    const BUILTIN: [&str; 9] = [
         "",
         "builtins",
         "keras",
@@ -126,7 +126,7 @@ fn is_own(package: &str) -> bool {
         "tensorflow",
         "tf_keras",
     ];
-    OWN.contains(&package)
+    BUILTIN.contains(&package)
 }
 
 #[cfg(test)]
@@ -134,9 +134,9 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Vec<String> {
-        let mut found = FileFindings::default();
-        document(text.as_bytes(), &mut found);
-        found.code.iter().map(str::to_owned).collect()
+        let mut findings = FileFindings::default();
+        document(text.as_bytes(), &mut findings);
+        findings.code.iter().map(str::to_owned).collect()
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What a loader of the model would execute, or could be made to: stated, never run.
+//! Finds the code of a model that a loader executes or can be made to execute. Nothing is ever run here.
 //!
-//! Weights come with programs: Python beside them, classes that a configuration names, templates, graphs with
-//! operations that read files, pickles that call. One file here for each place where they stand.
+//! Models contain programs: Python files, classes that a configuration names, templates, graphs with operations that
+//! access files, and pickles with calls. Each of these has its own file here.
 
 mod configs;
 mod error;
@@ -28,101 +28,99 @@ use lazy_file::LazyFile;
 use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_format::{Checkpoint, ContentClass, Format, OpenError, Problem, StructureError};
 
-/// What of a model is code, and what is wrong with it.
+/// The code of a model, and the findings about it.
 #[derive(Debug, Clone, Default)]
 pub struct CodeReport {
-    /// Files that are code, or that make a loader call something, in order of their paths, each once.
+    /// The files that are code or make a loader call something, in the order of their paths, each once.
     pub files: Vec<CodeFile>,
-    /// Code that the model has from elsewhere: nothing that is measured here covers it.
+    /// The code that is loaded from other places and that no seal covers.
     pub remote: Vec<RemoteCode>,
-    /// Problems and remarks of the area `content`.
+    /// The problems and remarks under the rules `content/…`.
     pub findings: Vec<Problem>,
 }
 
-/// A file that is code, or that makes a loader call something.
+/// A file that is code or makes a loader call something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeFile {
-    /// Path relative to the root.
+    /// The path relative to the root.
     pub path: String,
-    /// What a loader does with it, in a few words.
+    /// A short description of what a loader does with the file.
     pub what: String,
-    /// BLAKE3 of the whole file; `None` of a pickle, which the problems of its format tell of.
+    /// The BLAKE3 digest of the whole file, or `None` for a pickle, which the problems of its format describe.
     pub blake3: Option<[u8; 32]>,
 }
 
-/// Code that is fetched when the model is loaded.
+/// Code that is downloaded when the model is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteCode {
-    /// Path of the file that names it.
+    /// The path of the file that names the code.
     pub path: String,
-    /// What it names.
+    /// A description of the code.
     pub what: String,
 }
 
-/// Looks at every file of a model for what a loader would execute.
+/// Examines every file of a model for code that a loader would execute.
 ///
 /// # Errors
-/// When a file cannot be read, or changed since the model was opened.
+/// Returns an [`OpenError`] if a file cannot be read or has changed since the model was opened.
 pub fn examine(model: &Checkpoint) -> Result<CodeReport, OpenError> {
-    let whole = ModelPaths::new(model.model_files().iter().map(|file| file.path.as_str()));
+    let model_paths = ModelPaths::new(model.model_files().iter().map(|file| file.path.as_str()));
     let pickles = pickles(model);
     let mut code = CodeReport::default();
     for file in model.model_files() {
         let source = LazyFile::new(file);
-        let mut found = FileFindings::default();
-        scan_file(&source, &whole, &mut found)?;
-        code.add(&source, found, pickles.get(file.path.as_str()).copied())?;
+        let mut file_findings = FileFindings::default();
+        scan_file(&source, &model_paths, &mut file_findings)?;
+        code.add(&source, file_findings, pickles.get(file.path.as_str()).copied())?;
     }
     Ok(code)
 }
 
-/// Asks every place whether the file is one of its own: by its bytes whatever it is called, and by its name where
-/// text says nothing of what it is.
+/// Scans a file with the checks that apply to it: by its content, whatever its name is, or by its name if it is text.
 fn scan_file(
     source: &LazyFile<'_>,
-    whole: &ModelPaths<'_>,
-    found: &mut FileFindings,
+    model_paths: &ModelPaths<'_>,
+    file_findings: &mut FileFindings,
 ) -> Result<(), OpenError> {
     let file = source.file;
     let path = file.path.as_str();
     let class = file.content.class;
     let texts = |format: Option<Format>| format.and_then(Format::metadata_texts);
     if let Some(texts) = texts(class.format()) {
-        templates::scan_metadata(source, texts, found)?;
+        templates::scan_metadata(source, texts, file_findings)?;
     } else if class == ContentClass::Onnx {
-        onnx::scan(source, found)?;
+        onnx::scan(source, file_findings)?;
     } else if configs::is_json(path) {
-        configs::scan_json(source, whole, found)?;
+        configs::scan_json(source, model_paths, file_findings)?;
     } else if configs::is_yaml(path) {
-        configs::scan_yaml(source, found)?;
+        configs::scan_yaml(source, file_findings)?;
     } else if templates::is_template(path) {
-        templates::scan_file(source, found)?;
+        templates::scan_file(source, file_findings)?;
     } else if python::is_python(path) {
-        python::scan(source, found)?;
+        python::scan(source, file_findings)?;
     } else if requirements::is_requirements(path) {
-        requirements::scan(source, found)?;
+        requirements::scan(source, file_findings)?;
     } else if nemo::is_nemo(path) {
-        nemo::scan(source, found)?;
+        nemo::scan(source, file_findings)?;
     } else if let Some(texts) = texts(Format::from_path(path)) {
-        templates::scan_metadata(source, texts, found)?;
+        templates::scan_metadata(source, texts, file_findings)?;
     } else if onnx::is_onnx(file) {
-        onnx::scan(source, found)?;
+        onnx::scan(source, file_findings)?;
     } else if secrets::may_hold_token(path) {
-        secrets::scan_for_tokens(source, found)?;
+        secrets::scan_for_tokens(source, file_findings)?;
     } else if secrets::is_exported(path) {
-        secrets::scan_exported_program(source, found)?;
+        secrets::scan_exported_program(source, file_findings)?;
     }
     if tensorflow::is_graph(file) {
-        tensorflow::scan(source, found)?;
+        tensorflow::scan(source, file_findings)?;
     }
-    if let Some(form) = keras::form(file) {
-        keras::scan(source, form, found)?;
+    if let Some(container) = keras::config_container(file) {
+        keras::scan(source, container, file_findings)?;
     }
     Ok(())
 }
 
-/// Files whose pickles ask a loader to call something, or to make something of a class: what the problems of
-/// their format say.
+/// The worst problem of each file whose pickle makes a loader call a function or create an object of a class.
 fn pickles(model: &Checkpoint) -> BTreeMap<&str, &Problem> {
     const RULES: [&str; 8] = [
         "npy-object",
@@ -139,24 +137,24 @@ fn pickles(model: &Checkpoint) -> BTreeMap<&str, &Problem> {
     let all = model.problems.iter().chain(&model.remarks);
     let mut worst: BTreeMap<&str, &Problem> = BTreeMap::new();
     for problem in all.filter(|problem| is_code(problem.rule)) {
-        let held = worst.entry(problem.file.as_str()).or_insert(problem);
-        if problem.severity > held.severity {
-            *held = problem;
+        let current = worst.entry(problem.file.as_str()).or_insert(problem);
+        if problem.severity > current.severity {
+            *current = problem;
         }
     }
     worst
 }
 
 impl CodeReport {
-    /// Adds what was found in a file.
+    /// Adds the findings in a file.
     fn add(
         &mut self,
         source: &LazyFile<'_>,
-        found: FileFindings,
+        file_findings: FileFindings,
         pickle: Option<&Problem>,
     ) -> Result<(), OpenError> {
         let path = &source.file.path;
-        let FileFindings { code, remote, other, not_examined: unseen } = found;
+        let FileFindings { code, remote, other, not_examined } = file_findings;
         let escapes = other.iter().any(|error| matches!(error, CodeError::Escape { .. }));
         if !code.is_empty() {
             let what = code.summary();
@@ -164,11 +162,11 @@ impl CodeReport {
             let blake3 = Some(source.digest()?);
             self.files.push(CodeFile { path: path.clone(), what, blake3 });
         } else if escapes {
-            let what = "a template that reaches out of its sandbox".to_owned();
+            let what = "a template that tries to escape its sandbox".to_owned();
             let blake3 = Some(source.digest()?);
             self.files.push(CodeFile { path: path.clone(), what, blake3 });
-        } else if unseen {
-            let what = "it could not be looked into for code".to_owned();
+        } else if not_examined {
+            let what = "could not be checked for code".to_owned();
             let blake3 = Some(source.digest()?);
             self.files.push(CodeFile { path: path.clone(), what, blake3 });
         } else if let Some(problem) = pickle {
@@ -185,7 +183,7 @@ impl CodeReport {
     }
 }
 
-/// The files of a model by their paths.
+/// The paths of the files of a model.
 struct ModelPaths<'a> {
     paths: BTreeSet<&'a str>,
 }
@@ -195,7 +193,7 @@ impl<'a> ModelPaths<'a> {
         ModelPaths { paths: paths.collect() }
     }
 
-    /// Whether there is one of this path.
+    /// Whether the model has a file with this path.
     fn contains(&self, path: &str) -> bool {
         self.paths.contains(path)
     }

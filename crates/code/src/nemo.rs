@@ -1,58 +1,58 @@
-//! NeMo: a tar archive of weights and of the configuration that they are built from.
+//! Checks NeMo files: tar archives with weights and a configuration.
 
 use super::configs;
 use super::findings::FileFindings;
-use super::lazy_file::{LazyFile, MOST};
+use super::lazy_file::{LazyFile, MAX_BYTES};
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};
 use tensorseal_format::OpenError;
 
-/// Longest member that is looked into whatever it is called.
-const SHORT: u64 = 1 << 20;
+/// The longest member in bytes that is checked whatever its name is.
+const MAX_ANY_NAME: u64 = 1 << 20;
 
-/// Whether a file is an archive of NeMo.
+/// Whether a file is a NeMo archive.
 pub(super) fn is_nemo(path: &str) -> bool {
     path.ends_with(".nemo")
 }
 
-/// Looks into the configurations in an archive.
-pub(super) fn scan(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
+/// Checks the configurations in an archive.
+pub(super) fn scan(source: &LazyFile<'_>, findings: &mut FileFindings) -> Result<(), OpenError> {
     let failed = RefCell::new(None);
-    let read = archive(Reader { source, at: 0, failed: &failed }, found);
+    let read = archive(Reader { source, at: 0, failed: &failed }, findings);
     match (failed.into_inner(), read) {
         (Some(error), _) => Err(error),
         (None, Ok(())) => Ok(()),
         (None, Err(_)) => {
-            found.not_examined("it is no tar archive, or a compressed one");
+            findings.not_examined("it is not an uncompressed tar archive");
             Ok(())
         }
     }
 }
 
-fn archive(reader: impl Read + Seek, found: &mut FileFindings) -> io::Result<()> {
-    let mut left = MOST;
+fn archive(reader: impl Read + Seek, findings: &mut FileFindings) -> io::Result<()> {
+    let mut left = MAX_BYTES;
     let mut archive = tar::Archive::new(reader);
-    // Records that rename a member are as long as they like: names are those of the headers, and what is short
-    // is looked into under any name.
+    // Records that rename a member can be of any length, so only the names in the headers are used, and short members
+    // are checked whatever their name is.
     for entry in archive.entries_with_seek()?.raw(true) {
         let mut entry = entry?;
         let is_named = configs::is_yaml(&String::from_utf8_lossy(&entry.path_bytes()));
-        if !is_named && entry.size() > SHORT {
+        if !is_named && entry.size() > MAX_ANY_NAME {
             continue;
         }
         if entry.size() > left {
-            found.too_long(entry.size());
+            findings.too_long(entry.size());
             continue;
         }
         left -= entry.size();
         let mut text = Vec::new();
-        entry.by_ref().take(MOST).read_to_end(&mut text)?;
-        configs::scan_yaml_text("model_config.yaml", &String::from_utf8_lossy(&text), found);
+        entry.by_ref().take(MAX_BYTES).read_to_end(&mut text)?;
+        configs::scan_yaml_text("model_config.yaml", &String::from_utf8_lossy(&text), findings);
     }
     Ok(())
 }
 
-/// The file as something to be read from; what fails for good is kept.
+/// Reads from the file, and keeps an error that must be returned.
 struct Reader<'s, 'a> {
     source: &'s LazyFile<'a>,
     at: u64,
@@ -62,14 +62,14 @@ struct Reader<'s, 'a> {
 impl Read for Reader<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.source.file.bytes.saturating_sub(self.at);
-        let wanted = left.min(buffer.len() as u64) as usize;
-        let Some(buffer) = buffer.get_mut(..wanted) else { return Ok(0) };
+        let count = left.min(buffer.len() as u64) as usize;
+        let Some(buffer) = buffer.get_mut(..count) else { return Ok(0) };
         if let Err(error) = self.source.fill(self.at, buffer) {
             *self.failed.borrow_mut() = Some(error);
             return Err(io::ErrorKind::Other.into());
         }
-        self.at += wanted as u64;
-        Ok(wanted)
+        self.at += count as u64;
+        Ok(count)
     }
 }
 
@@ -91,9 +91,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(bytes: &[u8]) -> (Vec<String>, bool) {
-        let mut found = FileFindings::default();
-        let read = archive(io::Cursor::new(bytes), &mut found);
-        (found.code.iter().map(str::to_owned).collect(), read.is_ok())
+        let mut findings = FileFindings::default();
+        let read = archive(io::Cursor::new(bytes), &mut findings);
+        (findings.code.iter().map(str::to_owned).collect(), read.is_ok())
     }
 
     fn made(members: &[(&str, &[u8])]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! ONNX: operators that a library of its own must bring, and weights outside of the model.
+//! Checks ONNX models for operators from custom libraries, and for weights outside of the model.
 
 use super::error::CodeError;
 use super::findings::FileFindings;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use tensorseal_base::display::display_name;
 use tensorseal_format::{ContentClass, ModelFile, OpenError};
 
-/// Whether a file is a model of ONNX.
+/// Whether a file is an ONNX model.
 pub(super) fn is_onnx(file: &ModelFile) -> bool {
     file.content.class == ContentClass::Onnx
         || file.path.ends_with(".onnx")
@@ -48,7 +48,7 @@ static FUNCTION: MessageSchema = MessageSchema {
     fields: &[(1, Text), (7, Sub(&NODE)), (10, Text), (11, Sub(&ATTRIBUTE))],
 };
 
-/// Domains that every runtime of ONNX brings, or the common one.
+/// Whether a domain of operators is part of ONNX or of ONNX Runtime.
 fn is_known(domain: &str) -> bool {
     const KNOWN: [&str; 6] = [
         "",
@@ -64,44 +64,45 @@ fn is_known(domain: &str) -> bool {
     KNOWN.contains(&domain) || vendor("com.microsoft") || vendor("com.ms.internal")
 }
 
-/// Most operators and domains that are kept.
-const KEPT: usize = 16_384;
+/// The largest number of operators and functions that are kept.
+const MAX_KEPT: usize = 16_384;
 
 #[derive(Default)]
 struct GraphScan {
-    /// The nodes that are open: operator and domain.
+    /// The operators and domains of the current nodes.
     nodes: Vec<[String; 2]>,
-    /// The entry that is open: key and value.
+    /// The key and the value of the current entry.
     entry: [String; 2],
-    /// Operators of other domains.
+    /// The operators of other domains.
     custom: BTreeSet<[String; 2]>,
-    /// The function that is open: its name and domain.
+    /// The name and the domain of the current function.
     function: [String; 2],
-    /// Functions that the model has itself, by name and domain.
-    own: BTreeSet<[String; 2]>,
-    /// Whether there were more of either than are kept.
-    more: bool,
+    /// The names and domains of the functions that the model defines.
+    defined: BTreeSet<[String; 2]>,
+    /// Whether the limit was exceeded.
+    has_more: bool,
 }
 
-/// Looks for operators and places.
-pub(super) fn scan(bytes: &dyn ByteReader, found: &mut FileFindings) -> Result<(), OpenError> {
-    let mut seen = GraphScan::default();
-    let fault = walk(bytes, &MODEL, &mut |event| seen.event(event, found))?;
-    for [operator, domain] in seen.custom.difference(&seen.own) {
+/// Checks the operators and the locations of external data.
+pub(super) fn scan(bytes: &dyn ByteReader, findings: &mut FileFindings) -> Result<(), OpenError> {
+    let mut scan = GraphScan::default();
+    let fault = walk(bytes, &MODEL, &mut |event| scan.event(event, findings))?;
+    for [operator, domain] in scan.custom.difference(&scan.defined) {
         let (operator, domain) = (display_name(operator), display_name(domain));
-        found.code.push(format!("needs a library for the operator {operator} of {domain}"));
+        findings.code.push(format!("needs a library for the operator {operator} of {domain}"));
     }
-    if seen.more {
-        found.not_examined(format!("it has more than {KEPT} operators and functions of its own"));
+    if scan.has_more {
+        findings
+            .not_examined(format!("it has more than {MAX_KEPT} custom operators and functions"));
     }
     if let Some(at) = fault {
-        found.not_examined(format!("it is no ONNX model from byte {at} on"));
+        findings.not_examined(format!("it is not a valid ONNX model from byte {at} on"));
     }
     Ok(())
 }
 
 impl GraphScan {
-    fn event(&mut self, event: MessageEvent<'_>, found: &mut FileFindings) {
+    fn event(&mut self, event: MessageEvent<'_>, findings: &mut FileFindings) {
         match event {
             MessageEvent::Start("node") => self.nodes.push(Default::default()),
             MessageEvent::Text("node", field, text) => {
@@ -112,7 +113,7 @@ impl GraphScan {
             MessageEvent::End("node") => {
                 let node = self.nodes.pop().unwrap_or_default();
                 if !is_known(&node[1]) {
-                    self.more |= !keep(&mut self.custom, node);
+                    self.has_more |= !keep(&mut self.custom, node);
                 }
             }
             MessageEvent::Start("function") => self.function = Default::default(),
@@ -122,7 +123,7 @@ impl GraphScan {
             }
             MessageEvent::End("function") => {
                 let function = std::mem::take(&mut self.function);
-                self.more |= !keep(&mut self.own, function);
+                self.has_more |= !keep(&mut self.defined, function);
             }
             MessageEvent::Start("entry") => self.entry = Default::default(),
             MessageEvent::Text("entry", field, text) => {
@@ -132,7 +133,7 @@ impl GraphScan {
             MessageEvent::End("entry") => {
                 let [key, location] = std::mem::take(&mut self.entry);
                 if key == "location" && leads_out(&location) {
-                    found.other.push(CodeError::ExternalPath { location });
+                    findings.other.push(CodeError::ExternalPath { location });
                 }
             }
             _ => {}
@@ -140,16 +141,16 @@ impl GraphScan {
     }
 }
 
-/// Keeps one more; `false`: there are too many.
-fn keep(kept: &mut BTreeSet<[String; 2]>, one: [String; 2]) -> bool {
-    let fits = kept.len() < KEPT || kept.contains(&one);
+/// Adds an item. Returns `false` if the limit is exceeded.
+fn keep(kept: &mut BTreeSet<[String; 2]>, item: [String; 2]) -> bool {
+    let fits = kept.len() < MAX_KEPT || kept.contains(&item);
     if fits {
-        kept.insert(one);
+        kept.insert(item);
     }
     fits
 }
 
-/// Whether a path leads out of the directory that it is relative to, on any system.
+/// Whether a relative path leads out of its directory on any system.
 fn leads_out(path: &str) -> bool {
     let is_drive = matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
     let is_separator = |c| matches!(c, '/' | '\\');
@@ -163,10 +164,10 @@ mod tests {
     use tensorseal_format::StructureError;
 
     fn of(bytes: &[u8]) -> (Vec<String>, Vec<&'static str>) {
-        let mut found = FileFindings::default();
-        scan(&bytes, &mut found).unwrap();
-        let other = found.other.iter().map(|error| error.rule().0).collect();
-        (found.code.iter().map(str::to_owned).collect(), other)
+        let mut findings = FileFindings::default();
+        scan(&bytes, &mut findings).unwrap();
+        let other = findings.other.iter().map(|error| error.rule().0).collect();
+        (findings.code.iter().map(str::to_owned).collect(), other)
     }
 
     fn node(operator: &str, domain: &str, rest: &[u8]) -> Vec<u8> {

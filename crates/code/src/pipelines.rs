@@ -1,12 +1,12 @@
-//! Pipelines of diffusers: the classes of their parts.
+//! Finds the classes that diffusers pipelines load.
 
 use super::findings::FileFindings;
 use super::json::PathStep;
 use super::{ModelPaths, file_name};
 use tensorseal_base::display::display_name;
 
-/// Modules that parts of pipelines come from without a file of the model: libraries, and those of diffusers
-/// itself that published pipelines name.
+/// The modules that components of pipelines may come from without a file in the model: libraries, and the modules of
+/// diffusers that published pipelines name.
 const LIBRARIES: [&str; 24] = [
     "audioldm2",
     "deepfloyd_if",
@@ -34,45 +34,47 @@ const LIBRARIES: [&str; 24] = [
     "wuerstchen",
 ];
 
-/// Looks at a string of a document: the index of a pipeline names its own class, and of every part a module
-/// and a class. `["module", "Class"]` instead of a class is one of a file, or of another repository.
+/// Checks a string of a document. The index of a pipeline names its class, and a module and a class for every
+/// component. A list `["module", "Class"]` instead of a class names a class in a file or in another repository.
 pub(super) fn scan_string(
     path: &str,
-    way: &[PathStep<'_>],
+    steps: &[PathStep<'_>],
     text: &str,
-    beside: &ModelPaths<'_>,
-    found: &mut FileFindings,
+    model_paths: &ModelPaths<'_>,
+    findings: &mut FileFindings,
 ) {
     let shown = display_name(text);
-    if let [PathStep::Member(name), PathStep::Element(at)] = way
+    if let [PathStep::Member(name), PathStep::Element(at)] = steps
         && name == "_class_name"
     {
         if *at == 0 {
-            found.code.push(format!("`_class_name` makes diffusers load a class of {shown}"));
+            findings.code.push(format!("`_class_name` makes diffusers load a class from {shown}"));
             if text.contains('/') {
-                found.remote.push(format!("a pipeline of {shown}"));
+                findings.remote.push(format!("a pipeline from {shown}"));
             }
-            found.remote_class(text);
+            findings.remote_class(text);
         }
         return;
     }
     if !matches!(file_name(path), "model_index.json" | "modular_model_index.json") {
         return;
     }
-    let [PathStep::Member(part), PathStep::Element(0)] = way else { return };
+    let [PathStep::Member(part), PathStep::Element(0)] = steps else { return };
     let folder = path.strip_suffix(file_name(path)).unwrap_or_default();
-    let own = format!("{folder}{part}/{text}.py");
-    if beside.contains(&own) {
-        found.code.push(format!(
+    let module = format!("{folder}{part}/{text}.py");
+    if model_paths.contains(&module) {
+        findings.code.push(format!(
             "diffusers loads {} from {}",
             display_name(part),
-            display_name(&own)
+            display_name(&module)
         ));
     } else if !LIBRARIES.contains(&text) && !text.starts_with("diffusers.") {
-        found.code.push(format!("diffusers loads {} from the module {shown}", display_name(part)));
+        findings
+            .code
+            .push(format!("diffusers loads {} from the module {shown}", display_name(part)));
     }
     if text.contains('/') {
-        found.remote.push(format!("a part of a pipeline, of {shown}"));
+        findings.remote.push(format!("a pipeline component from {shown}"));
     }
 }
 
@@ -82,15 +84,15 @@ mod tests {
     use crate::json;
 
     fn of(path: &str, text: &str, files: &[&str]) -> (Vec<String>, Vec<String>) {
-        let mut found = FileFindings::default();
+        let mut findings = FileFindings::default();
         let whole = ModelPaths::new(files.iter().copied());
-        json::each_string(text.as_bytes(), &mut |way, text| {
-            scan_string(path, way, text, &whole, &mut found)
+        json::each_string(text.as_bytes(), &mut |steps, text| {
+            scan_string(path, steps, text, &whole, &mut findings)
         })
         .unwrap();
         let all =
             |reasons: &super::super::findings::Reasons| reasons.iter().map(str::to_owned).collect();
-        (all(&found.code), all(&found.remote))
+        (all(&findings.code), all(&findings.remote))
     }
 
     #[test]

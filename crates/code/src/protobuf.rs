@@ -1,43 +1,43 @@
-//! Walking through a message of protobuf, of which only some fields matter: the others, weights among them,
-//! are passed over unread.
+//! Walks through a protobuf message and visits the fields of a schema. Other fields, such as weights, are skipped
+//! without reading them.
 
 use super::lazy_file::LazyFile;
 use tensorseal_format::OpenError;
 
-/// A message, as far as it is looked at.
+/// The fields of a message that are visited.
 pub(super) struct MessageSchema {
-    /// What visitors call it.
+    /// The name of the message for visitors.
     pub name: &'static str,
-    /// The fields that matter, by number.
+    /// The fields that are visited, by number.
     pub fields: &'static [(u64, FieldSchema)],
 }
 
-/// A field that matters.
+/// The kind of a field that is visited.
 pub(super) enum FieldSchema {
-    /// A message in it.
+    /// A nested message.
     Message(&'static MessageSchema),
     /// A short text.
     Text,
 }
 
-/// What is met on the way.
+/// An event of the walk.
 pub(super) enum MessageEvent<'e> {
-    /// A message begins.
+    /// The start of a message.
     Start(&'static str),
-    /// A text of a message: its field and the text, of a long one the start.
+    /// A text in a message: the name of the message, the number of the field, and the text or its start.
     Text(&'static str, u64, &'e str),
-    /// The message ends.
+    /// The end of a message.
     End(&'static str),
 }
 
-/// Messages in messages, at most.
-const MOST_DEPTH: usize = 64;
-/// Bytes of a text that are read.
-const MOST_TEXT: u64 = 4096;
-/// Bytes that are read at once.
+/// The deepest nesting of messages.
+const MAX_DEPTH: usize = 64;
+/// The number of bytes of a text that are read.
+const MAX_TEXT: u64 = 4096;
+/// The number of bytes that are read at once.
 const WINDOW: u64 = 64 << 10;
 
-/// Where bytes come from.
+/// A source of bytes with random access.
 pub(super) trait ByteReader {
     fn len(&self) -> u64;
     fn fill(&self, at: u64, buffer: &mut [u8]) -> Result<(), OpenError>;
@@ -56,26 +56,26 @@ impl ByteReader for LazyFile<'_> {
 
 struct ReadBuffer<'b> {
     bytes: &'b dyn ByteReader,
-    held: Vec<u8>,
+    buffer: Vec<u8>,
     start: u64,
 }
 
 impl ReadBuffer<'_> {
-    /// The bytes from `at` on, as many as there are of `wanted`, at most [`WINDOW`].
-    fn get(&mut self, at: u64, wanted: u64) -> Result<&[u8], OpenError> {
-        let wanted = wanted.min(WINDOW).min(self.bytes.len().saturating_sub(at));
-        let held = self.start..self.start + self.held.len() as u64;
-        if !(held.contains(&at) && at + wanted <= held.end) {
+    /// Returns up to `count` bytes from `at` on, but no more than [`WINDOW`].
+    fn get(&mut self, at: u64, count: u64) -> Result<&[u8], OpenError> {
+        let count = count.min(WINDOW).min(self.bytes.len().saturating_sub(at));
+        let buffered = self.start..self.start + self.buffer.len() as u64;
+        if !(buffered.contains(&at) && at + count <= buffered.end) {
             let size = WINDOW.min(self.bytes.len().saturating_sub(at));
-            self.held.resize(size as usize, 0);
+            self.buffer.resize(size as usize, 0);
             self.start = at;
-            self.bytes.fill(at, &mut self.held)?;
+            self.bytes.fill(at, &mut self.buffer)?;
         }
         let from = (at - self.start) as usize;
-        Ok(self.held.get(from..from + wanted as usize).unwrap_or_default())
+        Ok(self.buffer.get(from..from + count as usize).unwrap_or_default())
     }
 
-    /// A number before `end`, and where it ends.
+    /// Reads a varint before `end`. Returns the number and its end.
     fn varint(&mut self, at: u64, end: u64) -> Result<Option<(u64, u64)>, OpenError> {
         let bytes = self.get(at, 10.min(end.saturating_sub(at)))?;
         let mut number = 0u64;
@@ -89,14 +89,14 @@ impl ReadBuffer<'_> {
     }
 }
 
-/// Walks through a file that is one message. The first byte is given at which something is no message: such a
-/// part is passed over.
+/// Walks through a file that is one message. Parts that are not valid messages are skipped; the position of the first
+/// one is returned.
 pub(super) fn walk(
     bytes: &dyn ByteReader,
     message: &'static MessageSchema,
     visit: &mut dyn FnMut(MessageEvent<'_>),
 ) -> Result<Option<u64>, OpenError> {
-    let mut window = ReadBuffer { bytes, held: Vec::new(), start: 0 };
+    let mut window = ReadBuffer { bytes, buffer: Vec::new(), start: 0 };
     let mut fault = None;
     let mut open = vec![(bytes.len(), message)];
     let mut at = 0;
@@ -118,7 +118,7 @@ pub(super) fn walk(
         }
         let [start, data_end] = field.data;
         match message.fields.iter().find(|(number, _)| *number == field.number) {
-            Some((_, FieldSchema::Message(_))) if open.len() == MOST_DEPTH => {
+            Some((_, FieldSchema::Message(_))) if open.len() == MAX_DEPTH => {
                 fault.get_or_insert(start);
             }
             Some((_, FieldSchema::Message(inner))) => {
@@ -127,7 +127,7 @@ pub(super) fn walk(
                 at = start;
             }
             Some((number, FieldSchema::Text)) => {
-                let text = window.get(start, (data_end - start).min(MOST_TEXT))?;
+                let text = window.get(start, (data_end - start).min(MAX_TEXT))?;
                 visit(MessageEvent::Text(message.name, *number, &String::from_utf8_lossy(text)));
             }
             None => {}
@@ -139,17 +139,17 @@ pub(super) fn walk(
 struct FieldSpan {
     number: u64,
     has_length: bool,
-    /// The bytes of its value.
+    /// The bytes of the value.
     data: [u64; 2],
 }
 
-/// The field that begins at `at`; `None`: there is none.
+/// Parses the field at `at`, or returns `None` if there is none.
 fn field(window: &mut ReadBuffer<'_>, at: u64, end: u64) -> Result<Option<FieldSpan>, OpenError> {
     let Some((tag, at)) = window.varint(at, end)? else { return Ok(None) };
     let number = tag >> 3;
     let (start, length) = match tag & 7 {
         0 => match window.varint(at, end)? {
-            Some((_, behind)) => (at, behind - at),
+            Some((_, value_end)) => (at, value_end - at),
             None => return Ok(None),
         },
         1 => (at, 8),

@@ -1,4 +1,4 @@
-//! Python beside the weights: what of it runs as soon as it is imported.
+//! Checks Python files for calls that run when the module is imported.
 
 use super::file_name;
 use super::findings::{FileFindings, Reasons};
@@ -6,53 +6,53 @@ use super::lazy_file::LazyFile;
 use tensorseal_base::display::display_name;
 use tensorseal_format::OpenError;
 
-/// Whether a file is Python.
+/// Whether a file is a Python file.
 pub(super) fn is_python(path: &str) -> bool {
     path.ends_with(".py")
 }
 
-/// Looks into a file of Python.
-pub(super) fn scan(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
+/// Checks a Python file.
+pub(super) fn scan(source: &LazyFile<'_>, findings: &mut FileFindings) -> Result<(), OpenError> {
     let path = &source.file.path;
-    found.code.push(role(path).to_owned());
+    findings.code.push(role(path).to_owned());
     let Some(bytes) = source.whole()? else {
-        found.too_long(source.file.bytes);
+        findings.too_long(source.file.bytes);
         return Ok(());
     };
     let mut calls = Reasons::default();
-    imported(bytes, &mut |name, line| {
+    calls_on_import(bytes, &mut |name, line| {
         calls.push(format!("{} in line {line}", display_name(&String::from_utf8_lossy(name))));
     });
     if !calls.is_empty() {
-        found.code.push(format!("when it is imported it calls {}", calls.summary()));
+        findings.code.push(format!("calls on import: {}", calls.summary()));
     }
     Ok(())
 }
 
-/// Who runs it, as far as its place tells.
+/// What runs the file, as far as its path tells.
 fn role(path: &str) -> &'static str {
     let in_folder = |folder: &str| path.split('/').rev().skip(1).any(|part| part == folder);
     match file_name(path) {
-        _ if in_folder("custom_generate") => "Python code, which transformers generates with",
+        _ if in_folder("custom_generate") => "Python code, which transformers runs for generation",
         "handler.py" => "Python code, which inference endpoints run",
         _ if in_folder("code") => "Python code, which MLflow and inference endpoints import",
-        "pipeline.py" => "Python code, which diffusers takes for the pipeline",
+        "pipeline.py" => "Python code, which diffusers loads as the pipeline",
         _ => "Python code",
     }
 }
 
-/// Words before a bracket that call nothing.
+/// The keywords before a bracket that is not a call.
 const KEYWORDS: [&[u8]; 27] = [
     b"and", b"as", b"assert", b"async", b"await", b"case", b"del", b"elif", b"else", b"except",
     b"finally", b"for", b"from", b"global", b"if", b"import", b"in", b"is", b"lambda", b"match",
     b"not", b"or", b"raise", b"return", b"while", b"with", b"yield",
 ];
 
-/// Shows each call that runs when a module is imported: not those in functions, and not those that only a
-/// program runs. The name is the one before the bracket; the line is counted from 1.
-fn imported(text: &[u8], call: &mut dyn FnMut(&[u8], u64)) {
+/// Passes each call that runs on import to `call`, without calls in functions and in `if __name__ …`. The arguments
+/// are the name before the bracket and the line, counted from 1.
+fn calls_on_import(text: &[u8], call: &mut dyn FnMut(&[u8], u64)) {
     let mut lexer = PythonLexer { text, at: 0, line: 1 };
-    // Statements that are deeper than this do not run.
+    // The statements with a deeper indentation do not run.
     let mut body: Option<usize> = None;
     while let Some(indent) = lexer.statement() {
         if body.is_some_and(|body| indent > body) {
@@ -65,10 +65,10 @@ fn imported(text: &[u8], call: &mut dyn FnMut(&[u8], u64)) {
     }
 }
 
-/// A word of a statement.
+/// A token of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PythonToken {
-    /// A name: where it stands, and its line.
+    /// A name: its position and its line.
     Name([usize; 2], u64),
     /// A string or a number.
     Value,
@@ -81,19 +81,19 @@ struct PythonStatement<'t> {
     text: &'t [u8],
     words: u64,
     last: Option<PythonToken>,
-    /// The dotted name that ends here: where it begins and ends, and its line.
+    /// The dotted name that ends here: its start and end, and its line.
     name: Option<([usize; 2], u64)>,
-    /// The next name is being defined.
+    /// Whether the next name is a definition.
     defines: bool,
     is_definition: bool,
     open: usize,
-    /// What follows does not run on import, nor does what is deeper.
+    /// Whether the rest of the statement and the statements in it do not run on import.
     is_not_run: bool,
     starts_with_if: bool,
 }
 
 impl PythonStatement<'_> {
-    /// Takes the next word; `false`: the rest of the statement is not run.
+    /// Takes the next token. Returns `false` if the rest of the statement does not run.
     fn word(&mut self, word: PythonToken, call: &mut dyn FnMut(&[u8], u64)) -> bool {
         let is_first = self.words == 0;
         self.words += 1;
@@ -156,14 +156,14 @@ impl PythonLexer<'_> {
         self.text.get(self.at + ahead).copied()
     }
 
-    fn pass(&mut self) -> Option<u8> {
+    fn advance(&mut self) -> Option<u8> {
         let byte = self.peek(0)?;
         self.line += u64::from(byte == b'\n');
         self.at += 1;
         Some(byte)
     }
 
-    /// Goes to the next statement; its indentation is given.
+    /// Advances to the next statement and returns its indentation.
     fn statement(&mut self) -> Option<usize> {
         if self.at == 0 && self.text.starts_with(b"\xef\xbb\xbf") {
             self.at = 3;
@@ -180,20 +180,20 @@ impl PythonLexer<'_> {
                 }
                 _ => return Some(indent),
             }
-            self.pass();
+            self.advance();
         }
     }
 
     fn comment(&mut self) {
         while self.peek(0).is_some_and(|byte| byte != b'\n') {
-            self.pass();
+            self.advance();
         }
     }
 
-    /// Shows the words up to the end of the statement; when `take` says no, the rest is passed over.
+    /// Passes the tokens up to the end of the statement to `take`, until it returns `false`.
     fn each_word(&mut self, take: &mut dyn FnMut(PythonToken) -> bool) {
         let mut open = 0usize;
-        let mut wanted = true;
+        let mut continues = true;
         while let Some(byte) = self.peek(0) {
             let word = match byte {
                 b'\n' if open == 0 => return,
@@ -202,12 +202,12 @@ impl PythonLexer<'_> {
                     continue;
                 }
                 b'\\' => {
-                    self.pass();
-                    self.pass();
+                    self.advance();
+                    self.advance();
                     continue;
                 }
                 byte if byte.is_ascii_whitespace() || byte == b'\x0c' => {
-                    self.pass();
+                    self.advance();
                     continue;
                 }
                 b'\'' | b'"' => {
@@ -221,18 +221,18 @@ impl PythonLexer<'_> {
                         b')' | b']' | b'}' => open = open.saturating_sub(1),
                         _ => {}
                     }
-                    self.pass();
+                    self.advance();
                     PythonToken::Sign(sign)
                 }
             };
-            wanted = wanted && take(word);
+            continues = continues && take(word);
         }
     }
 
     fn name_or_number(&mut self, first: u8) -> PythonToken {
         let (start, line) = (self.at, self.line);
         while self.peek(0).is_some_and(is_part) {
-            self.pass();
+            self.advance();
         }
         let is_prefix = self.at - start <= 2
             && self.text[start..self.at].iter().all(|byte| b"rRbBfFuUtT".contains(byte));
@@ -246,27 +246,27 @@ impl PythonLexer<'_> {
         }
     }
 
-    /// Passes over a string.
+    /// Skips a string.
     fn string(&mut self, quote: u8) {
         let is_long = self.peek(1) == Some(quote) && self.peek(2) == Some(quote);
-        let marks = if is_long { 3 } else { 1 };
-        self.at += marks;
+        let quote_len = if is_long { 3 } else { 1 };
+        self.at += quote_len;
         while let Some(byte) = self.peek(0) {
             match byte {
                 b'\\' => {
-                    self.pass();
-                    self.pass();
+                    self.advance();
+                    self.advance();
                 }
-                // A short one ends with its line.
+                // A short string ends at the end of the line.
                 b'\n' if !is_long => return,
                 byte if byte == quote
                     && (!is_long || self.peek(1) == Some(quote) && self.peek(2) == Some(quote)) =>
                 {
-                    self.at += marks;
+                    self.at += quote_len;
                     return;
                 }
                 _ => {
-                    self.pass();
+                    self.advance();
                 }
             }
         }
@@ -284,7 +284,7 @@ mod tests {
 
     fn calls(text: &str) -> Vec<String> {
         let mut calls = Vec::new();
-        imported(text.as_bytes(), &mut |name, line| {
+        calls_on_import(text.as_bytes(), &mut |name, line| {
             calls.push(format!("{}:{line}", String::from_utf8_lossy(name)));
         });
         calls
@@ -326,7 +326,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(def |class |if |x|\\(|\\)|:|\n|    |'|\"\"\"|#|\\\\|\\.|__name__| ){0,60}") {
-            imported(&bytes, &mut |_, _| {});
+            calls_on_import(&bytes, &mut |_, _| {});
             calls(&text);
         }
     }

@@ -1,4 +1,4 @@
-//! Packages that a loader installs before it loads.
+//! Checks lists of packages that a loader installs.
 
 use super::file_name;
 use super::findings::{FileFindings, Reasons};
@@ -6,29 +6,29 @@ use super::lazy_file::LazyFile;
 use tensorseal_base::display::display_name;
 use tensorseal_format::OpenError;
 
-/// Whether a file lists packages.
+/// Whether a file is a list of packages.
 pub(super) fn is_requirements(path: &str) -> bool {
     file_name(path) == "requirements.txt"
 }
 
-/// Looks into a list of packages.
-pub(super) fn scan(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
+/// Checks a list of packages.
+pub(super) fn scan(source: &LazyFile<'_>, findings: &mut FileFindings) -> Result<(), OpenError> {
     let Some(bytes) = source.whole()? else {
-        found.code.push("packages to be installed".to_owned());
-        found.too_long(source.file.bytes);
+        findings.code.push("packages to install".to_owned());
+        findings.too_long(source.file.bytes);
         return Ok(());
     };
     let (packages, elsewhere) = listed(&String::from_utf8_lossy(bytes));
     if packages > 0 {
-        found.code.push(format!("packages to be installed: {packages}"));
+        findings.code.push(format!("packages to install: {packages}"));
     }
     if !elsewhere.is_empty() {
-        found.code.push(format!("not from the usual index: {}", elsewhere.summary()));
+        findings.code.push(format!("not from the default package index: {}", elsewhere.summary()));
     }
     Ok(())
 }
 
-/// The number of packages, and the lines that ask for them elsewhere than at the usual index.
+/// Counts the packages, and collects the lines that install from other places than the default package index.
 fn listed(text: &str) -> (u64, Reasons) {
     let mut packages = 0;
     let mut elsewhere = Reasons::default();

@@ -1,18 +1,23 @@
-//! What sentence-transformers imports: the modules of a model, and functions between them.
+//! Finds the modules and functions that sentence-transformers imports.
 
 use super::file_name;
 use super::findings::FileFindings;
 use super::json::{self, PathStep};
 use tensorseal_base::display::display_name;
 
-/// Looks at a string of a document.
-pub(super) fn scan_string(path: &str, way: &[PathStep<'_>], text: &str, found: &mut FileFindings) {
-    let Some(name) = json::innermost(way) else { return };
+/// Checks a string of a document.
+pub(super) fn scan_string(
+    path: &str,
+    steps: &[PathStep<'_>],
+    text: &str,
+    findings: &mut FileFindings,
+) {
+    let Some(name) = json::innermost(steps) else { return };
     let is_module = match file_name(path) {
         "modules.json" => {
-            matches!(way, [PathStep::Element(_), PathStep::Member(name)] if name == "type")
+            matches!(steps, [PathStep::Element(_), PathStep::Member(name)] if name == "type")
         }
-        "router_config.json" => json::through(way, "types"),
+        "router_config.json" => json::through(steps, "types"),
         _ => false,
     };
     let is_function = matches!(
@@ -25,8 +30,8 @@ pub(super) fn scan_string(path: &str, way: &[PathStep<'_>], text: &str, found: &
         _ => return,
     };
     if !known.iter().any(|library| text.starts_with(library)) {
-        found.code.push(format!("sentence-transformers imports {}", display_name(text)));
-        found.remote_class(text);
+        findings.code.push(format!("sentence-transformers imports {}", display_name(text)));
+        findings.remote_class(text);
     }
 }
 
@@ -35,12 +40,12 @@ mod tests {
     use super::*;
 
     fn of(path: &str, text: &str) -> (usize, usize) {
-        let mut found = FileFindings::default();
-        json::each_string(text.as_bytes(), &mut |way, text| {
-            scan_string(path, way, text, &mut found)
+        let mut findings = FileFindings::default();
+        json::each_string(text.as_bytes(), &mut |steps, text| {
+            scan_string(path, steps, text, &mut findings)
         })
         .unwrap();
-        (found.code.iter().count(), found.remote.iter().count())
+        (findings.code.iter().count(), findings.remote.iter().count())
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Graphs of TensorFlow: operations that reach out of the graph.
+//! Checks TensorFlow graphs for operations with side effects.
 
 use super::file_name;
 use super::findings::FileFindings;
 use super::protobuf::{ByteReader, FieldSchema, MessageEvent, MessageSchema, walk};
 use tensorseal_format::{ContentClass, ModelFile, OpenError};
 
-/// Operations that read, write or list files, call Python, or load libraries.
+/// The operations that read, write or list files, call Python, or load libraries.
 const OPERATIONS: [&str; 24] = [
     "CaptureDataset",
     "DebugIdentity",
@@ -33,15 +33,16 @@ const OPERATIONS: [&str; 24] = [
     "WriteGraphSummary",
 ];
 
-/// Whether a file is a graph.
+/// Whether a file is a TensorFlow graph.
 pub(super) fn is_graph(file: &ModelFile) -> bool {
     let name = file_name(&file.path);
     file.content.class == ContentClass::TensorflowGraph
         || (name.ends_with(".pb") && name != "keras_metadata.pb" && name != "fingerprint.pb")
 }
 
-/// A saved model has a meta graph in field 2, this a graph in 2, and a graph nodes in 1 and a library of
-/// functions in 2. One message stands for all of them: what is taken for another is no operation by its name.
+/// A saved model has meta graphs in field 2, a meta graph has a graph in field 2, and a graph has nodes in field 1 and
+/// a library of functions in field 2. One schema covers all of them; a wrong interpretation does not yield the name of
+/// an operation.
 static TOP: MessageSchema = MessageSchema {
     name: "top",
     fields: &[(1, FieldSchema::Message(&HOLDER)), (2, FieldSchema::Message(&SECOND))],
@@ -56,20 +57,20 @@ static THIRD: MessageSchema = MessageSchema {
 };
 static LIBRARY: MessageSchema =
     MessageSchema { name: "top", fields: &[(1, FieldSchema::Message(&HOLDER))] };
-/// A node with its operation in field 2, or a function with nodes in 3.
+/// A node with its operation in field 2, or a function with its nodes in field 3.
 static HOLDER: MessageSchema = MessageSchema {
     name: "node",
     fields: &[(2, FieldSchema::Text), (3, FieldSchema::Message(&NODE))],
 };
 static NODE: MessageSchema = MessageSchema { name: "node", fields: &[(2, FieldSchema::Text)] };
 
-/// Looks for operations.
-pub(super) fn scan(bytes: &dyn ByteReader, found: &mut FileFindings) -> Result<(), OpenError> {
+/// Checks the operations of a graph.
+pub(super) fn scan(bytes: &dyn ByteReader, findings: &mut FileFindings) -> Result<(), OpenError> {
     walk(bytes, &TOP, &mut |event| {
         if let MessageEvent::Text("node", 2, operation) = event
             && OPERATIONS.contains(&operation)
         {
-            found.code.push(format!("its graph has the operation {operation}"));
+            findings.code.push(format!("its graph uses the operation {operation}"));
         }
     })?;
     Ok(())
@@ -81,9 +82,9 @@ mod tests {
     use super::*;
 
     fn of(bytes: &[u8]) -> Vec<String> {
-        let mut found = FileFindings::default();
-        scan(&bytes, &mut found).unwrap();
-        found.code.iter().map(str::to_owned).collect()
+        let mut findings = FileFindings::default();
+        scan(&bytes, &mut findings).unwrap();
+        findings.code.iter().map(str::to_owned).collect()
     }
 
     fn node(operation: &str) -> Vec<u8> {
@@ -104,9 +105,12 @@ mod tests {
         let meta = [field(1, b"\x22\x05serve"), field(2, &graph)].concat();
         let saved = [vec![8, 1], field(2, &meta)].concat();
         for bytes in [graph, meta, saved] {
-            let found = of(&bytes);
-            assert_eq!(found.len(), 2, "{found:?}");
-            assert!(found[0].contains("ReadFile") && found[1].contains("WriteFile"), "{found:?}");
+            let findings = of(&bytes);
+            assert_eq!(findings.len(), 2, "{findings:?}");
+            assert!(
+                findings[0].contains("ReadFile") && findings[1].contains("WriteFile"),
+                "{findings:?}"
+            );
         }
     }
 

@@ -1,21 +1,21 @@
-//! Members of YAML mappings, found line by line: whatever else the document says, a name and the value
-//! behind it stand in the text, plain or in quotes.
+//! Finds members of YAML mappings line by line, without a YAML parser: a name and the value after it are in the text,
+//! plain or quoted.
 
-/// Longest value that is looked for, in bytes, with what stands before it.
-const MOST: usize = 256;
-/// Most members that are shown of a document.
-const MOST_SHOWN: usize = 4096;
+/// The longest value in bytes, including what comes before it in the line.
+const MAX_VALUE: usize = 256;
+/// The largest number of members of a document that are visited.
+const MAX_MEMBERS: usize = 4096;
 
-/// Shows every member that has one of `names`: the name and the value behind it, as far as it is a scalar.
-/// A value on a line of its own is taken, too.
-pub(super) fn each_member(text: &str, names: &[&str], mut look: impl FnMut(&str, &str)) {
+/// Passes the name and the scalar value of every member with one of `names` to `visit`. The value may be on the next
+/// line.
+pub(super) fn each_member(text: &str, names: &[&str], mut visit: impl FnMut(&str, &str)) {
     let mut lines = text.lines().peekable();
-    let mut left = MOST_SHOWN;
+    let mut left = MAX_MEMBERS;
     while let Some(line) = lines.next() {
         let next = lines.peek().copied().unwrap_or_default();
         for (at, _) in line.char_indices().filter(|(at, _)| begins(line, *at)) {
             let Some((name, rest)) = name(&line[at..], names) else { continue };
-            look(name, &value(rest, next));
+            visit(name, &value(rest, next));
             left -= 1;
             if left == 0 {
                 return;
@@ -24,19 +24,19 @@ pub(super) fn each_member(text: &str, names: &[&str], mut look: impl FnMut(&str,
     }
 }
 
-/// Tags by which YAML asks Python for an object, without their prefix.
-pub(super) fn python_tags(text: &str, mut look: impl FnMut(&str)) {
+/// Passes every tag that creates a Python object to `visit`, without its prefix.
+pub(super) fn python_tags(text: &str, mut visit: impl FnMut(&str)) {
     for prefix in ["!!python/", "tag:yaml.org,2002:python/"] {
         for (at, _) in text.match_indices(prefix) {
             let tag =
                 text[at + prefix.len()..].split(|c: char| c.is_whitespace() || ",]}>".contains(c));
-            look(clipped(tag.into_iter().next().unwrap_or_default()));
+            visit(clipped(tag.into_iter().next().unwrap_or_default()));
         }
     }
 }
 
-/// Whether names or tags are there that only a reader of the whole document resolves: an alias as a key, a key
-/// that is marked as one and quoted, a handle for tags, a tag with escapes.
+/// Whether there are names or tags that only a YAML parser resolves: an alias as a key, an explicit and quoted key, a
+/// tag handle, or a tag with escapes.
 pub(super) fn has_indirection(text: &str) -> bool {
     text.lines().any(|line| {
         let line = line.trim_start_matches(['-', ' ', '\t']);
@@ -55,29 +55,31 @@ pub(super) fn has_indirection(text: &str) -> bool {
     })
 }
 
-/// Whether a name can begin here: at the start, behind white space, or behind what opens or divides a flow.
+/// Whether a name can begin here: at the start, after white space, or after a flow indicator.
 fn begins(line: &str, at: usize) -> bool {
     let before = line[..at].chars().next_back();
     before.is_none_or(|c| c.is_whitespace() || matches!(c, '{' | ',' | '[' | '?' | '\u{feff}'))
 }
 
-/// The wanted name that a line begins with, and what stands behind its colon.
+/// Parses one of `names` at the start of a line. Returns the name and the text after the colon.
 fn name<'n, 'l>(line: &'l str, names: &[&'n str]) -> Option<(&'n str, &'l str)> {
     let (name, rest) = match quoted(line) {
-        Some((name, rest)) => (*names.iter().find(|wanted| **wanted == name)?, rest),
-        None => names.iter().find_map(|wanted| Some((*wanted, line.strip_prefix(wanted)?)))?,
+        Some((name, rest)) => (*names.iter().find(|candidate| **candidate == name)?, rest),
+        None => {
+            names.iter().find_map(|candidate| Some((*candidate, line.strip_prefix(candidate)?)))?
+        }
     };
     let rest = rest.trim_start().strip_prefix(':')?;
     Some((name, rest))
 }
 
-/// A scalar: in quotes, or up to what ends a plain one.
+/// Parses a scalar: quoted, or up to the end of a plain one.
 fn value(rest: &str, next: &str) -> String {
-    // What stands before a value is not long.
+    // The properties before a value are short.
     let (rest, next) = (clipped(rest), clipped(next));
-    let here = behind_properties(rest.trim_start());
+    let here = skip_properties(rest.trim_start());
     let is_empty = here.is_empty() || here.starts_with(['|', '>', '#']);
-    let text = if is_empty { behind_properties(next.trim_start()) } else { here };
+    let text = if is_empty { skip_properties(next.trim_start()) } else { here };
     let plain = match quoted(text) {
         Some((value, _)) => return clipped(&value).to_owned(),
         None => text.split([',', '}', ']']).next().unwrap_or_default(),
@@ -86,21 +88,21 @@ fn value(rest: &str, next: &str) -> String {
     clipped(plain.trim()).to_owned()
 }
 
-/// What is left of a node behind its anchor and tag.
-fn behind_properties(mut text: &str) -> &str {
+/// The text of a node after its anchor and tag.
+fn skip_properties(mut text: &str) -> &str {
     while text.starts_with(['&', '!']) {
         text = text.find(char::is_whitespace).map_or("", |end| text[end..].trim_start());
     }
     text
 }
 
-/// A scalar in quotes that a text begins with, and what stands behind it.
+/// Parses a quoted scalar at the start of a text. Returns the scalar and the text after it.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let mut value = String::new();
     let mut chars = text.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {
-        if value.len() > MOST {
+        if value.len() > MAX_VALUE {
             return None;
         }
         match c {
@@ -133,7 +135,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 }
 
 fn clipped(text: &str) -> &str {
-    let mut end = text.len().min(MOST);
+    let mut end = text.len().min(MAX_VALUE);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -1,4 +1,4 @@
-//! What is done with a model that was read and measured: it is sealed, compared, judged.
+//! Seals, compares, judges and repairs models that `tensorseal-format` reads and `tensorseal-engine` measures.
 
 pub mod audit;
 pub mod compare;

@@ -1,4 +1,5 @@
-//! What scans record of models: the rows that a state of registries holds and that reports are written from.
+//! What a registry scan records about models and about itself. The state database stores these rows, and reports are
+//! written from them.
 
 use crate::judge::Finding;
 use jiff::Timestamp;
@@ -8,29 +9,29 @@ use std::collections::BTreeMap;
 use std::io;
 use tensorseal_base::severity::Severity;
 
-/// What became of a model since it was last accepted. Modified, bit rot and replaced are equally severe:
-/// whoever can write a file can set its times, too.
+/// What became of a model since its accepted baseline. `Modified`, `BitRot` and `Replaced` are equally severe: anyone
+/// who can write a file can also set its times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelState {
-    /// Its content is the accepted one, and what its source says of it holds.
+    /// The content equals the accepted baseline and the digests that its source lists.
     Ok,
-    /// It was not there before: its content is accepted as first seen.
+    /// The model was not there at the last scan. Its content becomes the accepted baseline.
     New,
-    /// Its content is another, and so are the marks of writing; or it is not what its source says.
+    /// The content changed and so did its change token, or it contradicts a digest that its source lists.
     Modified,
-    /// Its content is another, although nothing was written by any mark of the source.
+    /// The content changed, although no change token of the source did.
     BitRot,
-    /// It has another version, with other content.
+    /// The model has a new version with different content.
     Replaced,
-    /// It was there before.
+    /// The model was there at an earlier scan and is gone.
     Missing,
-    /// Not all of it is there, or could be read.
+    /// Some of the model's files are missing or cannot be read.
     Incomplete,
 }
 
 impl ModelState {
-    /// All of them, in the order of tables.
+    /// All states, in the order of tables.
     pub const ALL: [ModelState; 7] = [
         Self::Ok,
         Self::New,
@@ -41,7 +42,7 @@ impl ModelState {
         Self::Incomplete,
     ];
 
-    /// Its name in tables, reports and the database.
+    /// Returns the name of the state in tables, reports and the database.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -54,80 +55,80 @@ impl ModelState {
         }
     }
 
-    /// The one of this name.
+    /// Returns the state with this [name](Self::name).
     pub fn from_name(name: &str) -> Option<ModelState> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 }
 
-/// A model of a registry, as it was last seen.
+/// A model of a registry, as the last scan saw it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelRecord {
-    /// The source it is in: a path or URI, without credentials.
+    /// The source that holds the model: a path or URI, without credentials.
     pub source: String,
-    /// Its name there.
+    /// The name of the model in its source.
     pub name: String,
-    /// Its version as the source knows it: a commit, the digest of a manifest, a number.
+    /// The version that the source states: a commit, the digest of a manifest or a number.
     pub version: Option<String>,
-    /// What became of it.
+    /// What became of the model since its accepted baseline.
     pub state: ModelState,
-    /// The same in a sentence.
+    /// The state explained in one sentence.
     pub detail: String,
-    /// Number of its files.
+    /// The number of files.
     pub files: u64,
-    /// Their bytes.
+    /// The size of all files in bytes.
     pub bytes: u64,
-    /// Root of its tensors at the last deep check.
+    /// The model root at the last deep check.
     pub root: Option<String>,
-    /// Whether there is an OpenSSF Model Signing bundle with it. It is not verified by a scan.
+    /// Whether the model has an OpenSSF Model Signing bundle. A scan does not verify it.
     pub signed: bool,
-    /// Whether there is a seal with it.
+    /// Whether the model has a seal.
     pub sealed: bool,
-    /// When it was first seen.
+    /// When a scan first saw the model.
     pub first_seen: Timestamp,
-    /// When it was last seen.
+    /// When a scan last saw the model.
     pub last_seen: Timestamp,
-    /// When every byte of it was last read and judged.
+    /// When the model was last deeply checked: every byte read and judged.
     pub last_deep_check: Option<Timestamp>,
-    /// What was found then, and what was found of it since, worst first.
+    /// The findings of the last deep check and those made since, worst first.
     pub findings: Vec<RecordedFinding>,
 }
 
-/// A finding as it is kept: see [`Finding`].
+/// A [`Finding`] in the form in which it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordedFinding {
-    /// Id of the rule.
+    /// The id of the rule.
     pub rule: String,
-    /// How bad it is.
+    /// How severe the finding is.
     pub severity: Severity,
-    /// One sentence for people.
+    /// What is wrong, in one sentence.
     pub message: String,
-    /// The file concerned.
+    /// The file that the finding is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// The tensor concerned.
+    /// The tensor that the finding is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tensor: Option<String>,
-    /// Half-open; of the tensor's data where there is one, else of the file.
+    /// The half-open byte range that the finding is about, in the data of `tensor` if there is one, else in `file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub byte_range: Option<[u64; 2]>,
-    /// The numbers behind it.
+    /// The numbers behind the finding.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub evidence: BTreeMap<String, Value>,
-    /// Public ids.
+    /// Public identifiers, such as CVE numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
 }
 
 impl ModelRecord {
-    /// The worst that was found of it.
+    /// Returns the severity of the worst finding, if there are findings.
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|finding| finding.severity).max()
     }
 }
 
 impl RecordedFinding {
-    /// Whether it says that a file does not have a digest that is claimed of it.
+    /// Returns whether the finding says that a file contradicts its listed digest.
     pub fn contradicts_digest(&self) -> bool {
         self.rule == "registry/blob-differs"
     }
@@ -149,64 +150,65 @@ impl From<&Finding> for RecordedFinding {
     }
 }
 
-/// One scan.
+/// One registry scan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunRecord {
-    /// Its number.
+    /// The number of the scan.
     pub id: i64,
     /// The sources that were scanned.
     pub sources: Vec<String>,
-    /// When it began.
+    /// When the scan started.
     pub started: Timestamp,
-    /// When it ended; null: it is at work, or was killed.
+    /// When the scan ended; null if it still runs or was killed.
     pub ended: Option<Timestamp>,
-    /// How it ended.
+    /// How the scan ended.
     pub outcome: RunOutcome,
-    /// Models that were seen.
+    /// The number of models that the scan saw.
     pub models: u64,
-    /// Of these, those of which every byte was read.
+    /// The number of models that were deeply checked.
     pub deep_checked: u64,
-    /// Bytes that were read.
+    /// The number of bytes read.
     pub bytes_read: u64,
-    /// What could not be checked, in a sentence each.
+    /// What could not be checked, one sentence each.
     pub errors: Vec<String>,
 }
 
 impl RunRecord {
-    /// How long it took, in seconds, when it has ended; clocks that were set back in between make it 0.
+    /// Returns how long the scan took in seconds, or `None` if it has not ended. The result is 0 if the clock was set back
+    /// during the scan.
     pub fn seconds(&self) -> Option<f64> {
         Some(self.ended?.duration_since(self.started).as_secs_f64().max(0.0))
     }
 }
 
-/// What a scan came upon and did not read.
+/// The items that a scan came across and did not read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SkippedItems {
-    /// How much there was of it.
+    /// The number of skipped items.
     pub count: u64,
-    /// The first [`SkippedItems::MOST`] of it.
+    /// The first [`SkippedItems::MAX_LISTED`] skipped items.
     pub first: Vec<SkippedItem>,
 }
 
-/// One thing that was not read.
+/// One item that a scan did not read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SkippedItem {
-    /// The source it is in.
+    /// The source that holds the item.
     pub source: String,
-    /// Where it is there: its path, or the name that it would have as a model.
+    /// The path of the item in its source, or the name that it would have as a model.
     pub path: String,
-    /// Why, in a few words.
+    /// Why it was skipped, in a few words.
     pub reason: String,
 }
 
 impl SkippedItems {
-    /// As many are named.
-    pub const MOST: usize = 1000;
+    /// The number of items that are listed one by one; the rest are only counted.
+    pub const MAX_LISTED: usize = 1000;
 
-    /// Adds one.
+    /// Counts a skipped item, and lists it if there is room.
     pub fn add(&mut self, source: &str, path: String, reason: String) {
         self.count += 1;
-        if self.first.len() < Self::MOST {
+        if self.first.len() < Self::MAX_LISTED {
             self.first.push(SkippedItem { source: source.to_owned(), path, reason });
         }
     }
@@ -216,24 +218,24 @@ impl SkippedItems {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunOutcome {
-    /// It did not, or nobody is there who knows.
+    /// The scan has not ended, or was killed.
     Running,
-    /// Nothing at or above the severity that fails it.
+    /// Everything was checked, and no finding reaches the severity that fails a scan.
     Pass,
-    /// There are findings.
+    /// There are findings that fail the scan.
     Fail,
-    /// Not everything could be checked.
+    /// Something could not be checked.
     Incomplete,
-    /// It was asked to stop.
+    /// The scan was interrupted by the user or the system.
     Interrupted,
 }
 
 impl RunOutcome {
-    /// All of them, in the order of tables.
+    /// All outcomes, in the order of tables.
     pub const ALL: [RunOutcome; 5] =
         [Self::Running, Self::Pass, Self::Fail, Self::Incomplete, Self::Interrupted];
 
-    /// Its name in reports and the database.
+    /// Returns the name of the outcome in reports and the database.
     pub fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -244,37 +246,37 @@ impl RunOutcome {
         }
     }
 
-    /// The one of this name.
+    /// Returns the outcome with this [name](Self::name).
     pub fn from_name(name: &str) -> Option<RunOutcome> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 }
 
-/// What is known in sum.
+/// Totals over all models and scans of a state database.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RegistrySummary {
-    /// The last scan.
+    /// The last scan, if there was one.
     pub last_run: Option<RunRecord>,
-    /// When a scan last checked everything that was due, whatever it found.
+    /// When a scan last checked everything that was due, with or without findings.
     pub last_complete: Option<Timestamp>,
-    /// Number of models by state; every state is there.
+    /// The number of models in each state. Every state has an entry.
     pub models: BTreeMap<ModelState, u64>,
-    /// Number of findings that stand, by severity and rule.
+    /// The number of open findings, by severity and rule.
     pub findings: BTreeMap<(Severity, String), u64>,
-    /// The oldest of the last deep checks; null: a model was never deeply checked, or there is none.
+    /// The time of the oldest last deep check; null if no model was ever deeply checked.
     pub oldest_deep_check: Option<Timestamp>,
-    /// Models that were never deeply checked.
+    /// The number of models that were never deeply checked.
     pub never_deep_checked: u64,
-    /// Models without a signature.
+    /// The number of models without a signature.
     pub unsigned: u64,
-    /// Models without a seal.
+    /// The number of models without a seal.
     pub unsealed: u64,
-    /// Bytes that all scans read.
+    /// The number of bytes that all scans read together.
     pub bytes_read: u64,
 }
 
 impl RegistrySummary {
-    /// Nothing is known.
+    /// Returns the summary of a state without models and scans.
     pub fn empty() -> RegistrySummary {
         RegistrySummary {
             last_run: None,
@@ -289,10 +291,10 @@ impl RegistrySummary {
         }
     }
 
-    /// Counts these models; what is known of scans is left as it is.
+    /// Adds `records` to the counts of models and findings. What the summary says about scans is unchanged.
     ///
     /// # Errors
-    /// Those of reading.
+    /// Returns an error if `records` cannot be read.
     pub fn count(mut self, records: &dyn ModelRecords) -> io::Result<RegistrySummary> {
         records.each(&mut |model| {
             *self.models.entry(model.state).or_default() += 1;
@@ -312,23 +314,24 @@ impl RegistrySummary {
         Ok(self)
     }
 
-    /// Number of models in this state.
+    /// Returns the number of models in this state.
     pub fn in_state(&self, state: ModelState) -> u64 {
         self.models.get(&state).copied().unwrap_or(0)
     }
 
-    /// Number of all models.
+    /// Returns the number of all models.
     pub fn total(&self) -> u64 {
         self.models.values().sum()
     }
 }
 
-/// The models that reports are written from, one after the other: there may be more than fit in memory.
+/// A sequence of models that reports are written from. It is visited one model at a time, since it may not fit in
+/// memory.
 pub trait ModelRecords {
-    /// Gives each model to `each`, ordered by source and name.
+    /// Calls `each` for every model, ordered by source and name.
     ///
     /// # Errors
-    /// Those of `each`, and of reading.
+    /// Returns the first error of `each`, or an error if the models cannot be read.
     fn each(&self, each: &mut dyn FnMut(&ModelRecord) -> io::Result<()>) -> io::Result<()>;
 }
 
@@ -349,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_apart_and_found_again() {
+    fn names_are_distinct_and_read_back() {
         for state in ModelState::ALL {
             assert_eq!(ModelState::from_name(state.name()), Some(state));
             assert_eq!(serde_json::to_value(state).unwrap(), state.name());
@@ -360,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_is_no_negative_time() {
+    fn a_clock_that_was_set_back_gives_no_negative_duration() {
         let run = |ended: Option<i64>| RunRecord {
             id: 1,
             sources: Vec::new(),

@@ -1,7 +1,6 @@
-//! Repair: a copy of a damaged model with the pinpointed bits put back.
+//! Repair: a copy of a damaged model in which the pinpointed bits are restored.
 //!
-//! The copy gets its name only when it is the sealed model again, every byte of it: that is measured
-//! on the copy, not concluded.
+//! The copy gets its final name only after every byte of it was read back and equals the sealed model.
 
 use crate::judge::integrity::{self, IntegrityOptions};
 use crate::judge::{Finding, Severity};
@@ -18,31 +17,32 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, RunOptions, RunReport};
 use tensorseal_format::{Checkpoint, OpenError, OpenOptions, Problem};
 
-/// A byte that is put back.
+/// A byte that is restored to its sealed value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Patch {
-    /// Index of its file.
+    /// The index of the file in [`Checkpoint::files`].
     pub file: usize,
-    /// Position in the file.
+    /// The position of the byte in the file.
     pub position: u64,
-    /// What it was sealed as.
+    /// The sealed value of the byte.
     pub sealed: u8,
 }
 
-/// A model could not be repaired.
+/// An error that prevents the repair of a model.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// The copy could not be written.
     #[error(transparent)]
     Copy(CopyError),
-    /// Something could not be measured.
+    /// The model or its copy could not be measured.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The copy could not be read back, or what it was made from is no longer what it was.
+    /// The copy could not be read back, or the original changed during the repair.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The copy is not the sealed model; nothing was kept of it.
-    #[error("the repaired copy is not the sealed model")]
+    /// The copy differs from the sealed model and was deleted.
+    #[error("the repaired copy still differs from the seal; it was deleted")]
     Remaining(Vec<Finding>),
 }
 
@@ -56,37 +56,40 @@ impl From<CopyError> for RepairError {
     }
 }
 
-/// The bytes that make `model` as it was sealed, as far as they are known, in order.
-pub fn patches(model: &Checkpoint, found: &[PinpointedRange<'_>]) -> Vec<Patch> {
+/// Returns the bytes that restore `model` to its sealed state, as far as the search pinpointed them, sorted by file and
+/// position.
+pub fn patches(model: &Checkpoint, pinpointed: &[PinpointedRange<'_>]) -> Vec<Patch> {
     let mut all: Vec<Patch> = Vec::new();
-    for PinpointedRange { range: place, explanations, .. } in found {
-        let Some(file) = model.model_files().iter().position(|file| file.path == place.file) else {
+    for PinpointedRange { range, explanations, .. } in pinpointed {
+        let Some(file) = model.model_files().iter().position(|file| file.path == range.file) else {
             continue;
         };
         let differences = explanations.iter().flat_map(|explanation| &explanation.differences);
         all.extend(differences.flat_map(ByteDifference::bytes).map(|(at, sealed, _)| Patch {
             file,
-            position: place.object + at,
+            position: range.object + at,
             sealed,
         }));
     }
     all.sort_unstable();
-    // Tensors that share bytes each tell of one that changed.
+    // A changed byte that several tensors share was pinpointed in each of them.
     all.dedup();
     all
 }
 
-/// Writes a copy of `model` to `out`, which must not exist, with these patches (in order), and holds it
-/// to the seal. `model` has the layout it was sealed with. The copy gets its name when all that it was made
-/// from is `settled`: is what it was. Gives what was measured of the copy.
+/// Writes a copy of `model` with these patches to `out`, which must not exist, and compares the copy with the seal.
+///
+/// `model` has the sealed layout, and `patches` are sorted. Just before the copy gets its final name, `check_unchanged`
+/// is called to make sure that the original has not changed meanwhile. Returns what was measured of the copy.
 ///
 /// # Errors
-/// See [`RepairError`]; nothing is left behind.
+/// Returns a [`RepairError`] if the copy cannot be written, cannot be read back or differs from the seal, or if the
+/// original changed. No copy is left behind then.
 pub fn write(
     model: &Checkpoint,
     sealed: &Seal,
     patches: &[Patch],
-    (out, settled): (&Path, &dyn Fn() -> Result<(), OpenError>),
+    (out, check_unchanged): (&Path, &dyn Fn() -> Result<(), OpenError>),
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RepairError> {
@@ -102,29 +105,29 @@ pub fn write(
         |copy| {
             link(model, sealed, copy)?;
             measured = Some(verify_copy(model, sealed, copy, options, progress)?);
-            settled().map_err(RepairError::Open)
+            check_unchanged().map_err(RepairError::Open)
         },
     )?;
     measured.ok_or(RepairError::Run(RunError::Unmeasured))
 }
 
-/// Makes the sealed links to directories in a copy, as long as they stay inside.
+/// Creates the sealed links to directories in a copy.
 fn link(model: &Checkpoint, sealed: &Seal, copy: &Path) -> Result<(), CopyError> {
-    let is_there = |link: &&LinkSeal| model.links.iter().any(|here| here.path == link.path);
-    for LinkSeal { path, target } in sealed.links.iter().filter(is_there) {
+    let is_linked = |link: &&LinkSeal| model.links.iter().any(|current| current.path == link.path);
+    for LinkSeal { path, target } in sealed.links.iter().filter(is_linked) {
         let up = "../".repeat(path.matches('/').count());
-        let place = copy.join(path);
-        place
+        let link_path = copy.join(path);
+        link_path
             .parent()
             .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| symlink_directory(&format!("{up}{target}"), &place))
-            .map_err(|source| CopyError::Write { path: place, source })?;
+            .and_then(|()| symlink_directory(&format!("{up}{target}"), &link_path))
+            .map_err(|source| CopyError::Write { path: link_path, source })?;
     }
     Ok(())
 }
 
-/// Patches by their place in the file, not by their tensor: of tensors that share bytes, each is written,
-/// and each of them writes the sealed ones.
+/// Applies the patches that lie in a piece of a file. Patches go by position in the file and not by tensor: tensors that
+/// share bytes are each written, and each must write the sealed bytes.
 fn apply_patches(piece: &CopyPiece<'_>, bytes: &mut [u8], patches: &[Patch]) {
     let start = piece.object.offset + piece.start;
     let key = |position| (piece.object.file, position);
@@ -135,23 +138,23 @@ fn apply_patches(piece: &CopyPiece<'_>, bytes: &mut [u8], patches: &[Patch]) {
     }
 }
 
-/// Measures of a model what its seal has: whole files, too, where they are in it.
+/// Measures `model` in as much detail as its seal has, including digests of whole files if the seal has them.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the model cannot be measured.
 pub fn measure_as_sealed(
     model: &Checkpoint,
     sealed: &Seal,
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RunError> {
-    let whole = sealed.files.iter().any(|file| file.sha256.is_some());
-    let hashing = if whole { &build::FILE_DIGESTS[..] } else { &[] };
+    let has_file_digests = sealed.files.iter().any(|file| file.sha256.is_some());
+    let hashing = if has_file_digests { &build::FILE_DIGESTS[..] } else { &[] };
     let plan = Plan::everything(model, false).with_file_hashing(model, hashing.to_vec());
     build::measure_plan(model, &plan, options, progress)
 }
 
-/// Opens the copy as anyone would, measures it and compares it with the seal.
+/// Opens the copy as an independent model, measures it and compares it with the seal.
 fn verify_copy(
     model: &Checkpoint,
     sealed: &Seal,
@@ -159,32 +162,34 @@ fn verify_copy(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RepairError> {
-    let opening = OpenOptions {
-        // Everything that was copied is part of the model.
-        include_git_paths: true,
-        expected_files: Some(sealed.naming_files()),
-        ..OpenOptions::default()
-    };
+    let mut opening = OpenOptions::default();
+    // Everything that was copied is part of the model.
+    opening.include_git_paths = true;
+    opening.expected_files = Some(sealed.naming_files());
     let mut copied = Checkpoint::open(copy, &opening)?;
-    // A single file still has the name of a temporary one.
+    // A copy of a single file still has its temporary name.
     if let ([copied], [original], true) =
         (&mut copied.files[..], &model.files[..], model.is_single_file())
     {
         copied.path.clone_from(&original.path);
     }
     layout::treat_as_bytes(&mut copied, sealed);
-    let (found, run) = measure_as_sealed(&copied, sealed, options, progress)?;
-    let mut remaining =
-        integrity::compare(sealed, &found, &DamagedFiles::default(), IntegrityOptions::default());
-    let is_grave = |problem: &&Problem| problem.severity > Severity::Low && !problem.companion;
-    let grave = copied.problems.iter().filter(is_grave);
+    let (measured, run) = measure_as_sealed(&copied, sealed, options, progress)?;
+    let mut remaining = integrity::compare(
+        sealed,
+        &measured,
+        &DamagedFiles::default(),
+        IntegrityOptions::default(),
+    );
+    let is_severe = |problem: &&Problem| problem.severity > Severity::Low && !problem.companion;
+    let severe = copied.problems.iter().filter(is_severe);
     remaining.findings.extend(
-        grave.map(|problem| {
+        severe.map(|problem| {
             Finding::new(problem.rule, problem.message.clone()).in_file(&problem.file)
         }),
     );
-    if found.model.root == sealed.model.root && remaining.findings.is_empty() {
-        return Ok((found, run));
+    if measured.model.root == sealed.model.root && remaining.findings.is_empty() {
+        return Ok((measured, run));
     }
     Err(RepairError::Remaining(remaining.findings))
 }

@@ -1,4 +1,5 @@
-//! Merging the measurements of tiles to those of their objects, whoever made them and in any order.
+//! Merges the measurements of tiles to those of their objects. Tiles may come from any engine and in any
+//! order.
 
 use crate::measure::codes::CodeCounts;
 use crate::measure::correlation::Correlation;
@@ -17,34 +18,34 @@ use std::sync::{Mutex, PoisonError};
 /// The measurements of one whole object.
 #[derive(Debug)]
 pub struct ObjectMeasurement<'a> {
-    /// Index into [`Plan::objects`].
+    /// The index into [`Plan::objects`].
     pub object: usize,
-    /// Plain BLAKE3 of its bytes.
+    /// The BLAKE3 digest of the bytes.
     pub digest: ChainingValue,
-    /// Chaining values of its 1 MiB blocks; empty when it has fewer than two.
+    /// The chaining values of the 1 MiB blocks; empty if there are fewer than two.
     pub blocks: Vec<ChainingValue>,
-    /// Counts of its words, when asked for.
+    /// The counts of the words, if requested.
     pub histogram: Option<&'a Histogram>,
-    /// Summary of its words, when asked for and wide enough.
+    /// The summary of the words, if requested and the words have 32 bits or more.
     pub summary: Option<&'a WordSummary>,
-    /// By key of the plan: the sums of its correlations; empty when it is no carrier.
+    /// The sums of correlations for each key of the plan; empty if the object is no carrier.
     pub slots: Vec<SlotSums>,
-    /// Its structure, when asked for.
+    /// The structure, if requested.
     pub structure: Option<Structure>,
-    /// What its blocks are made of, when asked for.
+    /// The counts of codes and scale words of a block-quantised tensor, if requested.
     pub codes: Option<CodeCounts>,
 }
 
 /// The digest of a tile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TileDigest {
-    /// The tile is all of an object of at most one block: its digest.
+    /// The digest of an object of at most one block, which is a single tile.
     Whole(ChainingValue),
-    /// Chaining values of the tile's blocks.
+    /// The chaining values of the blocks of the tile.
     Blocks(Vec<ChainingValue>),
 }
 
-/// What has been merged of an object that is not finished.
+/// The merged measurements of an object that is not finished.
 #[derive(Debug)]
 pub struct Accumulator {
     blocks: Vec<ChainingValue>,
@@ -52,23 +53,23 @@ pub struct Accumulator {
     parts: MergedMeasurements,
 }
 
-/// What has been merged besides the digest.
+/// The merged measurements of an object, without its digest.
 #[derive(Debug, Default)]
 pub struct MergedMeasurements {
-    /// Counting tables, when words are counted.
+    /// The counting tables, if words are counted.
     pub tables: Option<ObjectTables>,
-    /// By key: sums of correlations.
+    /// The sums of correlations for each key.
     pub slots: Vec<SlotSums>,
-    /// The structure, when it is measured.
+    /// The structure, if it is measured.
     pub structure: Option<Structure>,
-    /// Codes and scales, when blocks are counted.
+    /// The counts of codes and scales, if blocks are counted.
     pub codes: Option<CodeCounts>,
-    /// By key: which block carries what.
+    /// By key: the offset that determines which block carries which slot.
     offsets: Vec<u32>,
 }
 
 impl MergedMeasurements {
-    /// Adds the correlations of consecutive carrier blocks, from number `first` on.
+    /// Adds the correlations of consecutive carrier blocks, beginning with block `first` of the tensor.
     pub fn correlate(&mut self, first: u64, correlation: &Correlation) {
         let keys = self.slots.iter_mut().zip(&self.offsets).zip(&correlation.sums);
         for ((slots, offset), sums) in keys {
@@ -80,9 +81,9 @@ impl MergedMeasurements {
 /// The counting tables of one object.
 #[derive(Debug)]
 pub struct ObjectTables {
-    /// Counts of its words.
+    /// The counts of the words.
     pub histogram: Histogram,
-    /// Summary of its words, when they are wide enough.
+    /// The summary of the words, if they have 32 bits or more.
     pub summary: Option<WordSummary>,
 }
 
@@ -102,13 +103,13 @@ impl ObjectTables {
     }
 }
 
-/// Tables kept for the next object of the same kind of words; more are given back to the system.
+/// The number of tables that are kept for the next objects of the same word format; more are freed.
 const POOLED: usize = 8;
 
 type SharedAccumulator = Mutex<(u64, Option<Box<Accumulator>>)>;
 
-/// See the module. `finish` is called once for every object, from whichever thread measured its
-/// last tile.
+/// Merges the measurements of tiles, and calls `finish` once for every object, from the thread that
+/// measured its last tile.
 pub struct Collector<'a> {
     plan: &'a Plan,
     slots: Vec<SharedAccumulator>,
@@ -118,14 +119,17 @@ pub struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// Nothing measured yet.
+    /// Creates a collector for the objects of `plan`, of which nothing is measured yet.
     pub fn new(plan: &'a Plan, finish: &'a (dyn Fn(ObjectMeasurement<'_>) + Sync)) -> Self {
         let slots = plan.objects.iter().map(|object| Mutex::new((object.bytes, None))).collect();
         Self { plan, slots, pool: Mutex::default(), finish, finished: AtomicUsize::new(0) }
     }
 
-    /// Adds a tile. `merge` adds what was measured besides its digest to that of its object. Returns
-    /// whether that was the object's last tile.
+    /// Adds a tile. `merge` adds its measurements other than the digest to those of the object. Returns
+    /// whether this was the last tile of the object.
+    ///
+    /// # Panics
+    /// Panics if the tile does not belong to the plan, or was added before.
     pub fn add(
         &self,
         tile: Tile,
@@ -155,11 +159,11 @@ impl<'a> Collector<'a> {
         true
     }
 
-    /// Adds a tile that was measured as one.
+    /// Adds a tile with all its measurements. Returns whether this was the last tile of the object.
     pub fn add_measured(&self, tile: Tile, measured: TileMeasurement) -> bool {
         let TileMeasurement { blocks, histogram, summary, correlation, structure, codes } =
             measured;
-        let wanted = self.plan.kernels_for(&self.plan.objects[tile.object]);
+        let kernels = self.plan.kernels_for(&self.plan.objects[tile.object]);
         self.add(tile, TileDigest::Blocks(blocks), |parts| {
             if let Some(tables) = &mut parts.tables {
                 if let Some(histogram) = &histogram {
@@ -169,7 +173,7 @@ impl<'a> Collector<'a> {
                     sum.merge(part);
                 }
             }
-            if let (Some(carrier), Some(correlation)) = (wanted.carrier, &correlation) {
+            if let (Some(carrier), Some(correlation)) = (kernels.carrier, &correlation) {
                 parts.correlate(carrier.block_at(tile.start), correlation);
             }
             if let (Some(whole), Some(part)) = (&mut parts.structure, &structure) {
@@ -181,7 +185,7 @@ impl<'a> Collector<'a> {
         })
     }
 
-    /// Whether every object of the plan has been finished.
+    /// Returns whether every object of the plan has been finished.
     pub fn is_complete(&self) -> bool {
         self.finished.load(SeqCst) == self.plan.objects.len()
     }

@@ -1,4 +1,4 @@
-//! The CPU engine: one worker a thread, all kernels over the same private copy of each piece.
+//! The CPU engine: one worker per thread, which runs all kernels over the same private copy of each piece.
 
 use super::collect::TileDigest;
 use super::cross_check::CrossCheckOutcome;
@@ -19,26 +19,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
 
-/// How far ahead of a worker the system is asked to read: what a fast disk gives in some milliseconds.
+/// How many bytes ahead of a worker the system is asked to read: what a fast disk delivers in a few
+/// milliseconds.
 const READ_AHEAD: usize = 32 << 20;
 
-/// One thread's tables and buffers.
+/// The tables and buffers of one thread.
 pub struct Worker<'a> {
     shared: &'a RunState<'a>,
     table: CounterTable,
     summaries: HashMap<WordFormat, WordSummary>,
     codes: HashMap<Dtype, CodeCounts>,
     correlation: Correlation,
-    /// Of the tile at hand.
+    /// The structure of the current tile.
     structure: Option<Structure>,
-    /// A piece, and what was read behind it.
+    /// A piece and its halo.
     piece: Vec<u8>,
-    /// Bytes at the beginning of `piece` that were read behind the one before.
+    /// The number of bytes at the start of `piece` that were read as the halo of the previous piece.
     ahead: usize,
 }
 
 impl<'a> Worker<'a> {
-    /// A worker on the queue of `shared`.
+    /// Creates a worker on the queue of `shared`.
     pub(super) fn new(shared: &'a RunState<'a>) -> Self {
         Self {
             shared,
@@ -76,12 +77,12 @@ impl<'a> Worker<'a> {
         }
         if self.shared.needs_copy(object.file) {
             let copy = self.shared.copy(tile)?;
-            return self.measure_from(tile, &object, &Copied(copy), 0);
+            return self.measure_from(tile, &object, &PrivateCopy(copy), 0);
         }
         let source = self.shared.files.source(object.file)?;
         let position = object.offset + tile.start;
         if tile.len >= BLOCK_LEN {
-            // The other workers have the tiles right behind this one.
+            // The other workers have the tiles right after this one.
             source.read_ahead(position, READ_AHEAD);
         }
         self.measure_from(tile, &object, source.as_ref(), position)
@@ -118,7 +119,7 @@ impl<'a> Worker<'a> {
         self.finish(tile, object, blocks, whole)
     }
 
-    /// Feeds one block, which begins at `start` of its object, to the hasher and to the other kernels.
+    /// Feeds one block, which begins `start` bytes into its object, to the hasher and to the other kernels.
     fn read_block(
         &mut self,
         object: &Object,
@@ -129,20 +130,20 @@ impl<'a> Worker<'a> {
         hasher: &mut blake3::Hasher,
     ) -> Result<(), RunError> {
         let shared = self.shared;
-        let named = |error| RunError::from(shared.files.name_error(object.file, error));
-        let wanted = shared.plan.kernels_for(object);
-        if wanted.is_digest_only() {
-            // A single kernel reads each byte once, wherever it lies: no copy is needed.
+        let name_error = |error| RunError::from(shared.files.name_error(object.file, error));
+        let kernels = shared.plan.kernels_for(object);
+        if kernels.is_digest_only() {
+            // A single kernel reads each byte only once, so no copy is needed.
             let mut sink = |bytes: &[u8]| {
                 hasher.update(bytes);
             };
-            return source.read(position, len, &mut sink).map_err(named);
+            return source.read(position, len, &mut sink).map_err(name_error);
         }
-        let mut summary = wanted
+        let mut summary = kernels
             .words
             .filter(|words| words.has_summary())
             .map(|words| self.summaries.entry(words).or_insert_with(|| WordSummary::new(words)));
-        let mut codes = wanted
+        let mut codes = kernels
             .codes
             .map(|dtype| self.codes.entry(dtype).or_insert_with(|| CodeCounts::new(dtype)));
         let (table, all, ahead) = (&mut self.table, &mut self.piece, &mut self.ahead);
@@ -150,28 +151,30 @@ impl<'a> Worker<'a> {
         while done < len {
             let next = (len - done).min(PIECE_LEN);
             let start = start + done as u64;
-            // What was read behind the last piece is the beginning of this one: it is not read again.
+            // The halo of the last piece is the start of this one and is not read again.
             let halo = shared.plan.halo(object, start + next as u64);
             all.truncate(*ahead);
             let (from, more) = (position + (done + *ahead) as u64, next + halo - *ahead);
-            source.read(from, more, &mut |bytes| all.extend_from_slice(bytes)).map_err(named)?;
+            source
+                .read(from, more, &mut |bytes| all.extend_from_slice(bytes))
+                .map_err(name_error)?;
             let piece = &all[..next];
             hasher.update(piece);
-            if let Some(words) = wanted.words {
+            if let Some(words) = kernels.words {
                 table.count(words, piece);
             }
             if let Some(summary) = &mut summary {
                 summary.add(piece);
             }
-            if let Some(carrier) = &wanted.carrier {
+            if let Some(carrier) = &kernels.carrier {
                 let first = carrier.block_at(start);
                 let owned = owned_bytes(carrier.blocks, all, next, start);
                 self.correlation.add(carrier, &shared.plan.keys, first, owned);
             }
             if let Some(codes) = &mut codes {
-                codes.add(owned_bytes(wanted.codes, all, next, start));
+                codes.add(owned_bytes(kernels.codes, all, next, start));
             }
-            if let (Some(structure), Some(layout)) = (&mut self.structure, &wanted.layout) {
+            if let (Some(structure), Some(layout)) = (&mut self.structure, &kernels.layout) {
                 structure.add(layout, start, piece);
             }
             all.copy_within(next.., 0);
@@ -191,24 +194,24 @@ impl<'a> Worker<'a> {
         let digest = whole.map_or(TileDigest::Blocks(blocks), TileDigest::Whole);
         let (table, summaries, correlation, codes) =
             (&mut self.table, &mut self.summaries, &mut self.correlation, &mut self.codes);
-        let wanted = self.shared.plan.kernels_for(object);
+        let kernels = self.shared.plan.kernels_for(object);
         let structure = self.structure.take();
         let last = self.shared.collector.add(tile, digest, |parts| {
-            if let (Some(words), Some(tables)) = (wanted.words, &mut parts.tables) {
+            if let (Some(words), Some(tables)) = (kernels.words, &mut parts.tables) {
                 table.drain_into(words, &mut tables.histogram);
                 if let (Some(sum), Some(part)) = (&mut tables.summary, summaries.get_mut(&words)) {
                     sum.merge(part);
                     part.clear();
                 }
             }
-            if let Some(carrier) = wanted.carrier {
+            if let Some(carrier) = kernels.carrier {
                 parts.correlate(carrier.block_at(tile.start), correlation);
                 correlation.clear();
             }
             if let (Some(whole), Some(part)) = (&mut parts.structure, &structure) {
                 whole.merge(part);
             }
-            if let (Some(whole), Some(dtype)) = (&mut parts.codes, wanted.codes)
+            if let (Some(whole), Some(dtype)) = (&mut parts.codes, kernels.codes)
                 && let Some(part) = codes.get_mut(&dtype)
             {
                 whole.merge(part);
@@ -218,7 +221,7 @@ impl<'a> Worker<'a> {
         self.shared.tile_done(tile, object, last, false)
     }
 
-    /// Measures one copy on both engines and holds them equal (`--cross-check`).
+    /// Measures one copy on both engines and compares the results (`--cross-check`).
     fn measure_twice(&mut self, tile: Tile, object: &Object) -> Result<(), RunError> {
         let copy = self.shared.copy(tile)?;
         let measured = self.shared.measure_copy(&copy, tile, object);
@@ -233,10 +236,10 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// A private copy as a source, so that there is one way to measure a tile.
-struct Copied(Arc<Vec<u8>>);
+/// A private copy as a [`ByteSource`], so that all tiles are measured in the same way.
+struct PrivateCopy(Arc<Vec<u8>>);
 
-impl ByteSource for Copied {
+impl ByteSource for PrivateCopy {
     fn read(
         &self,
         offset: u64,

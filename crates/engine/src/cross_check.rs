@@ -1,4 +1,4 @@
-//! `--cross-check`: tiles that both engines measure.
+//! Selects tiles for both engines to measure, and compares the results (`--cross-check`).
 
 use super::gpu::{DeviceSelector, Gpu, GpuError};
 use crate::measure::{BLOCK_LEN, TileMeasurement};
@@ -7,15 +7,15 @@ use crate::stream::queue::Tile;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a check found.
+/// The result of a comparison.
 pub(super) enum CrossCheckOutcome<'a> {
-    /// Both engines measured the same.
+    /// Both engines gave the same measurements.
     Agree,
-    /// They did not; the name of the device.
+    /// The engines gave different measurements; this is the name of the device.
     Disagree(&'a str),
 }
 
-/// Chooses tiles to be measured by both engines.
+/// Selects the tiles that both engines measure.
 pub(super) struct CrossCheck {
     percent: f64,
     gpu: Option<Arc<Gpu>>,
@@ -24,7 +24,8 @@ pub(super) struct CrossCheck {
 }
 
 impl CrossCheck {
-    /// `gpu`: the device of the run, if it has one; otherwise one is opened for the check alone.
+    /// Creates a cross-check of a percentage of tiles. `gpu` is the device of the run, if it has one;
+    /// otherwise a device is opened for the check alone.
     pub(crate) fn new(percent: f64, gpu: Option<Arc<Gpu>>, plan: &Plan) -> Result<Self, GpuError> {
         let gpu = match gpu {
             None if percent > 0.0 => {
@@ -37,8 +38,7 @@ impl CrossCheck {
         Ok(Self { percent, gpu, seen: AtomicU64::new(0), agreed: AtomicU64::new(0) })
     }
 
-    /// Whether this tile is one of the share. Evenly spaced, so that any share of a long run has
-    /// tiles from all of it.
+    /// Returns whether this tile is selected. The selection is evenly spaced over the run.
     pub(crate) fn selects(&self, object: &Object, tile: Tile) -> bool {
         let whole = tile.len.is_multiple_of(BLOCK_LEN) && object.bytes > BLOCK_LEN as u64;
         if self.percent <= 0.0 || !whole {
@@ -49,7 +49,7 @@ impl CrossCheck {
         ((turn + 1.0) * share).floor() > (turn * share).floor()
     }
 
-    /// Measures `copy` on the device and compares with what the CPU found.
+    /// Measures `copy` on the device and compares the result with `measured`, that of the CPU.
     pub(crate) fn compare_on_device(
         &self,
         copy: &[u8],
@@ -68,12 +68,12 @@ impl CrossCheck {
         Ok(CrossCheckOutcome::Agree)
     }
 
-    /// Counts a tile that both engines agree on.
+    /// Counts a tile for which both engines gave the same measurements.
     pub(crate) fn record_agreement(&self) {
         self.agreed.fetch_add(1, Relaxed);
     }
 
-    /// Tiles that both engines agreed on.
+    /// Returns the number of tiles for which both engines gave the same measurements.
     pub(crate) fn count(&self) -> u64 {
         self.agreed.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Which engine to use, as asked for on the command line.
+//! Which engines to use, as chosen on the command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,20 +6,20 @@ use std::str::FromStr;
 /// The value of `--device`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
-    /// CPU, together with a hardware adapter where that helps; never a software adapter.
+    /// The CPU, together with a hardware adapter where that is faster; never a software adapter.
     #[default]
     Auto,
     /// The CPU engine alone.
     Cpu,
-    /// A GPU for whole blocks; an error when there is none.
+    /// A GPU for whole blocks; an error if there is none.
     Gpu,
-    /// The adapter whose name contains this.
+    /// The first adapter whose name contains this text, for whole blocks.
     Named(String),
-    /// That adapter and the CPU engine on one queue.
+    /// The first adapter whose name contains this text, together with the CPU.
     CpuAnd(String),
 }
 
-/// The value of `--device` names no engine.
+/// An error for a value of `--device` that names no engine.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected auto, cpu, gpu, the name of an adapter, or cpu+NAME (`tensorseal devices` lists them)"

@@ -1,10 +1,10 @@
-//! The device's side of the queue: feeds tiles to a [`Gpu`], collects what it returns, and
-//! hands its work to the CPU when it fails.
+//! Feeds tiles from the queue to a [`Gpu`], collects its measurements, and hands the remaining work to
+//! the CPU if the device fails.
 
 use super::error::RunError;
 use super::gpu::{DeviceSelector, Gpu, GpuError, TileFeed, TileSpec};
 use super::run_state::RunState;
-use super::threads::Threads;
+use super::threads::{Threads, WorkerPool};
 use crate::measure::TileMeasurement;
 use crate::measure::chips::ChipKey;
 use crate::stream::plan::Object;
@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What became of the device.
+/// How the device took part in the run.
 #[derive(Debug, Default)]
 pub(super) struct DeviceOutcome {
     pub adapter: Option<String>,
@@ -38,7 +38,7 @@ pub(super) fn drive_device(
     let gpu = match opened.map_or_else(open, Ok) {
         Ok(gpu) => gpu,
         Err(error) => {
-            // Only `auto` comes here: the CPU engine has begun already and does it all.
+            // Only `auto` opens a device here: the CPU engine has already started and measures everything.
             shared.queue.device_ended([]);
             let choice = match error {
                 GpuError::NoAdapter => "CPU (no hardware GPU found)".to_owned(),
@@ -52,9 +52,9 @@ pub(super) fn drive_device(
     let plan = shared.plan;
     let only_digests = plan.objects.iter().all(|object| plan.kernels_for(object).is_digest_only());
     if automatic && only_digests && gpu.description().is_discrete() {
-        // Digests alone cost less than sending the bytes over the bus.
+        // Computing digests costs less than sending the bytes over the bus.
         shared.queue.device_ended([]);
-        let choice = Some(format!("CPU (digests alone are not worth the copy to {name})"));
+        let choice = Some(format!("CPU (for digests alone, copying to {name} would be slower)"));
         return DeviceOutcome { choice, ..DeviceOutcome::default() };
     }
     let pool = match threads.feeder_pool() {
@@ -72,21 +72,21 @@ pub(super) fn drive_device(
     };
     match gpu.stream(&feed) {
         Ok(_) => shared.queue.device_ended([]),
-        Err(interrupted) => {
-            outcome.fallback = Some(format!("{}; the CPU engine did the rest", interrupted.error));
-            // Tiles whose copy was already given to an ordered lane must not be read again: they
+        Err(failure) => {
+            outcome.fallback = Some(failure.error.to_string());
+            // Tiles whose copy was already given to a sequential hasher must not be read again: they
             // are measured here, from that copy.
-            let mut unread = Vec::new();
-            for job in interrupted.jobs {
+            let mut unfinished = Vec::new();
+            for job in failure.jobs {
                 match &job.copy {
-                    None => unread.push(job.tile),
+                    None => unfinished.push(job.tile),
                     Some(copy) => {
                         let measured = shared.measure_copy(copy, job.tile, &job.object);
                         feed.collect(&job, measured, false);
                     }
                 }
             }
-            shared.queue.device_ended(unread);
+            shared.queue.device_ended(unfinished);
         }
     }
     outcome
@@ -96,15 +96,15 @@ pub(super) fn drive_device(
 pub(super) struct DeviceJob {
     tile: Tile,
     object: Object,
-    /// A private copy in main memory, where something besides the device needs the bytes, too.
+    /// A private copy in main memory, if something else needs the bytes as well.
     copy: Option<Arc<Vec<u8>>>,
-    checked: bool,
+    cross_checked: bool,
 }
 
 struct DeviceFeed<'a> {
     shared: &'a RunState<'a>,
     gpu: &'a Gpu,
-    pool: Option<&'a rayon::ThreadPool>,
+    pool: Option<&'a WorkerPool>,
     tiles: AtomicU64,
     lose_after: Option<u64>,
 }
@@ -131,8 +131,8 @@ impl TileFeed for DeviceFeed<'_> {
         }
         let tile = self.shared.queue.next_device()?;
         let object = self.shared.plan.objects[tile.object];
-        let checked = self.shared.cross_check.selects(&object, tile);
-        let copy = if checked || self.shared.needs_copy(object.file) {
+        let cross_checked = self.shared.cross_check.selects(&object, tile);
+        let copy = if cross_checked || self.shared.needs_copy(object.file) {
             match self.shared.copy(tile) {
                 Ok(copy) => Some(copy),
                 Err(error) => {
@@ -143,16 +143,16 @@ impl TileFeed for DeviceFeed<'_> {
         } else {
             None
         };
-        Some(DeviceJob { tile, object, copy, checked })
+        Some(DeviceJob { tile, object, copy, cross_checked })
     }
 
     fn spec(&self, job: &DeviceJob) -> TileSpec {
-        let wanted = self.shared.plan.kernels_for(&job.object);
+        let kernels = self.shared.plan.kernels_for(&job.object);
         let halo = self.shared.plan.halo(&job.object, job.tile.end());
-        TileSpec { offset: job.tile.start, len: job.tile.len, halo, kernels: wanted }
+        TileSpec { offset: job.tile.start, len: job.tile.len, halo, kernels }
     }
 
-    fn pool(&self) -> Option<&rayon::ThreadPool> {
+    fn pool(&self) -> Option<&WorkerPool> {
         self.pool
     }
 
@@ -179,11 +179,11 @@ impl TileFeed for DeviceFeed<'_> {
     }
 
     fn done(&self, job: DeviceJob, measured: TileMeasurement) {
-        if job.checked
+        if job.cross_checked
             && let Some(copy) = &job.copy
         {
-            let again = self.shared.measure_copy(copy, job.tile, &job.object);
-            if again != measured {
+            let by_cpu = self.shared.measure_copy(copy, job.tile, &job.object);
+            if by_cpu != measured {
                 let adapter = &self.gpu.description().name;
                 let error = self.shared.disagreement(adapter, job.tile, &job.object);
                 return self.shared.fail(error);

@@ -1,9 +1,10 @@
-//! Engines: who measures the tiles of a plan.
+//! The engines that measure the tiles of a plan.
 //!
 //! [`cpu`] measures on the processor, [`gpu`] on a device through wgpu, and [`run()`] puts either or
-//! both on one queue. [`collect`] merges what they return; because measurements are integers that
-//! merge associatively, it does not matter who measured what. [`hash_files`] digests files and does nothing
-//! else. Everything runs in the [`Threads`] of its options.
+//! both on one queue. [`collect`] merges the results. Measurements are integers that merge
+//! associatively, so the merged values do not depend on which engine measured which tile.
+//! [`hash_files`] only computes the digests of files. All CPU work runs in the [`Threads`] of the
+//! options.
 
 pub mod collect;
 pub mod cpu;
@@ -26,4 +27,4 @@ pub use file_hashing::hash_files;
 pub use options::RunOptions;
 pub use report::{BrokenChecksum, EngineUse, FileMeasurement, RunObserver, RunReport};
 pub use run::{run, run_observed};
-pub use threads::Threads;
+pub use threads::{Threads, WorkerPool};

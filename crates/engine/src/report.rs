@@ -1,4 +1,4 @@
-//! What a run says of itself, and whom it tells of what it measured.
+//! The report of a run, and the observer that receives measurements while it runs.
 
 use super::collect::ObjectMeasurement;
 use crate::measure::digest::ChainingValue;
@@ -6,67 +6,68 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensorseal_base::hashing::FileDigests;
 
-/// Who measured, and how fast: the only part of a report that depends on the machine.
+/// Which engines measured, and how fast. This is the only part of a report that depends on the machine.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct EngineUse {
-    /// `cpu`, `gpu` or `cpu+gpu`: who measured.
+    /// The engines that measured: `cpu`, `gpu` or `cpu+gpu`.
     pub device: String,
-    /// Name of the adapter, if one was used.
+    /// The name of the adapter, if one was used.
     pub adapter: Option<String>,
-    /// CPU threads.
+    /// The number of CPU threads.
     pub threads: usize,
-    /// Bytes measured.
+    /// The number of bytes measured.
     pub bytes_read: u64,
-    /// Wall time in seconds.
+    /// The wall-clock time in seconds.
     pub seconds: f64,
-    /// Share of the bytes that a device measured, 0 to 1.
+    /// The share of the bytes that a device measured, 0 to 1.
     pub gpu_share: f64,
-    /// Why the device was left in the middle of the run.
+    /// Why the device failed during the run and the CPU continued alone.
     pub fallback: Option<String>,
-    /// Tiles that both engines measured and agreed on.
+    /// The number of tiles for which both engines gave the same measurements.
     pub cross_checked: u64,
 }
 
-/// What a run did, besides its measurements.
+/// What a run returns besides the measurements of objects.
 #[derive(Debug, Clone, Default)]
 pub struct RunReport {
-    /// Who measured.
+    /// Which engines measured.
     pub engine: EngineUse,
-    /// What `auto` chose, in words.
+    /// What `--device auto` chose, as text for people.
     pub choice: Option<String>,
-    /// By file of the model, when [asked for](crate::stream::plan::Plan::file_hashing).
+    /// The digests of each file of the model, if the [plan](crate::stream::plan::Plan::file_hashing) requests them.
     pub file_digests: Vec<Option<FileDigests>>,
-    /// BLAKE3 of the files that were measured whole, by index of the file.
+    /// The BLAKE3 digests of the files that were measured as one object, by index of the file.
     pub whole_files: BTreeMap<usize, ChainingValue>,
-    /// Bytes that were measured and are not part of the model.
+    /// The number of measured bytes that are not part of the model.
     pub signed_only_bytes: u64,
-    /// Stretches whose bytes were all read and do not have the checksum that their file states.
+    /// The ranges that were read completely and do not have the checksum that their file states.
     pub broken_checksums: Vec<BrokenChecksum>,
 }
 
-/// See [`RunReport::broken_checksums`].
+/// A range of a file whose bytes do not have the checksum that the file states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokenChecksum {
-    /// Index of the file in the model.
+    /// The index of the file in the model.
     pub file: usize,
-    /// Index into [`ModelFile::checksums`](tensorseal_format::ModelFile::checksums).
+    /// The index into [`ModelFile::checksums`](tensorseal_format::ModelFile::checksums).
     pub checksum: usize,
 }
 
-/// What was found of a file besides its objects, when the last of those was measured.
+/// What was measured of a file as a whole, available after its last object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMeasurement {
-    /// Its digests, when [asked for](crate::stream::plan::Plan::file_hashing).
+    /// The digests of the file, if the [plan](crate::stream::plan::Plan::file_hashing) requests them.
     pub digests: Option<FileDigests>,
-    /// Of [`ModelFile::checksums`](tensorseal_format::ModelFile::checksums), those that do not hold.
+    /// The indices of those [`ModelFile::checksums`](tensorseal_format::ModelFile::checksums) that do not match.
     pub broken_checksums: Vec<usize>,
 }
 
-/// Who is told of what was measured, once of each, from any thread.
+/// The callbacks that receive measurements. Each is called from any thread.
 #[derive(Clone, Copy)]
 pub struct RunObserver<'a> {
-    /// Of an object.
+    /// Called once for each object, when it is measured.
     pub object: &'a (dyn Fn(ObjectMeasurement<'_>) + Sync),
-    /// Of a file, by its index, when all its objects in the plan were told of: it did not change meanwhile.
+    /// Called once for each file with its index, after all its objects in the plan. The file did not
+    /// change while it was read.
     pub file: &'a (dyn Fn(usize, FileMeasurement) + Sync),
 }

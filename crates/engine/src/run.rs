@@ -1,4 +1,4 @@
-//! One run: every object of a plan measured once, by the engines that were asked for.
+//! A run: measures every object of a plan once, with the requested engines.
 
 use super::collect::{Collector, ObjectMeasurement};
 use super::cpu::Worker;
@@ -22,13 +22,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tensorseal_format::ModelFile;
 
-/// Below this many bytes `auto` does not even look for a device.
+/// Below this number of bytes `auto` does not look for a device.
 const AUTO_DEVICE_FROM: u64 = 1 << 30;
 
 /// Measures every object of `plan` and calls `finish` once for each, from any thread.
 ///
 /// # Errors
-/// See [`RunError`]; objects that were finished until then are to be thrown away.
+/// Returns a [`RunError`] if a file cannot be read or changes, if the engines or threads cannot be used,
+/// or if the run is stopped. The measurements that `finish` received until then must be discarded.
 pub fn run(
     files: &[ModelFile],
     plan: &Plan,
@@ -39,24 +40,25 @@ pub fn run(
     run_observed(files, plan, options, progress, RunObserver { object: finish, file: &|_, _| {} })
 }
 
-/// As [`run()`], and also tells when a file is done.
+/// Measures every object of `plan` like [`run()`], and also reports every finished file to `observer`.
 ///
 /// # Errors
-/// As there; what was told of an object or a file that is done is true all the same.
+/// Returns a [`RunError`] in the same cases as [`run()`]. What `observer` received for finished files
+/// remains valid.
 pub fn run_observed(
     files: &[ModelFile],
     plan: &Plan,
     options: &RunOptions,
     progress: &Progress,
-    told: RunObserver<'_>,
+    observer: RunObserver<'_>,
 ) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let bytes = plan.bytes();
     progress.expect(bytes);
-    let (takers, selector) = choose_device(&options.device, bytes);
+    let (consumers, selector) = choose_device(&options.device, bytes);
     log_plan(files, plan, &options.device);
     let small = options.device == DeviceChoice::Auto && selector.is_none();
-    // A device that was asked for by name must be there before anything is read.
+    // A device that the user requested must be opened before anything is read.
     let must_open = !matches!(options.device, DeviceChoice::Auto);
     let opened = match &selector {
         Some(selector) if must_open => {
@@ -68,9 +70,9 @@ pub fn run_observed(
     };
     let cross_check = CrossCheck::new(options.cross_check, opened.clone(), plan)?;
     let pool = options.threads.pool()?;
-    let threads = pool.current_num_threads();
+    let threads = pool.thread_count();
     let hashes = !plan.file_hashing.is_empty();
-    let lane = |(index, file): (usize, &ModelFile)| {
+    let hasher = |(index, file): (usize, &ModelFile)| {
         let hashings = plan.file_hashing.for_file(index);
         (!hashings.is_empty()).then(|| SequentialHasher::new(hashings, file.bytes))
     };
@@ -82,20 +84,20 @@ pub fn run_observed(
             let mut whole = whole_files.lock().unwrap_or_else(PoisonError::into_inner);
             whole.insert(file, finished.digest);
         }
-        (told.object)(finished);
+        (observer.object)(finished);
     };
     let shared = RunState {
         plan,
         files: FileSet::new(files, plan),
-        queue: TileQueue::new(plan, takers, if hashes { threads } else { 1 }),
+        queue: TileQueue::new(plan, consumers, if hashes { threads } else { 1 }),
         collector: Collector::new(plan, &keep),
         checksum_verifiers: checksum_verifiers(files, plan),
-        hashers: files.iter().enumerate().map(lane).collect(),
+        hashers: files.iter().enumerate().map(hasher).collect(),
         cross_check,
         names: files,
         progress,
         rate_limiter: options.rate_limiter.as_deref(),
-        file_done: told.file,
+        file_done: observer.file,
         failure: Mutex::default(),
         device_bytes: AtomicU64::new(0),
     };
@@ -107,7 +109,7 @@ pub fn run_observed(
                 drive_device(shared, selector, opened, &options.threads, options.lose_device_after)
             })
         });
-        pool.broadcast(|_| Worker::new(&shared).work());
+        pool.broadcast(|| Worker::new(&shared).work());
         device.and_then(|device| device.join().ok())
     });
     if let Some(error) = shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -130,7 +132,7 @@ pub fn run_observed(
     );
     let device = match by_device {
         0 => "cpu",
-        _ if takers == TileConsumers::Device => "gpu",
+        _ if consumers == TileConsumers::Device => "gpu",
         _ => "cpu+gpu",
     };
     Ok(RunReport {
@@ -146,12 +148,12 @@ pub fn run_observed(
         },
         choice: outcome.choice.or_else(|| small.then(|| "CPU (less than 1 GiB)".to_owned())),
         file_digests: match hashes {
-            true => shared.hashers.iter().map(|lane| lane.as_ref()?.digests()).collect(),
+            true => shared.hashers.iter().map(|hasher| hasher.as_ref()?.digests()).collect(),
             false => Vec::new(),
         },
         signed_only_bytes: plan.signed_only_bytes(),
         broken_checksums,
-        // Nobody measures any more.
+        // All workers have ended.
         whole_files: std::mem::take(
             &mut *whole_files.lock().unwrap_or_else(PoisonError::into_inner),
         ),
@@ -176,7 +178,7 @@ fn log_plan(files: &[ModelFile], plan: &Plan, device: &DeviceChoice) {
     }
 }
 
-/// The sums of the files that a plan reads from.
+/// Returns a verifier for each file that the plan reads from and that states checksums.
 fn checksum_verifiers<'a>(
     files: &'a [ModelFile],
     plan: &Plan,
@@ -185,22 +187,22 @@ fn checksum_verifiers<'a>(
     for object in &plan.objects {
         read[object.file] = true;
     }
-    let of = |(file, read): (&'a ModelFile, bool)| {
+    let verifier = |(file, read): (&'a ModelFile, bool)| {
         (read && !file.checksums.is_empty()).then(|| ChecksumVerifier::new(&file.checksums))
     };
-    files.iter().zip(read).map(of).collect()
+    files.iter().zip(read).map(verifier).collect()
 }
 
-fn failed_checksums(sums: &[Option<ChecksumVerifier<'_>>]) -> Vec<BrokenChecksum> {
-    let of = |(file, sums): (usize, &Option<ChecksumVerifier<'_>>)| {
-        let broken = sums.as_ref().map(ChecksumVerifier::failed).unwrap_or_default();
+fn failed_checksums(verifiers: &[Option<ChecksumVerifier<'_>>]) -> Vec<BrokenChecksum> {
+    let broken_of = |(file, verifiers): (usize, &Option<ChecksumVerifier<'_>>)| {
+        let broken = verifiers.as_ref().map(ChecksumVerifier::failed).unwrap_or_default();
         broken.into_iter().map(move |checksum| BrokenChecksum { file, checksum })
     };
-    sums.iter().enumerate().flat_map(of).collect()
+    verifiers.iter().enumerate().flat_map(broken_of).collect()
 }
 
-/// Lets the CPU workers go when the device's thread ends, also by a panic: they wait for what it
-/// might give back.
+/// Releases the CPU workers when the thread of the device ends, also by a panic: they wait for tiles
+/// that it might return.
 struct DeviceEndGuard<'a>(&'a TileQueue<'a>);
 
 impl Drop for DeviceEndGuard<'_> {
@@ -209,7 +211,7 @@ impl Drop for DeviceEndGuard<'_> {
     }
 }
 
-/// Who takes whole blocks, and which device to open.
+/// Returns who measures whole blocks, and which device to open.
 fn choose_device(device: &DeviceChoice, bytes: u64) -> (TileConsumers, Option<DeviceSelector>) {
     match device {
         DeviceChoice::Cpu => (TileConsumers::Cpu, None),

@@ -1,4 +1,4 @@
-//! What the engines of a run share: its plan, its files, its queue, and where measurements go.
+//! The state that the engines of a run share: plan, files, queue, and where measurements are collected.
 
 use super::collect::Collector;
 use super::cross_check::CrossCheck;
@@ -16,15 +16,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tensorseal_format::ModelFile;
 
-/// What all engines of a run share.
+/// The state that all engines of a run share.
 pub(super) struct RunState<'a> {
     pub plan: &'a Plan,
     pub files: FileSet<'a>,
     pub queue: TileQueue<'a>,
     pub collector: Collector<'a>,
-    /// By file; `None`: no digests of it were asked for.
+    /// By file; `None` if no digests of it are requested.
     pub hashers: Vec<Option<SequentialHasher<'a>>>,
-    /// By file; `None`: it states no checksums, or is not read.
+    /// By file; `None` if it states no checksums or is not read.
     pub checksum_verifiers: Vec<Option<ChecksumVerifier<'a>>>,
     pub cross_check: CrossCheck,
     pub names: &'a [ModelFile],
@@ -36,7 +36,7 @@ pub(super) struct RunState<'a> {
 }
 
 impl RunState<'_> {
-    /// Ends the run; the first failure is the one that is reported.
+    /// Ends the run. The first failure is the one that is reported.
     pub(crate) fn fail(&self, error: RunError) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.queue.close();
@@ -47,13 +47,14 @@ impl RunState<'_> {
         if self.progress.stopped() { Err(RunError::Interrupted) } else { Ok(()) }
     }
 
-    /// Whether something besides the engine needs the bytes of a file: they are copied once for all.
+    /// Returns whether something besides the kernels needs the bytes of a file. They are then copied once
+    /// for all uses.
     pub(crate) fn needs_copy(&self, file: usize) -> bool {
         self.hashers[file].is_some() || self.checksum_verifiers[file].is_some()
     }
 
-    /// A private copy of a tile and of what is read behind it. The tile is also given to the ordered
-    /// lane of its file, and to its checksums.
+    /// Copies a tile and its halo. The tile is also given to the sequential hasher and to the checksum
+    /// verifier of its file.
     pub(crate) fn copy(&self, tile: Tile) -> Result<Arc<Vec<u8>>, RunError> {
         let object = &self.plan.objects[tile.object];
         let position = object.offset + tile.start;
@@ -64,19 +65,19 @@ impl RunState<'_> {
         if !self.needs_copy(object.file) {
             return Ok(copy);
         }
-        // The digests and the checksums of a file are of its bytes as they are.
+        // The digests and checksums of a file cover the bytes in the byte order of the file.
         let raw = self.files.raw_copy(object.file, position, tile.len)?;
         let raw = raw.map_or_else(|| Arc::clone(&copy), Arc::new);
-        if let Some(sums) = &self.checksum_verifiers[object.file] {
-            sums.add(position, &raw[..tile.len]);
+        if let Some(verifier) = &self.checksum_verifiers[object.file] {
+            verifier.add(position, &raw[..tile.len]);
         }
-        if let Some(lane) = &self.hashers[object.file] {
-            lane.submit(position, raw, tile.len);
+        if let Some(hasher) = &self.hashers[object.file] {
+            hasher.submit(position, raw, tile.len);
         }
         Ok(copy)
     }
 
-    /// That both engines measured one copy of a tile differently.
+    /// Returns the error for a tile of which the engines gave different measurements.
     pub(crate) fn disagreement(&self, adapter: &str, tile: Tile, object: &Object) -> RunError {
         let start = object.offset + tile.start;
         RunError::Disagree {
@@ -87,10 +88,10 @@ impl RunState<'_> {
         }
     }
 
-    /// The CPU twins of all kernels over the copy of a tile.
+    /// Runs the CPU twins of all kernels over the copy of a tile.
     pub(crate) fn measure_copy(&self, copy: &[u8], tile: Tile, object: &Object) -> TileMeasurement {
-        let wanted = self.plan.kernels_for(object);
-        measure::measure_part(copy, tile.len, tile.start, wanted, &self.plan.keys)
+        let kernels = self.plan.kernels_for(object);
+        measure::measure_part(copy, tile.len, tile.start, kernels, &self.plan.keys)
     }
 
     pub(crate) fn tile_done(
@@ -101,8 +102,8 @@ impl RunState<'_> {
         by_device: bool,
     ) -> Result<(), RunError> {
         self.progress.add(tile.len as u64);
-        if let Some(pace) = self.rate_limiter {
-            pace.throttle(tile.len as u64, self.progress);
+        if let Some(rate_limiter) = self.rate_limiter {
+            rate_limiter.throttle(tile.len as u64, self.progress);
         }
         if by_device {
             self.device_bytes.fetch_add(tile.len as u64, Relaxed);
@@ -113,8 +114,8 @@ impl RunState<'_> {
         Ok(())
     }
 
-    /// Of a file whose objects were all measured: whoever fed its lane has measured what he fed it with, so
-    /// that nobody feeds it any more.
+    /// Returns what was measured of a file whose objects are all done. Tiles are submitted to its hasher
+    /// before they are measured, so the hasher has received every byte.
     fn finished(&self, file: usize) -> FileMeasurement {
         FileMeasurement {
             digests: self.hashers[file].as_ref().and_then(SequentialHasher::digests),

@@ -1,30 +1,56 @@
-//! The CPU threads of a run: one pool, started when it is first needed and kept until nobody holds it.
+//! The CPU threads of a run: a pool that is started when it is first needed, and ends with its last
+//! user.
 
 use super::error::RunError;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPoolBuilder;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// CPU threads that measure. Clones share them: whatever is measured for one command takes one of these
-/// along, so that its phases have the same threads, and no others.
+/// The CPU threads that measure. Clones share one pool, so that all phases of a command use the same
+/// threads.
 #[derive(Clone, Default)]
-pub struct Threads(Arc<ThreadPools>);
+pub struct Threads(Arc<LazyPools>);
 
 #[derive(Default)]
-struct ThreadPools {
-    /// 0: as many as the system offers.
+struct LazyPools {
+    /// The number of threads; 0 for as many as the system offers.
     requested: usize,
-    measuring: OnceLock<Result<ThreadPool, String>>,
-    feeding: OnceLock<Result<ThreadPool, String>>,
+    measuring: OnceLock<Result<WorkerPool, String>>,
+    feeding: OnceLock<Result<WorkerPool, String>>,
+}
+
+/// A pool of CPU threads.
+#[derive(Debug)]
+pub struct WorkerPool(rayon::ThreadPool);
+
+impl WorkerPool {
+    /// Runs `work` in the pool and returns its result. Parallel iterators of rayon that `work` uses run
+    /// on the threads of this pool.
+    ///
+    /// # Panics
+    /// Panics if `work` does.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.0.install(work)
+    }
+
+    /// Runs `work` once on every thread, and waits until all have ended.
+    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
+        self.0.broadcast(|_| work());
+    }
+
+    /// The number of threads.
+    pub(crate) fn thread_count(&self) -> usize {
+        self.0.current_num_threads()
+    }
 }
 
 impl Threads {
-    /// So many; 0: as many as the system offers.
+    /// Requests `count` threads; 0 requests as many as the system offers.
     pub fn new(count: usize) -> Self {
-        Self(Arc::new(ThreadPools { requested: count, ..ThreadPools::default() }))
+        Self(Arc::new(LazyPools { requested: count, ..LazyPools::default() }))
     }
 
-    /// How many.
+    /// Returns the number of threads, 1 or more.
     pub fn count(&self) -> usize {
         match self.0.requested {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -32,36 +58,38 @@ impl Threads {
         }
     }
 
-    /// The pool that everything parallel runs in.
+    /// Returns the pool in which everything is measured, and starts it if necessary.
     ///
     /// # Errors
-    /// [`RunError::Threads`].
-    pub fn pool(&self) -> Result<&ThreadPool, RunError> {
-        let pool = self.0.measuring.get_or_init(|| started(self.count(), "measure"));
+    /// Returns [`RunError::Threads`] if the threads cannot be started.
+    pub fn pool(&self) -> Result<&WorkerPool, RunError> {
+        let pool = self.0.measuring.get_or_init(|| start(self.count(), "measure"));
         pool.as_ref().map_err(|error| RunError::Threads(self.count(), error.clone()))
     }
 
-    /// Those that fill the buffers of a device, while the others measure until the queue is empty and would
-    /// not come to it; `None` of a single thread: whoever drives the device fills them.
+    /// Returns the pool that fills the buffers of a device; `None` with a single thread, where the thread
+    /// that drives the device fills them. The threads of [`Threads::pool`] cannot do so: they measure until
+    /// the queue is empty.
     ///
     /// # Errors
-    /// [`RunError::Threads`].
-    pub fn feeder_pool(&self) -> Result<Option<&ThreadPool>, RunError> {
+    /// Returns [`RunError::Threads`] if the threads cannot be started.
+    pub fn feeder_pool(&self) -> Result<Option<&WorkerPool>, RunError> {
         match self.count() {
             1 => Ok(None),
             count => {
-                let pool = self.0.feeding.get_or_init(|| started(count, "feed"));
+                let pool = self.0.feeding.get_or_init(|| start(count, "feed"));
                 pool.as_ref().map(Some).map_err(|error| RunError::Threads(count, error.clone()))
             }
         }
     }
 }
 
-fn started(count: usize, name: &'static str) -> Result<ThreadPool, String> {
+fn start(count: usize, name: &'static str) -> Result<WorkerPool, String> {
     ThreadPoolBuilder::new()
         .num_threads(count)
         .thread_name(move |i| format!("{name}-{i}"))
         .build()
+        .map(WorkerPool)
         .map_err(|error| error.to_string())
 }
 

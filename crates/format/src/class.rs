@@ -1,37 +1,36 @@
-//! What the bytes of a file are: classes of content, the part that each plays in a model, and the formats that are
-//! read.
+//! Content classes of files, their roles in a model, and the container formats.
 
-/// What part a file plays in a model.
+/// The role of a file in a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileRole {
-    /// It holds weights, or is loaded as if it did.
+    /// The file holds weights, or is loaded as if it did.
     Weights,
-    /// It goes with weights: configuration, text, tokenizers, pictures, data sets.
+    /// The file accompanies the weights: configuration, text, tokenizers, images, data sets.
     Companion,
-    /// A machine runs it: programs and libraries.
+    /// The file is executable: a program or a library.
     Executable,
-    /// Nobody here knows what it is.
+    /// The role of the file is unknown.
     Unknown,
 }
 
 macro_rules! classes {
     ($($(#[$doc:meta])* $variant:ident $name:literal $role:ident,)*) => {
-        /// What the bytes of a file are.
+        /// The content class of a file: what its bytes are, whatever the file is called.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ContentClass {
             $($(#[$doc])* $variant,)*
         }
 
         impl ContentClass {
-            /// All of them.
+            /// All content classes.
             pub const ALL: &'static [ContentClass] = &[$(ContentClass::$variant,)*];
 
-            /// Its name in reports.
+            /// The name of the class in reports.
             pub fn name(self) -> &'static str {
                 match self { $(ContentClass::$variant => $name,)* }
             }
 
-            /// The part that a file of this class plays, unless what lies beside it says otherwise.
+            /// The role of a file of this class, unless its contents or other files say otherwise.
             pub fn role(self) -> FileRole {
                 match self { $(ContentClass::$variant => FileRole::$role,)* }
             }
@@ -44,45 +43,45 @@ classes! {
     Safetensors "safetensors" Weights,
     /// GGUF.
     Gguf "gguf" Weights,
-    /// What ggml wrote before GGUF.
+    /// A ggml file in a format older than GGUF.
     Ggml "ggml" Weights,
     /// The zip archive of `torch.save`.
     TorchZip "torch-zip" Weights,
-    /// What `torch.save` wrote before PyTorch 1.6.
+    /// The format of `torch.save` before PyTorch 1.6.
     TorchStream "torch-stream" Weights,
-    /// What PyTorch wrote before 0.1.10.
+    /// The format of PyTorch before 0.1.10.
     TorchTar "torch-tar" Weights,
-    /// A pickle of Python.
+    /// A Python pickle.
     Pickle "pickle" Companion,
-    /// An array of NumPy.
+    /// A NumPy array.
     Npy "npy" Weights,
-    /// An archive of arrays of NumPy.
+    /// An archive of NumPy arrays.
     Npz "npz" Weights,
     /// An ONNX model.
     Onnx "onnx" Weights,
-    /// HDF5, of Keras and others.
+    /// HDF5, used by Keras and others.
     Hdf5 "hdf5" Weights,
     /// The zip archive of Keras 3.
     Keras "keras" Weights,
     /// The zip archive of `torch.export`.
     TorchExport "torch-export" Weights,
-    /// A model of TensorFlow Lite.
+    /// A TensorFlow Lite model.
     TfLite "tflite" Weights,
-    /// MessagePack, of Flax.
+    /// MessagePack, used by Flax.
     Msgpack "msgpack" Weights,
-    /// A table of tensors of a checkpoint of TensorFlow.
+    /// The table of tensors of a TensorFlow checkpoint.
     TensorflowBundle "tensorflow-bundle" Weights,
-    /// A `saved_model.pb` or frozen graph of TensorFlow.
+    /// A `saved_model.pb` or a frozen graph of TensorFlow.
     TensorflowGraph "tensorflow-graph" Weights,
-    /// A program of ExecuTorch.
+    /// An ExecuTorch program.
     Executorch "executorch" Weights,
-    /// A model of Core ML.
+    /// A Core ML model.
     CoreMl "coreml" Weights,
     /// The network of an OpenVINO model.
     OpenVino "openvino" Weights,
-    /// Raw weights that a file beside it names.
+    /// Raw weights that another file of the model describes.
     RawWeights "raw-weights" Weights,
-    /// A zip archive that is none of the above.
+    /// Any other zip archive.
     Zip "zip" Unknown,
     /// A tar archive.
     Tar "tar" Unknown,
@@ -90,73 +89,73 @@ classes! {
     SevenZip "7z" Unknown,
     /// A compressed stream: gzip, zlib, bzip2, xz, zstd, lz4.
     Compressed "compressed" Unknown,
-    /// A program or library of Unix.
+    /// A Unix program or library (ELF).
     Elf "elf" Executable,
-    /// A program or library of Windows.
+    /// A Windows program or library (PE).
     Pe "pe" Executable,
-    /// A program or library of macOS.
+    /// A macOS program or library (Mach-O).
     MachO "mach-o" Executable,
-    /// A script that its first line names the interpreter of.
+    /// A script whose first line names an interpreter.
     Script "script" Executable,
     /// WebAssembly.
     Wasm "wasm" Executable,
-    /// Compiled code of Java or Python, or an archive of it.
+    /// Java or Python bytecode, or an archive of it.
     Bytecode "bytecode" Executable,
     /// JSON.
     Json "json" Companion,
     /// HTML.
     Html "html" Companion,
-    /// A pointer of git-lfs to a file that was not fetched.
+    /// A git-lfs pointer to a file that was not fetched.
     LfsPointer "git-lfs-pointer" Companion,
-    /// A link that was stored as a file: text that is nothing but a path.
+    /// A link that was stored as a file: the text is a path.
     LinkText "link-text" Companion,
     /// Any other text.
     Text "text" Companion,
-    /// A picture.
+    /// An image.
     Image "image" Companion,
-    /// Sound.
+    /// An audio file.
     Audio "audio" Companion,
-    /// Moving pictures.
+    /// A video.
     Video "video" Companion,
     /// PDF.
     Pdf "pdf" Companion,
     /// A font.
     Font "font" Companion,
-    /// A document of an office program, or a book.
+    /// An office document or an e-book.
     Document "document" Companion,
     /// A table of data: Parquet, Arrow, Avro, ORC, SQLite.
     Table "table" Companion,
-    /// A tokenizer of SentencePiece.
+    /// A SentencePiece tokenizer.
     SentencePiece "sentencepiece" Companion,
-    /// Events of TensorBoard.
+    /// TensorBoard events.
     Events "tfevents" Companion,
-    /// Nothing.
+    /// An empty file.
     Empty "empty" Companion,
-    /// Only zeros.
+    /// Nothing but zero bytes.
     Zeros "zeros" Unknown,
-    /// None of these.
+    /// None of the known classes.
     Unknown "unknown" Unknown,
 }
 
 impl ContentClass {
-    /// What a file of this class is, in words.
+    /// Describes a file of this class.
     pub fn description(self) -> &'static str {
         use ContentClass::*;
         match self {
             Safetensors => "a safetensors file",
             Gguf => "a GGUF file",
-            Ggml => "a file of ggml from before GGUF",
-            TorchZip | TorchStream | TorchTar => "a file of PyTorch",
+            Ggml => "a ggml file older than GGUF",
+            TorchZip | TorchStream | TorchTar => "a PyTorch file",
             Pickle => "a pickle",
-            Npy => "an array of NumPy",
-            Npz => "an archive of arrays of NumPy",
+            Npy => "a NumPy array",
+            Npz => "an archive of NumPy arrays",
             Onnx => "an ONNX model",
             Hdf5 => "an HDF5 file",
             Keras => "a Keras archive",
-            TorchExport => "a program of torch.export",
+            TorchExport => "a torch.export program",
             TfLite => "a TensorFlow Lite model",
             Msgpack => "MessagePack",
-            TensorflowBundle => "a table of a TensorFlow checkpoint",
+            TensorflowBundle => "the table of a TensorFlow checkpoint",
             TensorflowGraph => "a TensorFlow graph",
             Executorch => "an ExecuTorch program",
             CoreMl => "a Core ML model",
@@ -166,9 +165,9 @@ impl ContentClass {
             Tar => "a tar archive",
             SevenZip => "a 7z or RAR archive",
             Compressed => "a compressed stream",
-            Elf => "a program or library of Unix",
-            Pe => "a program or library of Windows",
-            MachO => "a program or library of macOS",
+            Elf => "a Unix program or library",
+            Pe => "a Windows program or library",
+            MachO => "a macOS program or library",
             Script => "a script",
             Wasm => "WebAssembly",
             Bytecode => "compiled code",
@@ -177,41 +176,41 @@ impl ContentClass {
             LfsPointer => "a git-lfs pointer",
             LinkText => "a link stored as text",
             Text => "text",
-            Image => "a picture",
-            Audio => "sound",
+            Image => "an image",
+            Audio => "an audio file",
             Video => "a video",
             Pdf => "a PDF document",
             Font => "a font",
             Document => "a document",
-            Table => "a table of data",
+            Table => "a data table",
             SentencePiece => "a SentencePiece tokenizer",
-            Events => "events of TensorBoard",
+            Events => "a TensorBoard event file",
             Empty => "empty",
             Zeros => "nothing but zeros",
-            Unknown => "of no known kind",
+            Unknown => "of an unknown type",
         }
     }
 
-    /// Whether a reader of weights takes a file of this class for its own, whatever it is called.
+    /// Whether a loader of weights may accept a file of this class, whatever it is called.
     pub fn is_loadable(self) -> bool {
         use ContentClass::*;
         self.role() == FileRole::Weights || matches!(self, Pickle | Zip | Tar)
     }
 }
 
-/// What a file was found to be.
+/// The content class and the role of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileContent {
-    /// What its bytes are.
+    /// The content class.
     pub class: ContentClass,
-    /// What else they are, of a file that two kinds of readers take for theirs.
+    /// A second content class, for a file that two kinds of readers accept.
     pub also: Option<ContentClass>,
-    /// What part it plays in the model. That of its class, unless what is in it or beside it says otherwise.
+    /// The role in the model: that of the class, unless the contents or other files say otherwise.
     pub role: FileRole,
 }
 
 impl FileContent {
-    /// Of a file that is this and nothing else.
+    /// The content of a file that has only this class.
     pub fn new(class: ContentClass) -> FileContent {
         FileContent { class, also: None, role: class.role() }
     }
@@ -223,16 +222,16 @@ impl Default for FileContent {
     }
 }
 
-/// Container format of a file of tensors. In order of preference: where a directory holds the same
-/// tensors in several formats, loaders take the first.
+/// A container format for tensors. The formats are in order of preference: if a directory holds the same tensors
+/// in several formats, loaders take the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
     /// Safetensors.
     Safetensors,
-    /// GGUF, of llama.cpp and its relatives.
+    /// GGUF, used by llama.cpp and related programs.
     Gguf,
-    /// The zip archive that `torch.save` writes, or an older form of it.
+    /// The zip archive of `torch.save`, or one of its older formats.
     Torch,
-    /// NumPy's `.npy`, or `.npz`: a zip archive of them.
+    /// A NumPy `.npy` file, or `.npz`, a zip archive of them.
     Numpy,
 }

@@ -1,5 +1,4 @@
-//! The files below a directory: which are part of the model, in an order that does not depend on
-//! that of the file system.
+//! Walks a directory and lists the files of a model, in an order that does not depend on the file system.
 
 use super::error::{OpenError, is_name_too_long};
 use super::file::kind_of_special;
@@ -13,72 +12,72 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Git's own names at the top of a model.
+/// The names of git metadata at the top of a model.
 pub const GIT_NAMES: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
 
-/// How deep directories may be nested.
+/// The deepest nesting of directories.
 pub(crate) const MAX_DEPTH: usize = 64;
 
-/// A file that is part of the model, or is listed beside it; not opened yet.
+/// A file of the model, or a signed-only file, that has been listed but not opened.
 #[derive(Debug)]
 pub struct DiscoveredFile {
-    /// Its path in the model.
+    /// The path in the model.
     pub path: String,
-    /// Where it is opened.
+    /// The location of the file.
     pub location: Location,
-    /// How its path was come to.
+    /// How the path was reached.
     pub origin: PathOrigin,
 }
 
-/// How a path was come to.
+/// How a path was reached.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PathOrigin {
-    /// The farthest that a link on the way leads.
+    /// The farthest target of the links on the way.
     pub link: Option<LinkTarget>,
-    /// Why it, or a directory on the way, is beside the model.
+    /// The reason why the path, or a directory on the way, is signed-only.
     pub signed_only: Option<SkipReason>,
 }
 
-/// What a directory holds.
+/// The entries below a directory.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// The files that are part of the model, or listed beside it.
+    /// The files of the model and the signed-only files.
     pub files: Vec<DiscoveredFile>,
-    /// Paths of the directories.
+    /// The paths of the directories.
     pub directories: BTreeSet<String>,
-    /// Where the links to directories lead, by path.
+    /// The targets of links to directories, by path.
     pub link_targets: BTreeMap<String, PathBuf>,
-    /// What is wrong.
+    /// The problems of the tree.
     pub problems: Vec<Problem>,
-    /// What is legal, and worth saying.
+    /// Remarks about the tree: legal, but worth knowing.
     pub remarks: Vec<Problem>,
-    /// What is left out, and why.
+    /// The skipped paths with the reasons.
     pub skipped: Vec<SkippedPath>,
-    /// Links to directories.
+    /// The links to directories that are listed under another path.
     pub links: Vec<DirectoryLink>,
 }
 
 impl Tree {
     /// Adds a file.
-    pub fn add_file(&mut self, path: String, location: Location, reached: PathOrigin) {
+    pub fn add_file(&mut self, path: String, location: Location, origin: PathOrigin) {
         if path.chars().any(tensorseal_base::display::is_hidden) {
             self.remarks.push(TreeRemark::UnusualName.to_problem(&path));
         }
-        self.files.push(DiscoveredFile { path, location, origin: reached });
+        self.files.push(DiscoveredFile { path, location, origin });
     }
 
-    /// A problem, of something that therefore nothing covers.
+    /// Adds a path with a problem, which is therefore skipped.
     pub fn add_problem(&mut self, path: &str, error: TreeError) {
         self.problems.push(error.to_problem(path));
         self.add_skipped(path, error.to_string(), SkipReason::Problem);
     }
 
-    /// Something that is not part of the model.
+    /// Adds a path that is not part of the model.
     pub fn skip(&mut self, path: &str, kind: SkipReason) {
         self.add_skipped(path, kind.description().to_owned(), kind);
     }
 
-    /// A path that leads into a directory which is covered under another path.
+    /// Adds a link to a directory that is listed under another path.
     fn add_link(&mut self, path: &str, target: &str) {
         let target = if target.is_empty() { "." } else { target };
         self.links.push(DirectoryLink { path: path.to_owned(), target: target.to_owned() });
@@ -88,10 +87,10 @@ impl Tree {
         self.skipped.push(SkippedPath { path: path.to_owned(), reason, kind });
     }
 
-    /// Everything by its path; what is beside the model comes behind it.
+    /// Sorts everything by path, with signed-only files after the files of the model.
     pub fn sorted(mut self) -> Tree {
-        let place = |file: &DiscoveredFile| (file.origin.signed_only.is_some(), file.path.clone());
-        self.files.sort_by_cached_key(place);
+        let key = |file: &DiscoveredFile| (file.origin.signed_only.is_some(), file.path.clone());
+        self.files.sort_by_cached_key(key);
         self.problems.sort_by(|a, b| a.file.cmp(&b.file));
         self.remarks.sort_by(|a, b| a.file.cmp(&b.file));
         self.skipped.sort_by(|a, b| a.path.cmp(&b.path));
@@ -100,34 +99,37 @@ impl Tree {
     }
 }
 
-/// A directory that was found and is to be listed.
+/// A directory that is to be listed.
 struct PendingDirectory {
-    /// Path relative to the root, empty for the root itself.
+    /// The path relative to the root, empty for the root itself.
     path: String,
     location: PathBuf,
     depth: usize,
-    reached: PathOrigin,
+    origin: PathOrigin,
 }
 
 struct DirectoryWalk<'o> {
     options: &'o OpenOptions,
-    /// What is looked at, by its name; nothing else is listed.
+    /// Whether an entry with this name is listed.
     only: &'o dyn Fn(&str) -> bool,
     bounds: LinkBounds,
-    /// By their identity, the paths of the directories that were listed.
+    /// The paths of the directories that were listed, by their identity.
     visited: HashMap<(u64, u64), String>,
     pending: Vec<PendingDirectory>,
-    /// Directories beside the model: listed last, so that they change nothing of what is in it.
+    /// The signed-only directories. They are listed last, so that they do not change what the model contains.
     pending_signed_only: Vec<PendingDirectory>,
     tree: Tree,
 }
 
 /// Lists a directory and everything below it.
+///
+/// # Errors
+/// Returns an [`OpenError`] if a directory cannot be listed.
 pub fn walk(root: &Path, options: &OpenOptions) -> Result<Tree, OpenError> {
     walk_only(root, options, &|_| true)
 }
 
-/// [`walk`], as if there were only the entries of these names.
+/// Like [`walk`], but only for entries whose names `only` accepts.
 pub(crate) fn walk_only(
     root: &Path,
     options: &OpenOptions,
@@ -147,7 +149,7 @@ pub(crate) fn walk_only(
         path: String::new(),
         location: root.to_owned(),
         depth: 0,
-        reached: PathOrigin::default(),
+        origin: PathOrigin::default(),
     });
     while let Some(directory) = walk.pending.pop().or_else(|| walk.pending_signed_only.pop()) {
         walk.list(directory)?;
@@ -155,7 +157,7 @@ pub(crate) fn walk_only(
     Ok(walk.tree.sorted())
 }
 
-/// Why a path is not part of the model, when it is not.
+/// The reason why a path is not part of the model, if there is one.
 pub(super) fn skip_reason(path: &str, options: &OpenOptions) -> Option<SkipReason> {
     let is_in = |paths: &[String]| paths.iter().any(|listed| listed == path);
     if is_in(&options.exclude) {
@@ -163,6 +165,9 @@ pub(super) fn skip_reason(path: &str, options: &OpenOptions) -> Option<SkipReaso
     }
     if is_in(&options.seals) {
         return Some(SkipReason::Seal);
+    }
+    if is_in(&options.signatures) {
+        return Some(SkipReason::Signature);
     }
     match path {
         git if GIT_NAMES.contains(&git) && !options.include_git_paths => Some(SkipReason::Git),
@@ -173,7 +178,7 @@ pub(super) fn skip_reason(path: &str, options: &OpenOptions) -> Option<SkipReaso
 
 impl DirectoryWalk<'_> {
     fn list(&mut self, directory: PendingDirectory) -> Result<(), OpenError> {
-        let PendingDirectory { path, location, depth, reached } = directory;
+        let PendingDirectory { path, location, depth, origin } = directory;
         let failed = |error| match path.is_empty() {
             true => OpenError::new(&location, error),
             false => OpenError::for_found_path(&location, error),
@@ -184,7 +189,7 @@ impl DirectoryWalk<'_> {
         };
         match self.visited.entry(identity(&metadata)) {
             Entry::Occupied(first) if !path.is_empty() => {
-                if reached.signed_only.is_none() {
+                if origin.signed_only.is_none() {
                     self.tree.add_link(&path, first.get());
                 }
                 self.tree.skip(&path, SkipReason::AlreadyListed);
@@ -218,9 +223,9 @@ impl DirectoryWalk<'_> {
                 self.tree.add_problem(&join(&name.to_string_lossy()), TreeError::NameNotUtf8);
                 continue;
             };
-            self.entry(join(name), at, kind, depth, reached)?;
+            self.entry(join(name), at, kind, depth, origin)?;
         }
-        // The stack gives the last one first.
+        // The last entry of the stack is listed first.
         self.pending[first..].reverse();
         Ok(())
     }
@@ -231,25 +236,25 @@ impl DirectoryWalk<'_> {
         location: PathBuf,
         kind: fs::FileType,
         depth: usize,
-        mut reached: PathOrigin,
+        mut origin: PathOrigin,
     ) -> Result<(), OpenError> {
         if let Some(reason) = skip_reason(&path, self.options) {
-            // What lies in a directory that is left out needs no entry of its own.
-            if reached.signed_only.is_none() {
+            // The contents of a skipped directory need no entries.
+            if origin.signed_only.is_none() {
                 self.tree.skip(&path, reason);
             }
             if !self.options.list_signed_only || !reason.is_signed_only() {
                 return Ok(());
             }
-            reached.signed_only.get_or_insert(reason);
+            origin.signed_only.get_or_insert(reason);
         }
         if kind.is_symlink() {
-            self.link(path, location, depth, reached)?;
+            self.link(path, location, depth, origin)?;
         } else if kind.is_dir() {
             self.tree.directories.insert(path.clone());
-            self.directory(PendingDirectory { path, location, depth: depth + 1, reached });
+            self.directory(PendingDirectory { path, location, depth: depth + 1, origin });
         } else if kind.is_file() {
-            self.tree.add_file(path, location.into(), reached);
+            self.tree.add_file(path, location.into(), origin);
         } else {
             self.tree.add_problem(&path, TreeError::SpecialFile { what: kind_of_special(kind) });
         }
@@ -257,7 +262,7 @@ impl DirectoryWalk<'_> {
     }
 
     fn directory(&mut self, directory: PendingDirectory) {
-        match directory.reached.signed_only {
+        match directory.origin.signed_only {
             None => self.pending.push(directory),
             Some(_) => self.pending_signed_only.push(directory),
         }
@@ -268,20 +273,20 @@ impl DirectoryWalk<'_> {
         path: String,
         location: PathBuf,
         depth: usize,
-        mut reached: PathOrigin,
+        mut origin: PathOrigin,
     ) -> Result<(), OpenError> {
-        let (target, leads) = match self.bounds.resolve(&location) {
+        let (target, kind) = match self.bounds.resolve(&location) {
             Err(error) => {
                 self.tree.add_problem(&path, error);
                 return Ok(());
             }
             Ok(resolved) => resolved,
         };
-        let inside = leads != LinkTarget::Outside;
-        reached.link = reached.link.max(Some(leads));
-        let shown = target.to_string_lossy().into_owned();
+        let inside = kind != LinkTarget::Outside;
+        origin.link = origin.link.max(Some(kind));
+        let lossy = target.to_string_lossy().into_owned();
         if !inside && !self.options.allow_symlinks {
-            self.tree.add_problem(&path, TreeError::LinkOut { target: shown });
+            self.tree.add_problem(&path, TreeError::LinkOut { target: lossy });
             return Ok(());
         }
         let metadata =
@@ -300,13 +305,13 @@ impl DirectoryWalk<'_> {
             if !inside {
                 self.tree
                     .remarks
-                    .push(TreeRemark::LinkFollowed { target: shown }.to_problem(&path));
+                    .push(TreeRemark::LinkFollowed { target: lossy }.to_problem(&path));
                 let depth = depth + 1;
-                self.directory(PendingDirectory { path, location: target, depth, reached });
+                self.directory(PendingDirectory { path, location: target, depth, origin });
             } else if self.is_skipped(&target) {
-                self.tree.add_problem(&path, TreeError::LinkToSkipped { target: shown });
+                self.tree.add_problem(&path, TreeError::LinkToSkipped { target: lossy });
             } else {
-                if reached.signed_only.is_none() {
+                if origin.signed_only.is_none() {
                     self.tree.add_link(&path, &self.bounds.relative_path(&target));
                 }
                 self.tree.skip(&path, SkipReason::DirectoryLink);
@@ -315,9 +320,9 @@ impl DirectoryWalk<'_> {
             if !inside {
                 self.tree
                     .remarks
-                    .push(TreeRemark::LinkFollowed { target: shown }.to_problem(&path));
+                    .push(TreeRemark::LinkFollowed { target: lossy }.to_problem(&path));
             }
-            self.tree.add_file(path, target.into(), reached);
+            self.tree.add_file(path, target.into(), origin);
         } else {
             let what = kind_of_special(metadata.file_type());
             self.tree.add_problem(&path, TreeError::SpecialFile { what });
@@ -325,7 +330,7 @@ impl DirectoryWalk<'_> {
         Ok(())
     }
 
-    /// Whether a directory in the root is, or is below, something that is left out.
+    /// Whether a directory in the root, or one of its parents, is skipped.
     fn is_skipped(&self, target: &Path) -> bool {
         let Ok(relative) = target.strip_prefix(&self.bounds.root) else { return true };
         relative.ancestors().any(|part| {
@@ -348,7 +353,7 @@ fn identity(metadata: &fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Without inode numbers the bound on depth alone ends a cycle.
+/// Without inode numbers only the limit of the depth ends a cycle.
 #[cfg(not(unix))]
 fn identity(_: &fs::Metadata) -> (u64, u64) {
     use std::sync::atomic::{AtomicU64, Ordering};

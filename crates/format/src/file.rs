@@ -1,5 +1,4 @@
-//! Opening the files of a model: never one that is not a regular file, never through a link that
-//! was not resolved before.
+//! Opens the files of a model. Only regular files are opened, and no link that was not resolved before is followed.
 
 use super::error::OpenError;
 use super::identity::FileIdentity;
@@ -14,14 +13,17 @@ use tensorseal_base::system::read_exact_at;
 /// The bytes of an opened file.
 #[derive(Debug)]
 pub enum FileHandle {
-    /// A file of this machine.
+    /// A file on this machine.
     Local(File),
-    /// A file of another one.
+    /// A file on another machine.
     Remote(Arc<dyn RemoteFile>),
 }
 
 impl FileHandle {
-    /// Another handle of the same bytes.
+    /// Creates another handle for the same file.
+    ///
+    /// # Errors
+    /// Returns an error if the operating system cannot duplicate the handle.
     pub fn try_clone(&self) -> io::Result<FileHandle> {
         Ok(match self {
             FileHandle::Local(file) => FileHandle::Local(file.try_clone()?),
@@ -33,13 +35,17 @@ impl FileHandle {
 /// An opened regular file.
 #[derive(Debug)]
 pub struct OpenedFile {
-    /// What it is read through.
+    /// The handle that the file is read through.
     pub file: FileHandle,
-    /// Which file it was when it was opened.
+    /// The identity of the file when it was opened.
     pub identity: FileIdentity,
 }
 
-/// Opens a file that was found. Nothing is asked of another machine yet.
+/// Opens a file of a model. A file on another machine is not accessed yet.
+///
+/// # Errors
+/// Returns [`OpenError::ChangedSinceListing`] if the path is no longer the regular file that was listed, and other
+/// errors if it cannot be opened.
 pub fn open(location: &Location) -> Result<OpenedFile, OpenError> {
     match location {
         Location::Path(path) => open_local(path),
@@ -50,8 +56,8 @@ pub fn open(location: &Location) -> Result<OpenedFile, OpenError> {
     }
 }
 
-/// Opens a path that was found to be a regular file, all links resolved. Something else swapped in
-/// since cannot make it hang or be followed.
+/// Opens a path that was listed as a regular file, with all links resolved. If it was replaced since, the call
+/// neither blocks nor follows a link.
 fn open_local(location: &Path) -> Result<OpenedFile, OpenError> {
     let mut options = File::options();
     options.read(true);
@@ -77,6 +83,10 @@ pub(crate) fn read_at(file: &FileHandle, offset: u64, bytes: usize) -> io::Resul
 }
 
 /// Fills `buffer` with the bytes from `offset` on.
+///
+/// # Errors
+/// Returns [`io::ErrorKind::UnexpectedEof`] if the file ends before the buffer is full, and other errors if it
+/// cannot be read.
 pub fn fill(file: &FileHandle, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
     match file {
         FileHandle::Local(file) => read_exact_at(file, buffer, offset),
@@ -90,7 +100,7 @@ pub fn fill(file: &FileHandle, offset: u64, buffer: &mut [u8]) -> io::Result<()>
     }
 }
 
-/// What something that is neither file nor directory is.
+/// Describes something that is neither a regular file nor a directory.
 pub(crate) fn kind_of_special(kind: std::fs::FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -104,5 +114,5 @@ pub(crate) fn kind_of_special(kind: std::fs::FileType) -> &'static str {
         }
     }
     let _ = kind;
-    "no regular file"
+    "not a regular file"
 }

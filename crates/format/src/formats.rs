@@ -1,21 +1,20 @@
-//! The table of container formats. A new one is a folder with a [`FormatReader`], a row of [`READERS`], and a
-//! variant of [`Format`] in the same place.
+//! The table of container formats. To add a format, add a folder with a [`FormatReader`], a row in [`READERS`], and
+//! a variant of [`Format`] at the same position.
 //!
-//! A row says:
+//! A reader defines:
 //!
-//! - its name in reports and seals, and what people call it;
-//! - by its place, which formats it is preferred to where a directory has the same tensors in several;
-//! - the classes of content that it reads: what tells a file by its bytes stands in [`super::content`], which
-//!   knows of formats that nobody reads, too;
-//! - the endings of names that promise it, and those that its loaders share with other programs;
-//! - how a file is read: its tensors, what is wrong with it, and what its metadata say of the model
-//!   ([`ParsedFile::architecture`]), which names of tensors are translated by;
-//! - whether readers see an archive behind it, whether an unknown zip archive may be one of its files, whether
-//!   its files are mere arrays, and whether the bytes outside its tensors are obeyed;
-//! - whether files say by their metadata that they are parts of one model;
-//! - where texts such as chat templates lie in its metadata.
+//! - the name of the format in reports and seals, and its common name;
+//! - by its position, which formats it is preferred to if a directory has the same tensors in several formats;
+//! - the content classes that it reads ([`super::content`] recognises them, and also formats without a reader);
+//! - the file extensions of the format, and those that its loaders share with other programs;
+//! - how a file is parsed: its tensors, its problems, and the architecture in its metadata
+//!   ([`ParsedFile::architecture`]), by which tensor names are translated;
+//! - whether loaders see an archive at the end of a file, whether an unknown zip archive may be one of its files,
+//!   whether its files are plain arrays, and whether loaders execute bytes outside the tensors;
+//! - whether the metadata of a file say that it is one part of a model;
+//! - where long texts such as chat templates are in the metadata.
 //!
-//! Nothing else asks which format a file has, but to judge: marks are embedded in safetensors alone.
+//! No other code depends on the format of a file, except to judge it: marks are only embedded in safetensors.
 
 use super::class::{ContentClass, Format};
 use super::file::OpenedFile;
@@ -29,71 +28,71 @@ use super::shard_name::ShardName;
 use super::torch::Torch;
 use std::io;
 
-/// In the order of [`Format`].
+/// The readers in the order of [`Format`].
 static READERS: [&dyn FormatReader; 4] = [&Safetensors, &Gguf, &Torch, &Numpy];
 
 impl Format {
-    /// Who reads it.
+    /// The reader of the format.
     pub(super) fn reader(self) -> &'static dyn FormatReader {
         READERS[self as usize]
     }
 
-    /// Its name in reports and seals.
+    /// The name of the format in reports and seals.
     pub fn name(self) -> &'static str {
         self.reader().name()
     }
 
-    /// The one of this name in reports and seals.
+    /// Returns the format with this name in reports and seals.
     pub fn from_name(name: &str) -> Option<Format> {
         READERS.iter().find(|reader| reader.name() == name).map(|reader| reader.format())
     }
 
-    /// What the name of a file promises: it is held to that where its bytes are damaged. Endings that other
-    /// programs use, too, promise nothing.
+    /// The format that a file should have by its extension, even if its bytes are damaged. Extensions that other
+    /// programs also use give `None`.
     pub fn from_path(path: &str) -> Option<Format> {
-        let (_, ending) = path.rsplit_once('.')?;
-        Format::from_extension(ending)
+        let (_, extension) = path.rsplit_once('.')?;
+        Format::from_extension(extension)
     }
 
-    /// What an ending, without the dot, promises.
-    pub fn from_extension(ending: &str) -> Option<Format> {
-        let promised = |reader: &&&dyn FormatReader| reader.extensions().contains(&ending);
-        READERS.iter().find(promised).map(|reader| reader.format())
+    /// The format that an extension, without the dot, belongs to.
+    pub fn from_extension(extension: &str) -> Option<Format> {
+        let has_extension = |reader: &&&dyn FormatReader| reader.extensions().contains(&extension);
+        READERS.iter().find(has_extension).map(|reader| reader.format())
     }
 
-    /// Whether its loaders go by a name such as this one.
+    /// Whether loaders of the format look for files with such a name.
     pub(crate) fn accepts_name(self, path: &str) -> bool {
-        let Some((_, ending)) = path.rsplit_once('.') else { return false };
+        let Some((_, extension)) = path.rsplit_once('.') else { return false };
         let reader = self.reader();
-        reader.extensions().contains(&ending) || reader.shared_extensions().contains(&ending)
+        reader.extensions().contains(&extension) || reader.shared_extensions().contains(&extension)
     }
 
-    /// Whether its files are arrays, which may be data as well as weights.
+    /// Whether files of the format hold plain arrays, which may be data as well as weights.
     pub fn holds_arrays(self) -> bool {
         self.reader().holds_arrays()
     }
 
-    /// Whether the bytes outside the tensors of its files are more than a list of them: a pickle is a program,
-    /// and the header of an array a text of Python.
+    /// Whether loaders execute the bytes outside the tensors: a pickle is a program, and the header of a NumPy
+    /// array is a Python expression.
     pub fn executes_metadata(self) -> bool {
         self.reader().executes_metadata()
     }
 
-    /// What gives the long texts in the metadata of its files; `None`: there are none.
+    /// The function that reads the long texts in the metadata, or `None` if the format has none.
     pub fn metadata_texts(self) -> Option<ReadMetadataTexts> {
         self.reader().metadata_texts()
     }
 }
 
 impl ContentClass {
-    /// The container format that tensors of this class are read by; `None`: they are not read.
+    /// The container format that reads files of this class, or `None` if their tensors are not read.
     pub fn format(self) -> Option<Format> {
         let reads = |reader: &&&dyn FormatReader| reader.classes().contains(&self);
         READERS.iter().find(reads).map(|reader| reader.format())
     }
 }
 
-/// Reads the layout of a file of that class. `path` is what problems call it.
+/// Parses a file of a given content class. `path` is its name in problems.
 pub(crate) fn read(
     format: Format,
     class: ContentClass,
@@ -103,26 +102,26 @@ pub(crate) fn read(
     format.reader().read(path, class, opened)
 }
 
-/// What people call them: `a, b or c`.
+/// The common names of the formats: `a, b or c`.
 pub(super) fn supported_formats() -> String {
-    let words: Vec<&str> = READERS.iter().map(|reader| reader.display_name()).collect();
-    match words.split_last() {
+    let names: Vec<&str> = READERS.iter().map(|reader| reader.display_name()).collect();
+    match names.split_last() {
         Some((last, [])) => (*last).to_owned(),
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
     }
 }
 
-/// What the path of a part of a model says, of a format whose parts are opened together.
+/// Parses the path of a part of a model, for formats whose parts are opened together.
 pub(super) fn part_name(path: &str) -> Option<ShardName<'_>> {
-    let mut parts = READERS.iter().filter_map(|reader| reader.split_format());
-    ShardName::parse(path).filter(|name| parts.any(|parts| parts.is_part(name)))
+    let mut splits = READERS.iter().filter_map(|reader| reader.split_format());
+    ShardName::parse(path).filter(|name| splits.any(|split| split.is_part(name)))
 }
 
-/// Checks all models in parts among these files, and notes what is wrong with the files concerned.
-pub(super) fn check_parts(files: &[ModelFile], contents: &mut [Option<ParsedFile>]) {
-    for parts in READERS.iter().filter_map(|reader| reader.split_format()) {
-        parts.check(files, contents);
+/// Checks the split models among these files and adds problems to the files concerned.
+pub(super) fn check_parts(files: &[ModelFile], parsed_files: &mut [Option<ParsedFile>]) {
+    for split in READERS.iter().filter_map(|reader| reader.split_format()) {
+        split.check(files, parsed_files);
     }
 }
 

@@ -1,52 +1,52 @@
-//! The cache of `huggingface_hub`, by its layout: a place with many models, and none itself.
+//! Recognises the cache of `huggingface_hub`, which holds many models but is not a model itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How directories of models begin.
+/// The prefix of model directories in the cache.
 pub const MODELS: &str = "models--";
 
-/// Where their versions are.
+/// The directory of the revisions of a model.
 const SNAPSHOTS: &str = "snapshots";
 
-/// Where a cache is in the home of the client.
+/// The directory of the cache in the home of the client.
 const HUB: &str = "hub";
 
-/// Files of the client itself, beside its repositories.
+/// The files of the client itself in the cache.
 const CLIENT_FILES: [&str; 5] =
     ["CACHEDIR.TAG", "stored_tokens", "token", "version.txt", "version_diffusers_cache.txt"];
 
 /// The snapshots of a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheSnapshots {
-    /// The first [`CacheSnapshots::MOST`], in order.
+    /// The first [`CacheSnapshots::MAX_LISTED`] snapshots, in order.
     pub first: Vec<PathBuf>,
-    /// How many there are.
+    /// The number of snapshots.
     pub count: u64,
 }
 
 impl CacheSnapshots {
-    /// As many are named.
-    pub const MOST: usize = 3;
+    /// The largest number of snapshots in [`CacheSnapshots::first`].
+    pub const MAX_LISTED: usize = 3;
 
-    /// Those in a directory, if it is a cache, the home that holds one, or a repository of one. A directory
-    /// with files of its own is none, whatever lies beside them.
+    /// Finds the snapshots in a directory if it is a cache, the home of the client, or a repository in a cache.
+    /// A directory with other files is not a cache.
     pub fn find(directory: &Path) -> Option<CacheSnapshots> {
-        let mut found = CacheSnapshots { first: Vec::new(), count: 0 };
+        let mut snapshots = CacheSnapshots { first: Vec::new(), count: 0 };
         let name = directory.file_name().and_then(|name| name.to_str());
         if name.is_some_and(|name| name.starts_with(MODELS)) && is_repository(directory) {
-            found.add_repository(directory);
+            snapshots.add_repository(directory);
         } else if let Some(repositories) =
             repositories(directory).or_else(|| repositories(&directory.join(HUB)))
         {
-            repositories.iter().for_each(|repository| found.add_repository(repository));
+            repositories.iter().for_each(|repository| snapshots.add_repository(repository));
         } else {
             return None;
         }
         let has_files = names(directory)?.iter().any(|(name, kind)| {
             kind.is_file() && !name.starts_with('.') && !CLIENT_FILES.contains(&name.as_str())
         });
-        (!has_files).then_some(found)
+        (!has_files).then_some(snapshots)
     }
 
     fn add_repository(&mut self, repository: &Path) {
@@ -55,7 +55,7 @@ impl CacheSnapshots {
             let snapshot = snapshots.join(name);
             if snapshot.is_dir() {
                 self.count += 1;
-                if self.first.len() < Self::MOST {
+                if self.first.len() < Self::MAX_LISTED {
                     self.first.push(snapshot);
                 }
             }
@@ -63,30 +63,30 @@ impl CacheSnapshots {
     }
 }
 
-/// The repositories of models in a directory, if there is any.
+/// The model repositories in a directory, if there are any.
 fn repositories(directory: &Path) -> Option<Vec<PathBuf>> {
-    let found = names(directory)?;
-    let models = found.iter().filter(|(name, kind)| kind.is_dir() && name.starts_with(MODELS));
-    let places: Vec<PathBuf> = models.map(|(name, _)| directory.join(name)).collect();
-    places.iter().any(|place| is_repository(place)).then_some(places)
+    let entries = names(directory)?;
+    let models = entries.iter().filter(|(name, kind)| kind.is_dir() && name.starts_with(MODELS));
+    let paths: Vec<PathBuf> = models.map(|(name, _)| directory.join(name)).collect();
+    paths.iter().any(|path| is_repository(path)).then_some(paths)
 }
 
-/// Whether a directory is a repository of a cache, by what it holds.
+/// Whether a directory is a repository in a cache: it has `snapshots` or `blobs`.
 pub fn is_repository(directory: &Path) -> bool {
     directory.join(SNAPSHOTS).is_dir() || directory.join("blobs").is_dir()
 }
 
-/// The entries of a directory in order, as far as their names are UTF-8; `None`: it cannot be listed.
+/// The entries of a directory with UTF-8 names, in order, or `None` if it cannot be listed.
 fn names(directory: &Path) -> Option<Vec<(String, fs::FileType)>> {
-    let mut found: Vec<_> = fs::read_dir(directory)
+    let mut entries: Vec<_> = fs::read_dir(directory)
         .ok()?
         .filter_map(|entry| {
             let entry = entry.ok()?;
             Some((entry.file_name().into_string().ok()?, entry.file_type().ok()?))
         })
         .collect();
-    found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    Some(found)
+    entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Some(entries)
 }
 
 #[cfg(test)]

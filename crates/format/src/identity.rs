@@ -1,21 +1,21 @@
-//! What tells whether a file is still the one that was opened.
+//! The identity of a file, which tells whether it was replaced or modified.
 
 use serde::{Deserialize, Serialize};
 use std::fs::Metadata;
 
-/// What tells whether a file is still the one that was opened. A file on another machine has its length
-/// alone: each of its reads is pinned to what was listed.
+/// The identity of a file, which tells whether it was replaced or modified since it was opened. For a file on
+/// another machine only the length is set, because each read is pinned to the listed version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
-    /// Device it is on.
+    /// The device number.
     pub device: u64,
-    /// Number of the inode on that device.
+    /// The inode number on that device.
     pub inode: u64,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// Modification time, seconds and nanoseconds.
+    /// The modification time in seconds and nanoseconds.
     pub modified: (i64, i64),
-    /// Change time, seconds and nanoseconds: moves also when the modification time was set back.
+    /// The change time in seconds and nanoseconds, which also changes when the modification time is set back.
     pub changed: (i64, i64),
 }
 
@@ -46,12 +46,12 @@ impl FileIdentity {
 }
 
 impl FileIdentity {
-    /// The identity of a file of which nothing but the length is known.
+    /// The identity of a file of which only the length is known.
     pub(crate) fn from_length(bytes: u64) -> FileIdentity {
         FileIdentity { device: 0, inode: 0, bytes, modified: (0, 0), changed: (0, 0) }
     }
 
-    /// In words, what differs; `None` when nothing does.
+    /// Describes the first difference, or returns `None` if there is none.
     pub fn difference(&self, now: &Self) -> Option<&'static str> {
         if (self.device, self.inode) != (now.device, now.inode) {
             Some("another file took its place")

@@ -1,14 +1,14 @@
-//! Pointers that git-lfs leaves where a file was not fetched.
+//! Recognises the pointer files of git-lfs, which stand in for files that were not fetched.
 
 use super::file::{self, OpenedFile};
 use std::io;
 
-/// What every pointer file starts with.
+/// The start of every pointer file.
 pub(crate) const START: &[u8] = b"version https://git-lfs.github.com/";
-/// No pointer file is longer than this.
+/// The longest pointer file in bytes.
 pub(crate) const MAX: u64 = 1024;
 
-/// Whether a file is a pointer, and the size that it states for the file it stands for.
+/// Returns `None` if the file is not a pointer; otherwise the size that it states for the real file, if any.
 pub(crate) fn pointer(opened: &OpenedFile) -> io::Result<Option<Option<u64>>> {
     let bytes = opened.identity.bytes;
     if bytes < START.len() as u64 || bytes > MAX {

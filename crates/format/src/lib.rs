@@ -1,7 +1,8 @@
-//! Reading checkpoints: any format becomes a list of files and of tensors, each a byte range.
+//! Opens checkpoints: a model in any container format becomes a list of files and a list of tensors, each of
+//! which is a byte range of a file.
 //!
-//! Nothing here reads tensor data. Whatever is wrong with a model is a [`Problem`] beside the parts
-//! that could be read, so that a verifier can go on and a producer can refuse.
+//! Nothing here reads tensor data. Everything that is wrong with the structure of a model is reported as a
+//! [`Problem`] next to the parts that could be read, so that a verifier can continue and a producer can refuse.
 
 pub mod canonical;
 mod class;

@@ -1,4 +1,4 @@
-//! Where the symbolic links of a model may lead.
+//! Symbolic links of a model, and errors of its directory tree.
 
 use super::error::is_loop;
 use super::problem::StructureError;
@@ -7,31 +7,48 @@ use std::path::{Path, PathBuf};
 use tensorseal_base::display::{display_name, quoted};
 use tensorseal_base::severity::Severity;
 
-/// What can be wrong with a path of the model's tree.
+/// An error of a path in the tree of a model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TreeError {
+    /// The name is not UTF-8.
     #[error("the name is not UTF-8; rename the file")]
     NameNotUtf8,
-    #[error("is {what}, which no model holds; it was not opened")]
-    SpecialFile { what: &'static str },
-    #[error("is nested more than {0} directories deep, or its path is too long; not looked into")]
+    /// The path is neither a file nor a directory.
+    #[error("is {what} and was not opened; a model consists of regular files")]
+    SpecialFile {
+        /// What the path is.
+        what: &'static str,
+    },
+    /// The path is too deep or too long.
+    #[error("was skipped: nested more than {0} directories deep, or the path is too long")]
     TooDeep(usize),
-    #[error("is a link out of the model, to {}; --allow-symlinks follows it", quoted(target))]
-    LinkOut { target: String },
-    #[error(
-        "is a link to {}, a part of the directory that is not part of the model",
-        quoted(target)
-    )]
-    LinkToSkipped { target: String },
-    #[error("is a link that leads nowhere ({reason})")]
-    LinkDangling { reason: String },
-    #[error("is a link that leads back to itself")]
+    /// A link leads out of the model.
+    #[error("is a link to {} outside the model; use --allow-symlinks to follow it", quoted(target))]
+    LinkOut {
+        /// The target of the link.
+        target: String,
+    },
+    /// A link leads to a skipped part of the directory.
+    #[error("is a link to {}, which is not part of the model", quoted(target))]
+    LinkToSkipped {
+        /// The target of the link.
+        target: String,
+    },
+    /// A link cannot be resolved.
+    #[error("is a broken link ({reason})")]
+    LinkDangling {
+        /// The reason why it cannot be resolved.
+        reason: String,
+    },
+    /// A link leads to itself or to a parent directory.
+    #[error("is a link to itself or to a parent directory")]
     LinkCycle,
-    #[error(
-        "is no path of a file in a model: it could lead out of it, or nowhere; it was not opened"
-    )]
+    /// A listed path is not the path of a file in a model.
+    #[error("is not a safe relative path and was not opened")]
     UnsafePath,
-    #[error("is listed more than once; the first was taken")]
+    /// A path is listed more than once.
+    #[error("is listed more than once; the first entry was used")]
     ListedTwice,
 }
 
@@ -52,10 +69,10 @@ impl StructureError for TreeError {
     }
 }
 
-/// What is legal in the tree and still worth a remark.
+/// A remark about a path in the tree of a model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TreeRemark {
-    #[error("is a link out of the model, to {}; followed, as allowed", quoted(target))]
+    #[error("is a link to {} outside the model, followed as requested", quoted(target))]
     LinkFollowed { target: String },
     #[error("the file name holds control characters")]
     UnusualName,
@@ -65,8 +82,8 @@ pub(crate) enum TreeRemark {
     )]
     NotInIndex { path: String },
     #[error(
-        "has tensors that another file of its directory has too, and there is no index; its \
-         tensors are named {}:…",
+        "shares tensor names with another file of its directory, and there is no index; its tensors \
+         are named {}:…",
         display_name(path)
     )]
     SharedNames { path: String },
@@ -84,36 +101,36 @@ impl StructureError for TreeRemark {
     }
 }
 
-/// Where a symbolic link leads, from near to far.
+/// Where a symbolic link leads, from nearest to farthest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LinkTarget {
-    /// Inside the model.
+    /// The target is in the model.
     Inside,
-    /// To the blobs of the same Hugging Face cache repository.
+    /// The target is a blob of the same Hugging Face cache repository.
     Blobs,
-    /// Out of the model.
+    /// The target is outside the model.
     Outside,
 }
 
-/// A path of a model that leads into a directory which is covered under another path: whatever walks the model
-/// and follows links sees its files a second time, under other names.
+/// A link to a directory whose files are listed under another path. A program that follows links sees these files
+/// a second time, under other names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DirectoryLink {
-    /// Path relative to the root.
+    /// The path of the link relative to the root.
     pub path: String,
-    /// Path of the directory, relative to the root; `.` for the root itself.
+    /// The path of the directory relative to the root; `.` for the root itself.
     pub target: String,
 }
 
-/// The places that links of one model may lead to.
+/// The directories that links of one model may lead to.
 pub(crate) struct LinkBounds {
-    /// The root, all links resolved.
+    /// The root with all links resolved.
     pub root: PathBuf,
     blobs: Option<PathBuf>,
 }
 
 impl LinkBounds {
-    /// Of a root whose links are resolved.
+    /// Creates the bounds for a root whose links are resolved.
     pub(crate) fn new(root: PathBuf) -> LinkBounds {
         let blobs = blobs_of(&root);
         LinkBounds { root, blobs }
@@ -126,13 +143,13 @@ impl LinkBounds {
         Ok((target, kind))
     }
 
-    /// A resolved path in the root, relative to it.
+    /// The path of a resolved path relative to the root.
     pub(crate) fn relative_path(&self, resolved: &Path) -> String {
         let relative = resolved.strip_prefix(&self.root).unwrap_or(resolved);
         relative.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
     }
 
-    /// Where a resolved path lies.
+    /// Where a resolved path is.
     pub(crate) fn target_kind(&self, resolved: &Path) -> LinkTarget {
         if resolved.starts_with(&self.root) {
             LinkTarget::Inside
@@ -156,8 +173,8 @@ fn unresolved(error: &io::Error) -> TreeError {
     TreeError::LinkDangling { reason }
 }
 
-/// Of `…/models--NAME/snapshots/COMMIT[/…]`: `…/models--NAME/blobs`, where the cache of Hugging
-/// Face keeps the files that its snapshots link to.
+/// The directory `…/models--NAME/blobs` for a root `…/models--NAME/snapshots/COMMIT[/…]`: the Hugging Face cache
+/// keeps the files there that its snapshots link to.
 fn blobs_of(root: &Path) -> Option<PathBuf> {
     root.ancestors().find_map(|snapshot| {
         let snapshots = snapshot.parent().filter(|dir| dir.ends_with("snapshots"))?;

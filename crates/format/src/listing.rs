@@ -1,7 +1,7 @@
-//! The files of a list: which are part of the model, as if they lay in a directory.
+//! Turns a list of remote files into the same tree that a directory with these files gives.
 //!
-//! The list comes from another machine, which may put anything in it. A path is a name here and nothing
-//! else: no file of this machine is looked at.
+//! The list comes from another machine and is untrusted. Paths are only names here: no file on this machine is
+//! accessed.
 
 use super::directory::{MAX_DEPTH, PathOrigin, Tree, skip_reason};
 pub use super::error::MAX_FILES;
@@ -10,38 +10,38 @@ use super::location::Location;
 use super::options::OpenOptions;
 use std::collections::BTreeSet;
 
-/// Bytes of a path: what file systems take (`PATH_MAX` of Linux).
+/// The longest path in bytes (`PATH_MAX` of Linux).
 const MAX_PATH: usize = 4096;
 
-/// Bytes of a component of a path (`NAME_MAX` of Linux).
+/// The longest component of a path in bytes (`NAME_MAX` of Linux).
 const MAX_NAME: usize = 255;
 
-/// What a directory with these files would hold.
+/// The tree of a directory with these files.
 pub(crate) fn tree(files: impl Iterator<Item = (String, Location)>, options: &OpenOptions) -> Tree {
-    let mut listing = ListedTreeBuilder {
+    let mut builder = ListedTreeBuilder {
         options,
         tree: Tree::default(),
         seen: BTreeSet::new(),
         reported: BTreeSet::new(),
     };
     for (path, location) in files {
-        listing.add(path, location);
+        builder.add(path, location);
     }
-    listing.tree.sorted()
+    builder.tree.sorted()
 }
 
-/// What a path of a list is to the model.
+/// Whether a listed path belongs to the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathMembership {
-    /// One of its own files.
+    /// A file of the model.
     ModelFile,
-    /// Not part of it, or in a directory that is not.
+    /// Not part of the model, or in a directory that is not.
     Skipped,
-    /// No path of a file in a model.
+    /// Not a valid path of a file in a model.
     Refused,
 }
 
-/// What `tree` does with a path that is listed once.
+/// Whether a path that is listed once belongs to the model.
 pub fn path_membership(path: &str, options: &OpenOptions) -> PathMembership {
     let directories = path.match_indices('/').map(|(end, _)| end);
     if refusal(path).is_some() {
@@ -59,9 +59,9 @@ pub fn path_membership(path: &str, options: &OpenOptions) -> PathMembership {
 struct ListedTreeBuilder<'o> {
     options: &'o OpenOptions,
     tree: Tree,
-    /// Paths of the files.
+    /// The paths of the files.
     seen: BTreeSet<String>,
-    /// Paths, also of directories, that there is a problem with or that are left out.
+    /// The paths of files and directories that have a problem or are skipped.
     reported: BTreeSet<String>,
 }
 
@@ -73,31 +73,31 @@ impl ListedTreeBuilder<'_> {
         if self.seen.contains(&path) {
             return self.problem(&path, TreeError::ListedTwice);
         }
-        let Some(reached) = self.reach(&path) else { return };
+        let Some(origin) = self.origin(&path) else { return };
         self.seen.insert(path.clone());
-        self.tree.add_file(path, location, reached);
+        self.tree.add_file(path, location, origin);
     }
 
-    /// Comes to a file through the directories it is in; `None`: one of them, or it, is left out.
-    fn reach(&mut self, path: &str) -> Option<PathOrigin> {
-        let mut reached = PathOrigin::default();
+    /// Goes through the directories of a file. Returns `None` if the file or one of its directories is skipped.
+    fn origin(&mut self, path: &str) -> Option<PathOrigin> {
+        let mut origin = PathOrigin::default();
         let directories = path.match_indices('/').map(|(end, _)| end);
         for end in directories.chain([path.len()]) {
             let part = &path[..end];
             if let Some(reason) = skip_reason(part, self.options) {
-                if reached.signed_only.is_none() && self.reported.insert(part.to_owned()) {
+                if origin.signed_only.is_none() && self.reported.insert(part.to_owned()) {
                     self.tree.skip(part, reason);
                 }
                 if !self.options.list_signed_only || !reason.is_signed_only() {
                     return None;
                 }
-                reached.signed_only.get_or_insert(reason);
+                origin.signed_only.get_or_insert(reason);
             }
             if end < path.len() && !self.tree.directories.contains(part) {
                 self.tree.directories.insert(part.to_owned());
             }
         }
-        Some(reached)
+        Some(origin)
     }
 
     fn problem(&mut self, path: &str, error: TreeError) {
@@ -107,7 +107,7 @@ impl ListedTreeBuilder<'_> {
     }
 }
 
-/// Why a path is not looked at, and the part of it that it is because of.
+/// The reason why a path is refused, if there is one, with the part of the path that is at fault.
 fn refusal(path: &str) -> Option<(&str, TreeError)> {
     let too_deep = TreeError::TooDeep(MAX_DEPTH);
     let deep = path.match_indices('/').map(|(end, _)| end).nth(MAX_DEPTH);
@@ -163,7 +163,7 @@ mod tests {
         #[test]
         fn a_list_is_what_the_directory_is(
             picked in proptest::sample::subsequence(PATHS.to_vec(), 0..=PATHS.len()),
-            beside: bool,
+            signed_only: bool,
             git: bool,
         ) {
             let root = tempfile::tempdir().unwrap();
@@ -174,7 +174,7 @@ mod tests {
             }
             let options = OpenOptions {
                 include_git_paths: git,
-                list_signed_only: beside,
+                list_signed_only: signed_only,
                 seals: vec!["tensorseal.seal.json".into()],
                 exclude: vec!["model.sig".into(), ".cache/huggingface/b".into()],
                 ..OpenOptions::default()

@@ -1,35 +1,35 @@
-//! Where the bytes of a file are.
+//! The location of a file.
 
 use super::remote::RemoteFile;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the bytes of a file are.
+/// The location of a file.
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// On this machine; all links are resolved.
+    /// A path on this machine, with all links resolved.
     Path(PathBuf),
-    /// On another one.
+    /// A file on another machine.
     Remote(Arc<dyn RemoteFile>),
 }
 
 impl Location {
-    /// The path of a file of this machine.
+    /// Returns the path of a file on this machine.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] where it lies on another one.
+    /// Returns [`io::ErrorKind::Unsupported`] if the file is on another machine.
     pub fn local(&self) -> io::Result<&Path> {
         match self {
             Location::Path(path) => Ok(path),
             Location::Remote(_) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "it lies on another machine: make a copy of the model first",
+                "the file is on another machine; copy the model to this machine first",
             )),
         }
     }
 
-    /// What messages call it: a path, or a URI without credentials.
+    /// The location for messages: a path, or a URI without credentials.
     pub fn display_path(&self) -> PathBuf {
         match self {
             Location::Path(path) => path.clone(),

@@ -1,4 +1,4 @@
-//! A model as it was opened.
+//! An opened model.
 
 use super::class::{FileRole, Format};
 use super::links::DirectoryLink;
@@ -10,41 +10,43 @@ use super::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// A model as found on disk, or on another machine.
+/// An opened model: files and tensors on this machine or on another one.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// The path as it was given; of a model on another machine, its name.
+    /// The path as the user gave it, or the name of a model on another machine.
     pub path: PathBuf,
-    /// The directory all file paths are relative to (of a single file: its parent).
+    /// The directory that all file paths are relative to. For a single file this is its parent.
     pub root: PathBuf,
-    /// Container format of the tensor files; `None` where they have several, or there are none.
+    /// The container format of the tensor files; `None` if they have several formats or if there are none.
     pub format: Option<Format>,
-    /// Every file that is part of the model, in byte order of `path`; behind them, when asked for and in
-    /// the same order, those [beside](ModelFile::beside) it. [`Checkpoint::model_files`] are the first alone.
+    /// All files of the model in byte order of their paths, followed, if requested, by the
+    /// [signed-only](ModelFile::signed_only) files in the same order. [`Checkpoint::model_files`] returns only the
+    /// files of the model.
     pub files: Vec<ModelFile>,
-    /// Every readable tensor, in order of file, then offset, then name.
+    /// All readable tensors, ordered by file, offset and name.
     pub tensors: Vec<Tensor>,
-    /// What is wrong with the model's structure; empty for a well-formed one.
+    /// The problems of the structure; empty for a well-formed model.
     pub problems: Vec<Problem>,
-    /// What is legal but worth knowing.
+    /// Remarks about the structure: legal, but worth knowing.
     pub remarks: Vec<Problem>,
-    /// What the metadata of files say of the model, by index of the file.
+    /// The architecture that the metadata of a file names, by index of the file.
     pub architectures: BTreeMap<usize, ArchitectureMetadata>,
-    /// What exists under the path and is not part of the model, and why.
+    /// The paths that exist but are not part of the model, with the reasons.
     pub skipped: Vec<SkippedPath>,
-    /// What it is compared with at the end of a run: see [`Checkpoint::still_there`].
+    /// The state at the time of opening, for [`Checkpoint::verify_unchanged`].
     pub(super) opened_as: OpenRecord,
-    /// Paths that lead into a directory that is covered under another path, in byte order of them.
+    /// The links to directories whose files are listed under another path, in byte order of their paths.
     pub links: Vec<DirectoryLink>,
 }
 
 impl Checkpoint {
-    /// Every file that is part of the model: the first of [`Checkpoint::files`], under the same indexes.
+    /// The files of the model without the signed-only files. The indexes are the same as in [`Checkpoint::files`].
     pub fn model_files(&self) -> &[ModelFile] {
         &self.files[..self.files.partition_point(|file| file.signed_only.is_none())]
     }
 
-    /// The name of its format in reports and seals: `mixed` where its files have several.
+    /// The name of the format in reports and seals: `mixed` if the files have several formats, `none` if there are
+    /// no tensor files.
     pub fn format_name(&self) -> &'static str {
         match self.format {
             Some(format) => format.name(),
@@ -53,8 +55,8 @@ impl Checkpoint {
         }
     }
 
-    /// Whether it was given as a file and has no other: the parts of a model in several files are opened
-    /// together, whichever of them was given.
+    /// Whether the model was opened as a file and consists of this file. The parts of a model in several files are
+    /// opened together, whichever of them the user named.
     pub fn is_single_file(&self) -> bool {
         match self.model_files() {
             [file] => file.location.local().is_ok() && !self.path.is_dir(),
@@ -62,7 +64,7 @@ impl Checkpoint {
         }
     }
 
-    /// Keeps some of its files alone, as bytes whatever they hold.
+    /// Keeps only some of the files, as plain bytes: all tensors, problems and remarks are removed.
     pub fn retain_as_bytes(&mut self, is_kept: impl Fn(&ModelFile) -> bool) {
         self.files.retain(is_kept);
         for file in &mut self.files {
@@ -78,35 +80,35 @@ impl Checkpoint {
         self.opened_as = OpenRecord::for_files();
     }
 
-    /// The tensors of one file, in order of offset.
+    /// The tensors of one file in the order of their offsets.
     pub fn tensors_of(&self, file: usize) -> &[Tensor] {
         let from = self.tensors.partition_point(|tensor| tensor.file < file);
         let to = self.tensors.partition_point(|tensor| tensor.file <= file);
         &self.tensors[from..to]
     }
 
-    /// Whether one file has weights, or should have some by its name, and not one tensor that can be read; or
-    /// has [tensors that are not read](ModelFile::unread) beside others.
+    /// Whether a file holds weights that are not read: it has weights, or should have some by its name, but no
+    /// readable tensor; or it has [unread tensors](ModelFile::unread) among others.
     pub fn has_unread_weights(&self, file: usize) -> bool {
-        let Some(it) = self.files.get(file) else { return false };
-        let unread = self.tensors_of(file).is_empty();
-        match it.kind {
-            // One that was read to its end and has no tensor has no weights.
-            FileKind::Tensors => !it.unread.is_empty(),
-            FileKind::Damaged => unread,
-            FileKind::Other => unread && it.content.role == FileRole::Weights,
+        let Some(entry) = self.files.get(file) else { return false };
+        let has_no_tensors = self.tensors_of(file).is_empty();
+        match entry.kind {
+            // A file that was parsed completely and has no tensors has no weights.
+            FileKind::Tensors => !entry.unread.is_empty(),
+            FileKind::Damaged => has_no_tensors,
+            FileKind::Other => has_no_tensors && entry.content.role == FileRole::Weights,
         }
     }
 
-    /// The [tensors that are not read](ModelFile::unread) in files that are read to their end: index of the file, and
-    /// name.
+    /// The [unread tensors](ModelFile::unread) in files that were parsed completely: index of the file and name.
     pub fn unread_tensors(&self) -> impl Iterator<Item = (usize, &str)> {
         let files = self.model_files().iter().enumerate();
         let files = files.filter(|(_, file)| file.kind == FileKind::Tensors);
         files.flat_map(|(index, file)| file.unread.iter().map(move |name| (index, name.as_str())))
     }
 
-    /// The bytes of one file in which weights are that cannot be read: all that belong to no tensor.
+    /// The number of bytes of a file in which unread weights may lie: all bytes outside the readable tensors, or 0
+    /// if the file has no unread weights.
     pub fn unread_bytes(&self, file: usize) -> u64 {
         match self.has_unread_weights(file) {
             true => self.gaps(file).iter().map(|[from, to]| to - from).sum(),
@@ -114,7 +116,7 @@ impl Checkpoint {
         }
     }
 
-    /// The bytes that some tensors lie in, each once: views of one storage share theirs.
+    /// The number of bytes that some tensors (by index) take. Bytes that several tensors share are counted once.
     pub fn distinct_bytes(&self, tensors: impl IntoIterator<Item = usize>) -> u64 {
         let mut ranges: Vec<(usize, u64, u64)> = tensors
             .into_iter()
@@ -133,8 +135,8 @@ impl Checkpoint {
         sum
     }
 
-    /// The ranges of one file that belong to no tensor, in order: header, gaps, what follows the
-    /// last tensor; all of a file without tensors.
+    /// The byte ranges of a file that belong to no tensor, in order: the header, padding between tensors, and what
+    /// follows the last tensor. For a file without tensors this is the whole file.
     pub fn gaps(&self, file: usize) -> Vec<[u64; 2]> {
         let mut ranges = Vec::new();
         let mut cursor = 0;
@@ -152,9 +154,9 @@ impl Checkpoint {
     }
 }
 
-/// A small file of a model, by its path in it; `None`: it is not there, longer than `most`, or not what
-/// it was when the model was opened.
-pub fn read_whole(model: &Checkpoint, path: &str, most: u64) -> Option<Vec<u8>> {
+/// Reads a small file of a model by its path. Returns `None` if it does not exist, is longer than `max` bytes, or
+/// has changed since the model was opened.
+pub fn read_whole(model: &Checkpoint, path: &str, max: u64) -> Option<Vec<u8>> {
     let file = model.model_files().iter().find(|file| file.path == path)?;
-    if file.bytes > most { None } else { read_range(file, 0, file.bytes) }
+    if file.bytes > max { None } else { read_range(file, 0, file.bytes) }
 }

@@ -11,49 +11,53 @@ use super::tensor::{BigEndianRange, ChecksummedRange};
 /// One file of a model.
 #[derive(Debug, Clone)]
 pub struct ModelFile {
-    /// Path relative to the root, components separated by `/`. UTF-8.
+    /// The path relative to the root, in UTF-8, with components separated by `/`.
     pub path: String,
-    /// Where the bytes are (a link is resolved).
+    /// The location of the bytes, with links resolved.
     pub location: Location,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// What identified the file when it was opened.
+    /// The identity of the file when it was opened.
     pub identity: FileIdentity,
-    /// What it holds.
+    /// Whether the file holds tensors.
     pub kind: FileKind,
-    /// What its bytes are, and what part it plays. Of files [beside](ModelFile::beside) the model, too.
+    /// The class of the content and the role of the file in the model. Also set for
+    /// [signed-only](ModelFile::signed_only) files.
     pub content: FileContent,
-    /// The symbolic link that it was reached through: of several, the one that leads farthest.
+    /// The target of the symbolic link that the file was reached through; of several links, the farthest target.
     pub link: Option<LinkTarget>,
-    /// Why it is not part of the model, though a signature of the model's files covers it
-    /// ([`super::OpenOptions::list_beside`]): it is digested when files are, and goes into no seal, root or count.
+    /// The reason why the file is not part of the model, if it is a signed-only file
+    /// ([`super::OpenOptions::list_signed_only`]). Such a file is hashed like the others, but it is in no seal, root
+    /// or count.
     pub signed_only: Option<SkipReason>,
-    /// Its container format, of a file of tensors (or what should be one).
+    /// The container format, if this is a tensor file or should be one.
     pub format: Option<Format>,
-    /// Tensors that it holds and that are not read, of types or kinds that are known by name alone, beside those
-    /// that are: under the names that they would have in [`Checkpoint::tensors`](super::Checkpoint::tensors).
+    /// The tensors of unsupported types or kinds that the file holds among others, under the names that they would
+    /// have in [`Checkpoint::tensors`](super::Checkpoint::tensors).
     pub unread: Vec<String>,
-    /// Stretches whose checksum the file states, in order: the members of a zip archive.
+    /// The ranges with a stated checksum, in order: the members of a zip archive.
     pub checksums: Vec<ChecksummedRange>,
-    /// Stretches in big-endian byte order, in order: they are read as if they were little-endian.
+    /// The ranges with big-endian numbers, in order. They are read as if they were little-endian.
     pub big_endian: Vec<BigEndianRange>,
 }
 
-/// What a file holds.
+/// Whether a file holds tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// Tensors; everything outside their ranges (header, gaps) is covered separately.
+    /// The file holds tensors. The bytes outside their ranges (header, padding) are covered separately.
     Tensors,
-    /// Tensors by its name, but its layout could not be read: see [`Checkpoint::problems`](super::Checkpoint::problems).
+    /// The file should hold tensors, but its layout could not be read: see
+    /// [`Checkpoint::problems`](super::Checkpoint::problems).
     Damaged,
-    /// Anything else: covered whole.
+    /// Any other file, which is covered as a whole.
     Other,
 }
 
-/// A part of a file of a model that the caller knows to be small; `None` as above.
-pub fn read_range(it: &ModelFile, offset: u64, bytes: u64) -> Option<Vec<u8>> {
-    let opened = file::open(&it.location).ok()?;
-    if opened.identity != it.identity || offset.checked_add(bytes)? > it.bytes {
+/// Reads `bytes` bytes of a file from `offset` on. The caller must limit `bytes`. Returns `None` if the range is
+/// not in the file, or if the file cannot be read or has changed since the model was opened.
+pub fn read_range(model_file: &ModelFile, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+    let opened = file::open(&model_file.location).ok()?;
+    if opened.identity != model_file.identity || offset.checked_add(bytes)? > model_file.bytes {
         return None;
     }
     file::read_at(&opened.file, offset, usize::try_from(bytes).ok()?).ok()

@@ -1,5 +1,5 @@
-//! What tensors are called when a model has several files, so that every name is there once and
-//! does not depend on what else was put beside it.
+//! Names the tensors of a model with several files, so that every name is unique and does not depend on files that
+//! are added to the directory.
 
 use super::links::TreeRemark;
 use super::model_file::ModelFile;
@@ -11,16 +11,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
-/// An index file that was read.
+/// A parsed index file and its path.
 pub(crate) struct ParsedIndex {
     pub path: String,
     pub index: ShardIndex,
 }
 
-/// A name that could not be made unambiguous.
+/// A tensor name that cannot be made unambiguous.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "tensor {} has the name of another tensor of the model, or one that tensors of another file have",
+    "tensor {} has the same name as another tensor of the model, or a name in the namespace of another file",
     quoted(tensor)
 )]
 struct AmbiguousName {
@@ -37,19 +37,19 @@ impl StructureError for AmbiguousName {
     }
 }
 
-/// The names given.
+/// The names of all tensors.
 pub(crate) struct TensorNaming {
-    /// What stands before the names of each file.
+    /// The prefix of the tensor names of each file.
     prefixes: Vec<String>,
-    /// Names that are not prefix and name, by file and name in the header; `None`: no name was
-    /// left, the tensor is not listed.
+    /// The names that are not prefix and name, by file and name in the header. `None` means that no unique name
+    /// exists, and that the tensor is not listed.
     exceptions: HashMap<(usize, String), Option<String>>,
     pub problems: Vec<Problem>,
     pub remarks: Vec<Problem>,
 }
 
 impl TensorNaming {
-    /// The name that the model knows a tensor of a file by.
+    /// The name in the model of a tensor of a file.
     pub(crate) fn name(&self, file: usize, tensor: &str) -> Option<String> {
         if !self.exceptions.is_empty()
             && let Some(name) = self.exceptions.get(&(file, tensor.to_owned()))
@@ -62,7 +62,7 @@ impl TensorNaming {
 
 struct NamingInput<'m> {
     files: &'m [ModelFile],
-    reports: &'m [Option<ParsedFile>],
+    parsed_files: &'m [Option<ParsedFile>],
     indexes: &'m [ParsedIndex],
     expected: Option<&'m BTreeSet<String>>,
 }
@@ -72,22 +72,22 @@ impl<'m> NamingInput<'m> {
         self.expected.is_none_or(|expected| expected.contains(path))
     }
 
-    /// Whether an index has a say about a file: one that was added has none about what was there.
+    /// Whether an index may affect the names of a file. An index that was added cannot affect expected files.
     fn may_group(&self, index: usize, file: usize) -> bool {
         self.is_expected(&self.indexes[index].path) || !self.is_expected(&self.files[file].path)
     }
 
     fn tensor_files(&self) -> impl Iterator<Item = usize> + 'm {
-        let reports = self.reports;
-        (0..reports.len()).filter(move |&file| reports[file].is_some())
+        let parsed_files = self.parsed_files;
+        (0..parsed_files.len()).filter(move |&file| parsed_files[file].is_some())
     }
 
     fn names(&self, file: usize) -> impl Iterator<Item = &'m str> + use<'m> {
-        self.reports[file].iter().flat_map(ParsedFile::names)
+        self.parsed_files[file].iter().flat_map(ParsedFile::names)
     }
 
-    /// The first index of each directory, by directory.
-    fn primaries(&self) -> BTreeMap<&'m str, usize> {
+    /// The primary index of each directory, by directory.
+    fn primary_indexes(&self) -> BTreeMap<&'m str, usize> {
         let key = |&at: &usize| {
             let path = &self.indexes[at].path;
             let name = &path[directory_of(path).len()..];
@@ -112,16 +112,16 @@ impl<'m> NamingInput<'m> {
 /// Names the tensors of all files. `files` are in byte order of their paths.
 pub(crate) fn name_all(
     files: &[ModelFile],
-    reports: &[Option<ParsedFile>],
+    parsed_files: &[Option<ParsedFile>],
     indexes: &[ParsedIndex],
     expected: Option<&BTreeSet<String>>,
 ) -> TensorNaming {
-    let model = NamingInput { files, reports, indexes, expected };
+    let model = NamingInput { files, parsed_files, indexes, expected };
     let by_path: HashMap<&str, usize> =
         files.iter().enumerate().map(|(at, file)| (file.path.as_str(), at)).collect();
-    let primaries = model.primaries();
+    let primaries = model.primary_indexes();
 
-    // Which index speaks for a file.
+    // The index that lists each file.
     let mut group: Vec<Option<usize>> = vec![None; files.len()];
     for (&directory, &index) in &primaries {
         for shard in indexes[index].index.shards() {
@@ -156,22 +156,22 @@ pub(crate) fn name_all(
             _ => loose.entry(directory).or_default().push(file),
         }
     }
-    for together in loose.values() {
-        for file in sharing_names(&model, together) {
+    for siblings in loose.values() {
+        for file in sharing_names(&model, siblings) {
             let path = &files[file].path;
             naming.prefixes[file] = format!("{path}:");
             let remark = TreeRemark::SharedNames { path: path.clone() };
             naming.remarks.push(remark.to_problem(path));
         }
     }
-    refuse_joined(&model, &mut naming);
+    report_foreign_namespaces(&model, &mut naming);
     make_unique(&model, &group, &mut naming);
     naming
 }
 
-/// Refuses names that a file gives its own tensors and that another file's tensors would have by where they lie:
-/// `text_encoder/w` beside the files of `text_encoder/`. One root would stand for two models.
-fn refuse_joined(model: &NamingInput<'_>, naming: &mut TensorNaming) {
+/// Reports tensor names in a file that look like the qualified names of another file, such as `text_encoder/w` if
+/// there are files in `text_encoder/`. Otherwise two different models could have the same root.
+fn report_foreign_namespaces(model: &NamingInput<'_>, naming: &mut TensorNaming) {
     let mut directories: BTreeSet<&str> = BTreeSet::new();
     let mut paths: BTreeSet<&str> = BTreeSet::new();
     for file in model.tensor_files() {
@@ -183,12 +183,12 @@ fn refuse_joined(model: &NamingInput<'_>, naming: &mut TensorNaming) {
         let prefix = naming.prefixes[file].len();
         for tensor in model.names(file).filter(|name| name.contains(['/', ':'])) {
             let name = format!("{}{tensor}", naming.prefixes[file]);
-            let mut own = name.match_indices(['/', ':']).filter(|(at, _)| *at >= prefix);
-            let is_joined = own.any(|(at, mark)| match mark {
+            let mut separators = name.match_indices(['/', ':']).filter(|(at, _)| *at >= prefix);
+            let is_foreign = separators.any(|(at, separator)| match separator {
                 "/" => directories.contains(&name[..=at]),
                 _ => paths.contains(&name[..at]),
             });
-            if is_joined {
+            if is_foreign {
                 let path = &model.files[file].path;
                 naming.problems.push(AmbiguousName { tensor: name }.to_problem(path));
                 break;
@@ -197,17 +197,17 @@ fn refuse_joined(model: &NamingInput<'_>, naming: &mut TensorNaming) {
     }
 }
 
-/// Of files in one directory without an index, those with a tensor that another of the same format has
-/// too, and those with one that a file of a preferred format or an expected file has.
-fn sharing_names(model: &NamingInput<'_>, together: &[usize]) -> BTreeSet<usize> {
+/// Among files in one directory without an index, finds those that share a tensor name with another file of the
+/// same format, with a file of a preferred format, or with an expected file.
+fn sharing_names(model: &NamingInput<'_>, siblings: &[usize]) -> BTreeSet<usize> {
     let mut sharing = BTreeSet::new();
-    if together.len() < 2 {
+    if siblings.len() < 2 {
         return sharing;
     }
     let expected = |file: usize| model.is_expected(&model.files[file].path);
     let mut first: HashMap<&str, usize> = HashMap::new();
     let rank = |file: usize| (!expected(file), model.files[file].format);
-    let mut in_order = together.to_vec();
+    let mut in_order = siblings.to_vec();
     in_order.sort_by_key(|&file| rank(file));
     for file in in_order {
         for name in model.names(file) {
@@ -223,7 +223,7 @@ fn sharing_names(model: &NamingInput<'_>, together: &[usize]) -> BTreeSet<usize>
     sharing
 }
 
-/// Gives a name of its own to every tensor whose name is taken.
+/// Gives a unique name to every tensor whose name is taken.
 fn make_unique(model: &NamingInput<'_>, group: &[Option<usize>], naming: &mut TensorNaming) {
     let mut order: Vec<usize> = model.tensor_files().collect();
     if order.len() < 2 {
@@ -232,8 +232,8 @@ fn make_unique(model: &NamingInput<'_>, group: &[Option<usize>], naming: &mut Te
     order.sort_by_key(|&file| {
         (!model.is_expected(&model.files[file].path), group[file].is_none(), file)
     });
-    // Of a tensor in two shards, the one that the index means comes first.
-    let is_meant = |file: usize, tensor: &str| {
+    // Of a tensor in two shards, the one in the shard that the index lists comes first.
+    let is_indexed = |file: usize, tensor: &str| {
         group[file].is_none_or(|index| {
             let ParsedIndex { path, index } = &model.indexes[index];
             index.weight_map.get(tensor).is_some_and(|shard| {
@@ -243,17 +243,17 @@ fn make_unique(model: &NamingInput<'_>, group: &[Option<usize>], naming: &mut Te
         })
     };
     let mut taken: HashSet<String> = HashSet::new();
-    let mut late: Vec<(usize, &str)> = Vec::new();
+    let mut postponed: Vec<(usize, &str)> = Vec::new();
     for &file in &order {
-        let Some(report) = &model.reports[file] else { continue };
-        for tensor in &report.tensors {
+        let Some(parsed) = &model.parsed_files[file] else { continue };
+        for tensor in &parsed.tensors {
             let name = format!("{}{}", naming.prefixes[file], tensor.name);
-            if !is_meant(file, &tensor.name) || !taken.insert(name) {
-                late.push((file, &tensor.name));
+            if !is_indexed(file, &tensor.name) || !taken.insert(name) {
+                postponed.push((file, &tensor.name));
             }
         }
     }
-    for (file, tensor) in late {
+    for (file, tensor) in postponed {
         let path = &model.files[file].path;
         let plain = format!("{}{tensor}", naming.prefixes[file]);
         if taken.insert(plain.clone()) {

@@ -1,4 +1,4 @@
-//! From a path to a [`Checkpoint`].
+//! Opens a path as a [`Checkpoint`].
 
 use super::class::Format;
 use super::content::{
@@ -29,17 +29,17 @@ use std::sync::Arc;
 use tensorseal_base::display::display_name;
 use tensorseal_base::severity::Severity;
 
-/// What a file given by itself can be wrong in.
+/// The reason why a single file cannot be opened as a model.
 #[derive(Debug, thiserror::Error)]
 enum SingleError {
     #[error(
-        "not a checkpoint: neither its name nor its first bytes are those of {}",
+        "not a checkpoint: neither the name nor the content is that of a {} file",
         formats::supported_formats()
     )]
     UnknownFormat,
-    #[error("is empty: no checkpoint is")]
+    #[error("not a checkpoint: the file is empty")]
     Empty,
-    #[error("is the index of a sharded model; give the directory that holds it")]
+    #[error("is the index of a sharded model; pass the directory that holds the index instead")]
     IsIndex,
 }
 
@@ -53,13 +53,12 @@ impl StructureError for SingleError {
 }
 
 impl Checkpoint {
-    /// Opens a model: a directory or a single file. Reads names and headers only; whatever is wrong
-    /// with the structure is in [`Checkpoint::problems`].
+    /// Opens a model: a directory or a single file. Reads only names and headers. Everything that is wrong with
+    /// the structure is listed in [`Checkpoint::problems`].
     ///
     /// # Errors
-    ///
-    /// Only where something cannot be examined at all: it is not there, may not be read, or changed
-    /// while it was being read.
+    /// Returns an [`OpenError`] only if something cannot be examined at all: it does not exist, may not be read,
+    /// or changed while it was being read.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
         let metadata = fs::metadata(path).map_err(|error| OpenError::new(path, error))?;
         let model = if metadata.is_dir() {
@@ -70,19 +69,17 @@ impl Checkpoint {
             let what = kind_of_special(metadata.file_type());
             Err(OpenError::Special { path: path.to_owned(), what })
         }?;
-        log(&model);
+        log_opened(&model);
         Ok(model)
     }
 
-    /// Opens a model on another machine: its files by their paths in it, separated by `/`. They are what
-    /// the same files in a directory are, whatever order they come in; of paths that no directory could
-    /// hold there is a problem. Reads headers only.
-    ///
-    /// `name` is what reports call the model.
+    /// Opens a model on another machine. `files` are its files by their paths, with components separated by `/`,
+    /// in any order. The result is the same as for a directory with these files; a path that no directory could
+    /// hold is a problem. Reads only headers. `name` is the name of the model in reports.
     ///
     /// # Errors
-    ///
-    /// When a file cannot be read, or changed; when there are more than [`MAX_FILES`].
+    /// Returns [`OpenError::TooManyFiles`] if there are more than [`MAX_FILES`] files, and other errors if a file
+    /// cannot be read or has changed.
     pub fn open_remote(
         name: &str,
         files: Vec<(String, Arc<dyn RemoteFile>)>,
@@ -95,13 +92,13 @@ impl Checkpoint {
         let files = files.into_iter().map(|(path, file)| (path, Location::Remote(file)));
         let tree = listing::tree(files, options);
         let model = assemble(path, path.to_owned(), tree, options, OpenRecord::for_remote())?;
-        log(&model);
+        log_opened(&model);
         Ok(model)
     }
 }
 
-/// Logs which files a model has and how they are read.
-fn log(model: &Checkpoint) {
+/// Logs the files of a model and their formats.
+fn log_opened(model: &Checkpoint) {
     let (files, tensors) = (model.files.len(), model.tensors.len());
     let problems = model.problems.len();
     tracing::debug!(path = ?model.path, files, tensors, problems, "opened the model");
@@ -124,54 +121,54 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
     let name = match name.to_str() {
         Some(name) => name.to_owned(),
         None => {
-            let shown = name.to_string_lossy().into_owned();
-            problems.push(TreeError::NameNotUtf8.to_problem(&shown));
-            shown
+            let lossy = name.to_string_lossy().into_owned();
+            problems.push(TreeError::NameNotUtf8.to_problem(&lossy));
+            lossy
         }
     };
     let failed = |error| OpenError::for_found_path(&location, error);
-    let content::ContentExamination { content, format, problems: inside } =
+    let content::ContentExamination { content, format, problems: content_problems } =
         content::examine(&name, &opened).map_err(failed)?;
-    problems.extend(inside);
-    let mut held = None;
+    problems.extend(content_problems);
+    let mut parsed = None;
     let is_index = shard_index::is_index_name(&name);
     if is_index {
         problems.push(SingleError::IsIndex.to_problem(&name));
     } else if let Some(format) = format {
-        held = Some(formats::read(format, content.class, &name, &opened).map_err(failed)?);
+        parsed = Some(formats::read(format, content.class, &name, &opened).map_err(failed)?);
     } else if content.class == ContentClass::Empty {
         problems.push(SingleError::Empty.to_problem(&name));
     } else if content.class == ContentClass::Unknown {
         problems.push(SingleError::UnknownFormat.to_problem(&name));
     }
-    if held.as_ref().is_some_and(|held| held.part.is_some())
-        && let Some(all) = open_parts(path, &location, options)?
+    if parsed.as_ref().is_some_and(|parsed| parsed.part.is_some())
+        && let Some(model) = open_parts(path, &location, options)?
     {
-        return Ok(all);
+        return Ok(model);
     }
-    let reached = PathOrigin { link: link_of(path, &location)?, signed_only: None };
-    let mut file = model_file(name, location.into(), reached, &opened);
+    let origin = PathOrigin { link: link_of(path, &location)?, signed_only: None };
+    let mut file = model_file(name, location.into(), origin, &opened);
     (file.content, file.format) = (content, format.filter(|_| !is_index));
-    // By itself it is what was asked for: what cannot be read of it is damage.
+    // The user named this file, so whatever cannot be read of it is damage.
     file.kind = FileKind::Damaged;
-    let (mut files, mut held, mut remarks) = ([file], [held], Vec::new());
-    demote_companions(&mut files, &mut held, &BTreeSet::new(), &mut problems, &mut remarks);
-    formats::check_parts(&files, &mut held);
-    for contents in held.iter_mut().flatten() {
-        problems.append(&mut contents.problems);
+    let (mut files, mut parsed_files, mut remarks) = ([file], [parsed], Vec::new());
+    demote_companions(&mut files, &mut parsed_files, &BTreeSet::new(), &mut problems, &mut remarks);
+    formats::check_parts(&files, &mut parsed_files);
+    for parsed in parsed_files.iter_mut().flatten() {
+        problems.append(&mut parsed.problems);
     }
-    let account = ContentReport::new(&mut files, &held, &BTreeSet::new(), &mut problems)?;
-    // That it is empty was said.
-    let said = problems.iter().any(|problem| problem.rule == "format/unknown");
-    problems.extend(account.problems.into_iter().filter(|_| !said));
-    remarks.extend(account.remarks);
-    let ([contents], [mut file]) = (held, files);
+    let report = ContentReport::new(&mut files, &parsed_files, &BTreeSet::new(), &mut problems)?;
+    // An empty or unknown file was reported above.
+    let is_reported = problems.iter().any(|problem| problem.rule == "format/unknown");
+    problems.extend(report.problems.into_iter().filter(|_| !is_reported));
+    remarks.extend(report.remarks);
+    let ([parsed], [mut file]) = (parsed_files, files);
     let (mut tensors, mut architectures) = (Vec::new(), BTreeMap::new());
-    if let Some(mut contents) = contents {
-        remarks.append(&mut contents.remarks);
-        tensors = std::mem::take(&mut contents.tensors);
-        architectures.extend(contents.architecture.take().map(|model| (0, model)));
-        file.apply_parsed(contents);
+    if let Some(mut parsed) = parsed {
+        remarks.append(&mut parsed.remarks);
+        tensors = std::mem::take(&mut parsed.tensors);
+        architectures.extend(parsed.architecture.take().map(|model| (0, model)));
+        file.apply_parsed(parsed);
     } else if problems.is_empty() && file.kind == FileKind::Damaged {
         file.kind = FileKind::Other;
         remarks.extend(UnsupportedSingleFile::remark(&file));
@@ -183,7 +180,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
         root: parent_of(path),
         format,
         files,
-        tensors: tensors.into_iter().map(|found| tensor(found, 0, None)).collect(),
+        tensors: tensors.into_iter().map(|stored| tensor(stored, 0, None)).collect(),
         problems,
         remarks,
         architectures,
@@ -193,7 +190,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError
     })
 }
 
-/// Where the file that was given leads, if it is a link: as seen from its directory.
+/// Where the opened file leads if it is a symbolic link, as seen from its directory.
 fn link_of(path: &Path, location: &Path) -> Result<Option<LinkTarget>, OpenError> {
     let failed = |error| OpenError::new(path, error);
     if !fs::symlink_metadata(path).map_err(failed)?.is_symlink() {
@@ -203,14 +200,14 @@ fn link_of(path: &Path, location: &Path) -> Result<Option<LinkTarget>, OpenError
     Ok(Some(LinkBounds::new(root).target_kind(location)))
 }
 
-/// Opens all parts of the model that a file is a part of, as if they were alone in their directory; `None`
-/// where its name does not tell theirs.
+/// Opens all parts of the model that a file is a part of, as if they were alone in their directory. Returns
+/// `None` if the name of the file does not tell the names of the other parts.
 fn open_parts(
     path: &Path,
     location: &Path,
     options: &OpenOptions,
 ) -> Result<Option<Checkpoint>, OpenError> {
-    // Where the file is, or else where a link to it stands: caches link to names that say nothing.
+    // Try the file itself, then the link to it: the blobs of caches have names without a part number.
     for place in [location, path] {
         let name = place.file_name().and_then(|name| name.to_str());
         let Some((name, part)) = name.and_then(|name| Some((name, part_name(name)?))) else {
@@ -220,13 +217,13 @@ fn open_parts(
         let is_part =
             |name: &str| part_name(name).is_some_and(|name| name.set_key() == part.set_key());
         let tree = directory::walk_only(&root, options, &is_part)?;
-        let start = OpenRecord::for_parts(options, name, &tree);
-        return assemble(path, root, tree, options, start).map(Some);
+        let record = OpenRecord::for_parts(options, name, &tree);
+        return assemble(path, root, tree, options, record).map(Some);
     }
     Ok(None)
 }
 
-/// The directory that a file is in.
+/// The directory of a file.
 fn parent_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -234,11 +231,11 @@ fn parent_of(path: &Path) -> PathBuf {
     }
 }
 
-/// A file of which nothing is known yet.
+/// Creates the entry of a file before its content is known.
 fn model_file(
     path: String,
     location: Location,
-    reached: PathOrigin,
+    origin: PathOrigin,
     opened: &OpenedFile,
 ) -> ModelFile {
     let identity = opened.identity.clone();
@@ -249,8 +246,8 @@ fn model_file(
         identity,
         kind: FileKind::Other,
         content: FileContent::default(),
-        link: reached.link,
-        signed_only: reached.signed_only,
+        link: origin.link,
+        signed_only: origin.signed_only,
         format: None,
         unread: Vec::new(),
         checksums: Vec::new(),
@@ -259,132 +256,134 @@ fn model_file(
 }
 
 impl ModelFile {
-    /// It was read, and found to hold this.
-    fn apply_parsed(&mut self, contents: ParsedFile) {
-        self.kind = if contents.readable { FileKind::Tensors } else { FileKind::Damaged };
-        self.unread = if contents.unread { contents.unreadable } else { Vec::new() };
-        self.checksums = contents.checksums;
-        self.big_endian = contents.big_endian;
+    /// Takes over what was parsed from the file.
+    fn apply_parsed(&mut self, parsed: ParsedFile) {
+        self.kind = if parsed.readable { FileKind::Tensors } else { FileKind::Damaged };
+        self.unread = if parsed.has_unread { parsed.unreadable } else { Vec::new() };
+        self.checksums = parsed.checksums;
+        self.big_endian = parsed.big_endian;
     }
 }
 
-/// A tensor of a file, under the name given or the one in the file.
-fn tensor(found: StoredTensor, file: usize, name: Option<String>) -> Tensor {
+/// Creates a tensor of the model from one of a file, under `name` or under the name in the file.
+fn tensor(stored: StoredTensor, file: usize, name: Option<String>) -> Tensor {
     Tensor {
-        name: name.unwrap_or(found.name),
-        dtype: found.dtype,
-        shape: found.shape,
-        strides: found.strides,
+        name: name.unwrap_or(stored.name),
+        dtype: stored.dtype,
+        shape: stored.shape,
+        strides: stored.strides,
         file,
-        offset: found.offset,
-        bytes: found.bytes,
+        offset: stored.offset,
+        bytes: stored.bytes,
     }
 }
 
-/// A directory while it is being read.
+/// The state of reading the files of a model.
 #[derive(Default)]
 struct ModelReader {
     files: Vec<ModelFile>,
-    /// Beside each file, what it holds when it is a tensor file.
-    contents: Vec<Option<ParsedFile>>,
+    /// What was parsed from each file, if it is a tensor file.
+    parsed_files: Vec<Option<ParsedFile>>,
     indexes: Vec<ParsedIndex>,
-    /// What pickles ask for that are no files of weights.
+    /// Problems of files that are not tensor files, such as calls in pickles.
     problems: Vec<Problem>,
     remarks: Vec<Problem>,
 }
 
-/// Takes what holds no weights out of the files of tensors: what goes along with a model, such as pickles of
-/// objects or plain data. Those that an index lists stay: a loader takes them for weights. What they ask for is wrong
-/// with the model, and says nothing of how far its weights can be read.
+/// Turns tensor files without weights, such as pickles of other objects or plain data, into companion files.
+/// Files that an index lists stay, because a loader takes them for weights. The problems of the companion files
+/// become problems of the model that do not affect which weights can be read.
 fn demote_companions(
     files: &mut [ModelFile],
-    contents: &mut [Option<ParsedFile>],
+    parsed_files: &mut [Option<ParsedFile>],
     listed: &BTreeSet<String>,
     problems: &mut Vec<Problem>,
     remarks: &mut Vec<Problem>,
 ) {
-    for (file, held) in files.iter_mut().zip(contents) {
+    for (file, entry) in files.iter_mut().zip(parsed_files) {
         if listed.contains(&file.path) {
             continue;
         }
-        let Some((class, role)) = held.as_ref().and_then(|held| held.weightless) else { continue };
-        let Some(aside) = held.take() else { continue };
+        let weightless = entry.as_ref().and_then(|parsed| parsed.weightless);
+        let Some((class, role)) = weightless else { continue };
+        let Some(parsed) = entry.take() else { continue };
         let companion = |problem| Problem { companion: true, ..problem };
-        problems.extend(aside.problems.into_iter().map(companion));
-        remarks.extend(aside.remarks);
+        problems.extend(parsed.problems.into_iter().map(companion));
+        remarks.extend(parsed.remarks);
         (file.content.class, file.content.role) = (class, role);
-        file.checksums = aside.checksums;
+        file.checksums = parsed.checksums;
         (file.kind, file.format) = (FileKind::Other, None);
     }
 }
 
 fn open_directory(path: &Path, options: &OpenOptions) -> Result<Checkpoint, OpenError> {
     let tree = directory::walk(path, options)?;
-    let start = OpenRecord::for_directory(options, &tree);
-    assemble(path, path.to_owned(), tree, options, start)
+    let record = OpenRecord::for_directory(options, &tree);
+    assemble(path, path.to_owned(), tree, options, record)
 }
 
-/// Reads the files that were found, and names their tensors.
+/// Reads the files of a tree and names their tensors.
 fn assemble(
     path: &Path,
     root: PathBuf,
     mut tree: Tree,
     options: &OpenOptions,
-    mut start: OpenRecord,
+    mut record: OpenRecord,
 ) -> Result<Checkpoint, OpenError> {
-    let mut reading = ModelReader::default();
-    for found in std::mem::take(&mut tree.files) {
-        reading.add(found, &mut tree, &mut start)?;
+    let mut reader = ModelReader::default();
+    for discovered in std::mem::take(&mut tree.files) {
+        reader.add(discovered, &mut tree, &mut record)?;
     }
-    let listed = reading.listed();
-    reading.read_other_shards(&listed)?;
-    reading.read_once(&listed);
-    let ModelReader { mut files, mut contents, indexes, problems, remarks } = reading;
+    let listed = reader.listed_shards();
+    reader.read_other_shards(&listed)?;
+    reader.drop_link_targets(&listed);
+    let ModelReader { mut files, mut parsed_files, indexes, problems, remarks } = reader;
     tree.problems.extend(problems);
     tree.remarks.extend(remarks);
-    demote_companions(&mut files, &mut contents, &listed, &mut tree.problems, &mut tree.remarks);
+    let (problems, remarks) = (&mut tree.problems, &mut tree.remarks);
+    demote_companions(&mut files, &mut parsed_files, &listed, problems, remarks);
 
-    formats::check_parts(&files, &mut contents);
-    let naming = naming::name_all(&files, &contents, &indexes, options.expected_files.as_ref());
+    formats::check_parts(&files, &mut parsed_files);
+    let naming = naming::name_all(&files, &parsed_files, &indexes, options.expected_files.as_ref());
     let mut problems = std::mem::take(&mut tree.problems);
     let mut remarks = std::mem::take(&mut tree.remarks);
-    for (at, held) in contents.iter_mut().enumerate() {
-        let Some(held) = held else { continue };
+    for (at, parsed) in parsed_files.iter_mut().enumerate() {
+        let Some(parsed) = parsed else { continue };
         let name = |name: &str| naming.name(at, name).unwrap_or_else(|| name.to_owned());
-        remarks.extend(renamed(std::mem::take(&mut held.remarks), name));
-        // They stay there, too: an index is compared with shards that are sound.
-        problems.extend(renamed(held.problems.clone(), name));
+        remarks.extend(renamed(std::mem::take(&mut parsed.remarks), name));
+        // The problems are copied, because the comparison with an index needs to know which shards are sound.
+        problems.extend(renamed(parsed.problems.clone(), name));
     }
-    for (at, compared) in compare_indexes(&indexes, &files, &contents, &tree, &problems) {
+    for (at, errors) in compare_indexes(&indexes, &files, &parsed_files, &tree, &problems) {
         let ParsedIndex { path, index } = &indexes[at];
         let name = |name: &str| format!("{}{name}", directory_of(path));
         problems.extend(renamed(index.errors.problems(path), name));
-        problems.extend(renamed(compared.problems(path), name));
+        problems.extend(renamed(errors.problems(path), name));
     }
-    problems.extend(shards::check(&files, &contents, &listed));
+    problems.extend(shards::check(&files, &parsed_files, &listed));
     problems.extend(naming.problems.iter().cloned());
     remarks.extend(naming.remarks.iter().cloned());
-    let account = ContentReport::new(&mut files, &contents, &listed, &mut problems)?;
-    problems.extend(account.problems);
-    remarks.extend(account.remarks);
+    let report = ContentReport::new(&mut files, &parsed_files, &listed, &mut problems)?;
+    problems.extend(report.problems);
+    remarks.extend(report.remarks);
     problems.sort_by(|a, b| a.file.cmp(&b.file));
     remarks.sort_by(|a, b| a.file.cmp(&b.file));
 
     let (mut tensors, mut architectures) = (Vec::new(), BTreeMap::new());
-    for (at, held) in contents.into_iter().enumerate() {
-        let Some(mut held) = held else { continue };
-        for found in std::mem::take(&mut held.tensors) {
-            if let Some(name) = naming.name(at, &found.name) {
-                tensors.push(tensor(found, at, Some(name)));
+    for (at, parsed) in parsed_files.into_iter().enumerate() {
+        let Some(mut parsed) = parsed else { continue };
+        for stored in std::mem::take(&mut parsed.tensors) {
+            if let Some(name) = naming.name(at, &stored.name) {
+                tensors.push(tensor(stored, at, Some(name)));
             }
         }
-        for unread in &mut held.unreadable {
-            if let Some(name) = naming.name(at, unread) {
-                *unread = name;
+        for unreadable in &mut parsed.unreadable {
+            if let Some(name) = naming.name(at, unreadable) {
+                *unreadable = name;
             }
         }
-        architectures.extend(held.architecture.take().map(|model| (at, model)));
-        files[at].apply_parsed(held);
+        architectures.extend(parsed.architecture.take().map(|model| (at, model)));
+        files[at].apply_parsed(parsed);
     }
     let mut formats = files.iter().filter_map(|file| file.format);
     let format = formats.next().filter(|first| formats.all(|other| other == *first));
@@ -398,12 +397,12 @@ fn assemble(
         remarks,
         architectures,
         skipped: tree.skipped,
-        opened_as: start,
+        opened_as: record,
         links: tree.links,
     })
 }
 
-/// Problems with the tensors under the names the model knows them by.
+/// Renames the tensors in problems from their names in the file to their names in the model.
 fn renamed(mut problems: Vec<Problem>, name: impl Fn(&str) -> String) -> Vec<Problem> {
     for problem in &mut problems {
         if let Some(tensor) = &mut problem.tensor {
@@ -419,15 +418,15 @@ fn renamed(mut problems: Vec<Problem>, name: impl Fn(&str) -> String) -> Vec<Pro
 impl ModelReader {
     fn add(
         &mut self,
-        found: DiscoveredFile,
+        discovered: DiscoveredFile,
         tree: &mut Tree,
-        start: &mut OpenRecord,
+        record: &mut OpenRecord,
     ) -> Result<(), OpenError> {
-        let DiscoveredFile { path, location, origin: reached } = found;
+        let DiscoveredFile { path, location, origin } = discovered;
         let opened = match file::open(&location) {
             Err(OpenError::Io { source, .. }) if is_name_too_long(&source) => {
                 tree.problems.push(TreeError::TooDeep(directory::MAX_DEPTH).to_problem(&path));
-                start.unopened(&path);
+                record.add_unopened(&path);
                 return Ok(());
             }
             other => other?,
@@ -436,8 +435,8 @@ impl ModelReader {
         let content::ContentExamination { content, mut format, problems } =
             content::examine(&path, &opened).map_err(failed)?;
         self.problems.extend(problems);
-        if reached.signed_only.is_some() {
-            // Whatever it is called, it is bytes; but a pickle is one wherever it lies.
+        if origin.signed_only.is_some() {
+            // Signed-only files are treated as plain bytes, except pickles, which are always checked.
             format = format.filter(|_| content.class == ContentClass::Pickle);
         } else if shard_index::is_index_name(&path) {
             let index = read_index(&opened).map_err(failed)?;
@@ -445,16 +444,16 @@ impl ModelReader {
             format = None;
         }
         let read = |format| formats::read(format, content.class, &path, &opened);
-        let held = format.map(read).transpose().map_err(failed)?;
-        let mut file = model_file(path, location, reached, &opened);
+        let parsed = format.map(read).transpose().map_err(failed)?;
+        let mut file = model_file(path, location, origin, &opened);
         (file.content, file.format) = (content, format);
         self.files.push(file);
-        self.contents.push(held);
+        self.parsed_files.push(parsed);
         Ok(())
     }
 
-    /// The files that indexes list.
-    fn listed(&self) -> BTreeSet<String> {
+    /// The paths of the shards that indexes list.
+    fn listed_shards(&self) -> BTreeSet<String> {
         let mut listed = BTreeSet::new();
         for ParsedIndex { path, index } in &self.indexes {
             let directory = directory_of(path);
@@ -463,17 +462,18 @@ impl ModelReader {
         listed
     }
 
-    /// Leaves out of the files of tensors what a link inside the model leads to, where the link has the name
-    /// that loaders go by: the same bytes are not read twice.
-    fn read_once(&mut self, listed: &BTreeSet<String>) {
-        let mut together: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
-        for (at, (file, held)) in self.files.iter().zip(&self.contents).enumerate() {
-            if let (Some(_), Location::Path(place), None) = (held, &file.location, file.signed_only)
+    /// Makes sure that the tensors of a file which is reached under several names are listed only once: under
+    /// the names that loaders look for, or else under the first name. The other names become companion files.
+    fn drop_link_targets(&mut self, listed: &BTreeSet<String>) {
+        let mut by_location: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        for (at, (file, parsed)) in self.files.iter().zip(&self.parsed_files).enumerate() {
+            if let (Some(_), Location::Path(path), None) =
+                (parsed, &file.location, file.signed_only)
             {
-                together.entry(place.clone()).or_default().push(at);
+                by_location.entry(path.clone()).or_default().push(at);
             }
         }
-        for same in together.into_values().filter(|same| same.len() > 1) {
+        for same in by_location.into_values().filter(|same| same.len() > 1) {
             let is_named = |at: &usize| {
                 let Some(file) = self.files.get(*at) else { return false };
                 file.format.is_some_and(|format| format.accepts_name(&file.path))
@@ -485,26 +485,26 @@ impl ModelReader {
                 kept.extend(same.first());
             }
             for at in same.into_iter().filter(|at| !kept.contains(at)) {
-                if let (Some(file), Some(held)) =
-                    (self.files.get_mut(at), self.contents.get_mut(at))
+                if let (Some(file), Some(parsed)) =
+                    (self.files.get_mut(at), self.parsed_files.get_mut(at))
                 {
-                    (*held, file.format, file.content.role) = (None, None, FileRole::Companion);
+                    (*parsed, file.format, file.content.role) = (None, None, FileRole::Companion);
                 }
             }
         }
     }
 
-    /// Reads the shards whose names do not tell that they hold tensors: a loader would.
+    /// Reads the listed shards that were not recognised as tensor files, because a loader would read them.
     fn read_other_shards(&mut self, listed: &BTreeSet<String>) -> Result<(), OpenError> {
-        for (file, held) in self.files.iter_mut().zip(&mut self.contents) {
-            if held.is_some() || file.signed_only.is_some() || !listed.contains(&file.path) {
+        for (file, entry) in self.files.iter_mut().zip(&mut self.parsed_files) {
+            if entry.is_some() || file.signed_only.is_some() || !listed.contains(&file.path) {
                 continue;
             }
             let opened = file::open(&file.location)?;
             let failed = |error| OpenError::for_found_path(&file.location.display_path(), error);
-            let (content, format, contents) =
+            let (content, format, parsed) =
                 content::read_listed(&file.path, &opened).map_err(failed)?;
-            (file.content, file.format, *held) = (content, Some(format), Some(contents));
+            (file.content, file.format, *entry) = (content, Some(format), Some(parsed));
             file.bytes = opened.identity.bytes;
             file.identity = opened.identity;
         }
@@ -526,26 +526,26 @@ fn read_index(opened: &OpenedFile) -> std::io::Result<ShardIndex> {
 fn compare_indexes(
     indexes: &[ParsedIndex],
     files: &[ModelFile],
-    contents: &[Option<ParsedFile>],
+    parsed_files: &[Option<ParsedFile>],
     tree: &Tree,
     problems: &[Problem],
 ) -> Vec<(usize, BoundedErrors<IndexError>)> {
     let by_path: BTreeMap<&str, usize> =
         files.iter().enumerate().map(|(at, file)| (file.path.as_str(), at)).collect();
     let reported: BTreeSet<&str> = problems.iter().map(|problem| problem.file.as_str()).collect();
-    let left_out: BTreeMap<&str, &str> =
-        tree.skipped.iter().map(|left| (left.path.as_str(), left.reason.as_str())).collect();
+    let skipped: BTreeMap<&str, &str> =
+        tree.skipped.iter().map(|path| (path.path.as_str(), path.reason.as_str())).collect();
     let find = |path: &str| {
-        if let Some(held) = by_path.get(path).and_then(|&at| contents[at].as_ref()) {
-            return ListedShard::File(held);
+        if let Some(parsed) = by_path.get(path).and_then(|&at| parsed_files[at].as_ref()) {
+            return ListedShard::File(parsed);
         }
-        // The path itself or a directory on the way to it.
-        let on_the_way = path.match_indices('/').map(|(end, _)| &path[..end]);
-        for part in std::iter::once(path).chain(on_the_way) {
+        // The path itself or one of its parent directories may have been reported or skipped.
+        let parents = path.match_indices('/').map(|(end, _)| &path[..end]);
+        for part in std::iter::once(path).chain(parents) {
             if reported.contains(part) {
                 return ListedShard::Reported;
             }
-            if let Some(reason) = left_out.get(part) {
+            if let Some(reason) = skipped.get(part) {
                 return ListedShard::Skipped(display_name(reason));
             }
         }

@@ -1,4 +1,4 @@
-//! What a model was when it was opened: what it is compared with at the end of a run.
+//! Records the state of a model when it is opened, for the comparison at the end of a run.
 
 use super::directory::Tree;
 use super::options::OpenOptions;
@@ -6,43 +6,43 @@ use super::problem::SkipReason;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// How a model was opened, and what was there besides its files.
+/// How a model was opened, and the other entries of its directory.
 #[derive(Debug)]
 pub(super) struct OpenRecord {
     pub mode: OpenMode,
     pub others: BTreeMap<String, OtherEntry>,
 }
 
-/// Where its files were found.
+/// How the files of a model were listed.
 #[derive(Debug)]
 pub(super) enum OpenMode {
-    /// As all that a directory holds.
+    /// All files in a directory.
     Directory(OpenOptions),
-    /// As the parts of one model in a directory; this is the name of one of them.
+    /// The parts of one model in a directory, with the name of one part.
     Parts(OpenOptions, String),
-    /// As these files and no others.
+    /// A fixed list of files.
     Files,
-    /// On another machine, which pins each read to what was listed.
+    /// Files on another machine, where each read is pinned to the listed version.
     Remote,
 }
 
-/// Something that is no file of the model.
+/// An entry that is not a file of the model.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OtherEntry {
     Directory,
-    /// A link to a directory: where it leads.
+    /// A link to a directory, with its target.
     Link(PathBuf),
     /// A directory that is listed under another path.
     AlreadyListed,
-    /// What is wrong with it.
+    /// An entry with a problem, with the message.
     Problem(String),
-    /// A file that was found and could not be opened under this name.
+    /// A file that could not be opened because its path is too long.
     Unopened,
 }
 
 impl OtherEntry {
-    /// That it was not there, in words.
-    pub(crate) fn added(&self) -> &'static str {
+    /// Describes the change that this entry was added.
+    pub(crate) fn addition(&self) -> &'static str {
         match self {
             OtherEntry::Directory | OtherEntry::AlreadyListed => "a directory was added",
             OtherEntry::Link(_) => "a link was added",
@@ -52,12 +52,12 @@ impl OtherEntry {
 }
 
 impl OpenRecord {
-    /// Of a directory, with all that the first walk found in it.
+    /// Records a directory with everything that the walk found in it.
     pub(crate) fn for_directory(options: &OpenOptions, tree: &Tree) -> OpenRecord {
         OpenRecord { mode: OpenMode::Directory(for_walking(options)), others: others(tree) }
     }
 
-    /// Of the parts of one model, of which one has this name.
+    /// Records the parts of one model, of which one has the name `part`.
     pub(crate) fn for_parts(options: &OpenOptions, part: &str, tree: &Tree) -> OpenRecord {
         OpenRecord {
             mode: OpenMode::Parts(for_walking(options), part.to_owned()),
@@ -65,33 +65,33 @@ impl OpenRecord {
         }
     }
 
-    /// Of files that stand for themselves.
+    /// Records a fixed list of files.
     pub(crate) fn for_files() -> OpenRecord {
         OpenRecord { mode: OpenMode::Files, others: BTreeMap::new() }
     }
 
-    /// Of files of another machine.
+    /// Records files on another machine.
     pub(crate) fn for_remote() -> OpenRecord {
         OpenRecord { mode: OpenMode::Remote, others: BTreeMap::new() }
     }
 
-    /// Notes a file that was found and is none of the model's.
-    pub(crate) fn unopened(&mut self, path: &str) {
+    /// Adds a file that could not be opened and is not part of the model.
+    pub(crate) fn add_unopened(&mut self, path: &str) {
         self.others.insert(path.to_owned(), OtherEntry::Unopened);
     }
 }
 
-/// What the walk needs: which files a seal expects changes nothing of what is there.
+/// The options for another walk, which does not need the expected files.
 fn for_walking(options: &OpenOptions) -> OpenOptions {
     OpenOptions { expected_files: None, ..options.clone() }
 }
 
-/// What there is besides files.
+/// The entries of a tree that are not files.
 pub(super) fn others(tree: &Tree) -> BTreeMap<String, OtherEntry> {
     let mut others: BTreeMap<String, OtherEntry> =
         tree.directories.iter().map(|path| (path.clone(), OtherEntry::Directory)).collect();
-    let again = tree.skipped.iter().filter(|left| left.kind == SkipReason::AlreadyListed);
-    others.extend(again.map(|left| (left.path.clone(), OtherEntry::AlreadyListed)));
+    let skipped = tree.skipped.iter().filter(|skipped| skipped.kind == SkipReason::AlreadyListed);
+    others.extend(skipped.map(|skipped| (skipped.path.clone(), OtherEntry::AlreadyListed)));
     let links = tree.link_targets.iter();
     others.extend(links.map(|(path, target)| (path.clone(), OtherEntry::Link(target.clone()))));
     let problems = tree.problems.iter();

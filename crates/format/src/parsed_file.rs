@@ -1,97 +1,98 @@
-//! What a file of tensors was found to hold, whatever its format.
+//! The result of parsing a tensor file, whatever its format.
 
 use super::class::{ContentClass, FileRole};
 use super::problem::Problem;
 use super::tensor::{BigEndianRange, ChecksummedRange};
 use tensorseal_base::dtype::Dtype;
 
-/// Most tensors of one file.
+/// The largest number of tensors in one file.
 pub(crate) const MAX_TENSORS: usize = 1_000_000;
 
-/// A tensor that can be read: its bytes are in the file, and as many as its type needs.
+/// A tensor that can be read: its bytes are in the file, and their number matches the type and the shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredTensor {
-    /// Name as in the file.
+    /// The name in the file.
     pub name: String,
-    /// Element type.
+    /// The element type.
     pub dtype: Dtype,
-    /// Dimensions, as a loader has them.
+    /// The dimensions as a loader has them, outermost first.
     pub shape: Vec<u64>,
-    /// Where its elements do not lie row-major: see [`super::order`].
+    /// The number of elements between consecutive indexes of each dimension, if the elements are not in row-major
+    /// order: see [`super::strides`].
     pub strides: Option<Vec<u64>>,
-    /// Position of its first byte in the file.
+    /// The position of the first byte in the file.
     pub offset: u64,
-    /// Length of its data in bytes.
+    /// The length of the data in bytes.
     pub bytes: u64,
 }
 
-/// What the metadata of a file say of the model it belongs to, in a format that names tensors by it.
+/// The architecture that the metadata of a file name, for formats whose tensor names depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchitectureMetadata {
-    /// What the format calls it.
+    /// The name of the architecture in the format.
     pub name: String,
-    /// Heads of attention, where that is one number.
+    /// The number of attention heads, if it is the same for all layers.
     pub heads: Option<u32>,
-    /// Heads of keys and values, where that is one number.
+    /// The number of key-value heads, if it is the same for all layers.
     pub key_value_heads: Option<u32>,
 }
 
-/// Which part of a model a file says that it is.
+/// The part of a split model that a file is by its metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SplitPart {
-    /// Its number, from 1 on.
+    /// The number of the part, counted from 1.
     pub number: u64,
-    /// How many parts there are, more than one.
+    /// The number of parts, at least two.
     pub count: u64,
-    /// Tensors of all parts together.
+    /// The number of tensors in all parts together.
     pub tensors: Option<u64>,
 }
 
-/// A text of the metadata.
+/// A text in the metadata of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MetadataText {
-    /// Its key.
+    /// The metadata key.
     pub key: String,
-    /// Length of the text.
+    /// The length of the text in bytes.
     pub bytes: u64,
-    /// The text; `None`: it is longer than was asked for.
+    /// The text, or `None` if it is longer than the requested limit.
     pub value: Option<Vec<u8>>,
 }
 
-/// See the module. Problems and remarks name tensors as the file does.
+/// The result of parsing a tensor file. Problems and remarks use the tensor names of the file.
 #[derive(Debug, Default)]
 pub(crate) struct ParsedFile {
-    /// Tensors that can be read, in order of offset, then name.
+    /// The tensors that can be read, ordered by offset and name.
     pub tensors: Vec<StoredTensor>,
-    /// Names of the tensors that are listed and cannot be read.
+    /// The names of the listed tensors that cannot be read.
     pub unreadable: Vec<String>,
-    /// Whether the layout could be read at all.
+    /// Whether the layout could be parsed.
     pub readable: bool,
-    /// Whether there are tensors of types or kinds that are known and not read.
-    pub unread: bool,
-    /// Of a file that holds nothing a tensor could lie in: what it is instead, and the part that it plays.
+    /// Whether there are tensors of unsupported types or kinds.
+    pub has_unread: bool,
+    /// For a file that cannot hold tensors: its content class and its role instead.
     pub weightless: Option<(ContentClass, FileRole)>,
-    /// What is wrong with the file.
+    /// The problems of the file.
     pub problems: Vec<Problem>,
-    /// What is legal and worth knowing.
+    /// Remarks about the file: legal, but worth knowing.
     pub remarks: Vec<Problem>,
-    /// Stretches whose checksum the file states, in order.
+    /// The ranges with a stated checksum, in order.
     pub checksums: Vec<ChecksummedRange>,
-    /// Stretches in big-endian byte order, in order.
+    /// The ranges with big-endian numbers, in order.
     pub big_endian: Vec<BigEndianRange>,
-    /// What its metadata say of the model.
+    /// The architecture in the metadata.
     pub architecture: Option<ArchitectureMetadata>,
-    /// Which part of a model in several files its metadata say that it is.
+    /// The part of a split model that the file is by its metadata.
     pub part: Option<SplitPart>,
 }
 
 impl ParsedFile {
-    /// Of a file whose layout cannot be read.
+    /// The result for a file whose layout cannot be parsed.
     pub(crate) fn from_problem(problem: Problem) -> ParsedFile {
         ParsedFile { problems: vec![problem], ..ParsedFile::default() }
     }
 
-    /// Names of all listed tensors, readable or not.
+    /// The names of all listed tensors, readable or not.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|t| t.name.as_str()).chain(self.unreadable.iter().map(|n| &**n))
     }

@@ -1,77 +1,79 @@
-//! What is wrong with, or worth knowing about, the structure of a model.
+//! Problems and remarks about the structure of a model.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;
 use tensorseal_base::severity::Severity;
 
-/// One thing that is wrong with the structure of a model (or, as a remark, unusual about it).
+/// Something that is wrong with the structure of a model, or, as a remark, legal but unusual.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Stable identifier, `format/what-is-wrong`.
+    /// The stable identifier of the rule, `format/what-is-wrong`.
     pub rule: &'static str,
-    /// How much it matters.
+    /// The severity of the finding.
     pub severity: Severity,
-    /// File concerned, relative to the root, as it is (not escaped; a name that is not UTF-8 is
-    /// shown with replacement characters).
+    /// The file concerned, relative to the root. The path is not escaped; a name that is not UTF-8 has
+    /// replacement characters.
     pub file: String,
-    /// Tensor concerned, under the name it has (or would have) in [`super::Checkpoint::tensors`].
+    /// The tensor concerned, under the name that it has (or would have) in [`super::Checkpoint::tensors`].
     pub tensor: Option<String>,
-    /// Bytes concerned, half-open, from the start of the *file*.
+    /// The bytes concerned, as a half-open range from the start of the *file*.
     pub byte_range: Option<[u64; 2]>,
-    /// Tensors that cannot be read because of it, where the problem is not about a single one.
+    /// The tensors that cannot be read because of the problem, if it is not about a single tensor.
     pub affected: Vec<String>,
-    /// One line for people, names escaped.
+    /// The message: one line, with names escaped.
     pub message: String,
-    /// Whether it is of a file that holds no weights: it is wrong with what goes along with them, and says
-    /// nothing of how far the weights can be read.
+    /// Whether the problem is in a companion file, so that it does not affect which weights can be read.
     pub companion: bool,
 }
 
-/// Something that exists under the path and is not part of the model.
+/// A path that exists but is not part of the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SkippedPath {
-    /// Path relative to the root.
+    /// The path relative to the root.
     pub path: String,
-    /// Why it is left out.
+    /// The reason in words.
     pub reason: String,
-    /// The same, for programs.
+    /// The reason.
     #[serde(skip)]
     pub kind: SkipReason,
 }
 
-/// Why something is not part of a model.
+/// The reason why a path is not part of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SkipReason {
-    /// Named in [`super::OpenOptions::exclude`]: the signature itself.
+    /// Listed in [`super::OpenOptions::exclude`]: the signature itself.
     Excluded,
-    /// Named in [`super::OpenOptions::seals`].
+    /// Listed in [`super::OpenOptions::seals`].
     Seal,
-    /// One of git's own four names at the top.
+    /// Named in [`super::OpenOptions::signatures`]: a signature that is not verified.
+    Signature,
+    /// Git metadata at the top of the model: one of [`GIT_NAMES`](super::GIT_NAMES).
     Git,
-    /// Notes of the downloader.
+    /// Metadata of the download client (`.cache/huggingface`).
     Downloader,
-    /// A directory whose files are listed under another path: it was reached twice.
+    /// A directory that was reached twice: its files are listed under the first path.
     AlreadyListed,
     /// A symbolic link to a directory inside the model; its files are listed under their own paths.
     DirectoryLink,
-    /// There is something wrong with it, which [`super::Checkpoint::problems`] tells.
+    /// The path has a problem, which is listed in [`super::Checkpoint::problems`].
     Problem,
-    /// Part of the model, but not of what it was compared with: a model root covers tensors alone.
+    /// Part of the model, but not covered by the expected model root, which covers only tensors.
     NotInModelRoot,
-    /// A signature ignores it, and says so.
+    /// On the list of ignored paths of a signature.
     Ignored,
-    /// Nobody signed it, and that was allowed.
+    /// Not signed, and unsigned files were allowed.
     Unsigned,
 }
 
 impl SkipReason {
-    /// In words.
+    /// The reason in words.
     pub fn description(self) -> &'static str {
         match self {
             SkipReason::Excluded | SkipReason::Seal => {
                 "seal or signature, not part of what it covers"
             }
+            SkipReason::Signature => "signature, not verified in this run",
             SkipReason::Git => "git metadata",
             SkipReason::Downloader => "download metadata",
             SkipReason::AlreadyListed => "directory already covered under another path",
@@ -85,39 +87,39 @@ impl SkipReason {
         }
     }
 
-    /// Whether a signature of the files covers it although it is not part of the model.
+    /// Whether a signature of the files covers such a path although it is not part of the model.
     pub fn is_signed_only(self) -> bool {
         matches!(self, SkipReason::Seal | SkipReason::Downloader)
     }
 }
 
-/// How every message on a file begins.
+/// The start of every message about a file.
 pub(crate) fn message_prefix(file: &str) -> String {
     format!("{}: ", display_name(file))
 }
 
-/// Where an error of structure is.
+/// The location of a structure error.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ErrorLocation<'e> {
-    /// The tensor concerned, under its name in the file.
+    /// The tensor concerned, under the name in the file.
     pub tensor: Option<&'e str>,
     /// The bytes of the file concerned.
     pub bytes: Option<[u64; 2]>,
-    /// Tensors that cannot be read because of it, under their names in the file.
+    /// The tensors that cannot be read because of the error, under the names in the file.
     pub affected: &'e [String],
 }
 
-/// A named error of structure: every variant has a rule of its own.
+/// An error in the structure of a file that is reported under a rule.
 pub trait StructureError: std::fmt::Display {
-    /// Rule identifier and severity.
+    /// The rule identifier and the severity of the error.
     fn rule(&self) -> (&'static str, Severity);
 
-    /// Where it is, as far as it is about a part of the file.
+    /// The location of the error, if it concerns only a part of the file.
     fn location(&self) -> ErrorLocation<'_> {
         ErrorLocation::default()
     }
 
-    /// The problem that this error is, of `file`.
+    /// Converts the error to a problem of `file`.
     fn to_problem(&self, file: &str) -> Problem {
         let (rule, severity) = self.rule();
         let ErrorLocation { tensor, bytes, affected } = self.location();
@@ -134,31 +136,38 @@ pub trait StructureError: std::fmt::Display {
     }
 }
 
-/// An enum of [`StructureError`] errors with every fault in one place: what is said of it, what it holds, its rule and
-/// severity. Where it is follows from the names of its fields: `tensor`; `range`, `missing` or `at` (one byte)
-/// in the file; `tensors` that cannot be read because of it. Bytes that no field tells stand behind the rule:
-/// `=> ("format/gguf-magic", High) at [0, 4]`.
+/// Defines an enum of [`StructureError`]s. Each variant has its message, its fields, its rule and its severity in
+/// one place. The location follows from the names of the fields: `tensor` is the tensor; `range`, `missing` or
+/// `at` (one byte) is the place in the file; `tensors` are the tensors that cannot be read because of the error.
+/// A place that no field holds follows the rule: `=> ("format/gguf-magic", High) at [0, 4]`.
+///
+/// The documentation of a variant is its rule; the message and `tensorseal explain RULE` say the rest.
 macro_rules! faults {
     (
         $(#[$attribute:meta])*
         $visibility:vis enum $name:ident {
             $(
-                $(#[$said:meta])*
+                $(#[$doc:meta])*
                 $fault:ident $({ $($field:ident: $type:ty),* $(,)? })?
-                    => $rule:tt $(at $bytes:expr)?,
+                    => ($rule:literal, $severity:ident) $(at $bytes:expr)?,
             )*
         }
     ) => {
         $(#[$attribute])*
+        #[allow(missing_docs)] // the fields are the parts of the message
         $visibility enum $name {
-            $($(#[$said])* $fault $({ $($field: $type),* })?,)*
+            $(
+                #[doc = concat!("Reported under the rule `", $rule, "`.")]
+                $(#[$doc])*
+                $fault $({ $($field: $type),* })?,
+            )*
         }
 
         impl StructureError for $name {
             fn rule(&self) -> (&'static str, Severity) {
                 use Severity::*;
                 match self {
-                    $($name::$fault { .. } => $rule,)*
+                    $($name::$fault { .. } => ($rule, $severity),)*
                 }
             }
 
@@ -166,39 +175,39 @@ macro_rules! faults {
                 match self {
                     $($name::$fault $({ $($field),* })? => {
                         #[allow(unused_mut)]
-                        let mut located = ErrorLocation::default();
-                        $($(faults!(@field located $field $field);)*)?
-                        $(located.bytes = Some($bytes);)?
-                        located
+                        let mut location = ErrorLocation::default();
+                        $($(faults!(@field location $field $field);)*)?
+                        $(location.bytes = Some($bytes);)?
+                        location
                     })*
                 }
             }
         }
     };
-    (@field $located:ident tensor $value:ident) => { $located.tensor = Some($value) };
-    (@field $located:ident range $value:ident) => { $located.bytes = Some(*$value) };
-    (@field $located:ident missing $value:ident) => { $located.bytes = Some(*$value) };
-    (@field $located:ident at $value:ident) => {
-        $located.bytes = Some([*$value, $value.saturating_add(1)])
+    (@field $location:ident tensor $value:ident) => { $location.tensor = Some($value) };
+    (@field $location:ident range $value:ident) => { $location.bytes = Some(*$value) };
+    (@field $location:ident missing $value:ident) => { $location.bytes = Some(*$value) };
+    (@field $location:ident at $value:ident) => {
+        $location.bytes = Some([*$value, $value.saturating_add(1)])
     };
-    (@field $located:ident tensors $value:ident) => { $located.affected = $value };
-    (@field $located:ident $other:ident $value:ident) => {
+    (@field $location:ident tensors $value:ident) => { $location.affected = $value };
+    (@field $location:ident $other:ident $value:ident) => {
         let _ = $value;
     };
 }
 
 pub(crate) use faults;
 
-/// Errors of one file: the first few of each rule are kept, the others counted, so that a hostile
-/// file with a million faults gives a report of bounded size.
+/// The errors of one file. Only the first few errors of each rule are kept and the others are counted, so that a
+/// hostile file with a million faults gives a report of bounded size.
 #[derive(Debug, Clone)]
 pub struct BoundedErrors<E> {
     kept: Vec<E>,
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// How many errors of one rule are kept for one file.
-const KEPT: u64 = 16;
+/// The number of errors of one rule that are kept for one file.
+const MAX_KEPT: u64 = 16;
 
 impl<E> Default for BoundedErrors<E> {
     fn default() -> Self {
@@ -207,16 +216,16 @@ impl<E> Default for BoundedErrors<E> {
 }
 
 impl<E: StructureError> BoundedErrors<E> {
-    /// Adds an error, unless the one before it is of the same tensor.
+    /// Adds an error, unless the previous error concerns the same tensor.
     pub fn push(&mut self, error: E) {
-        // An entry that is wrong in several ways is one fault: the first says what to look at.
+        // An entry that is wrong in several ways is one fault, and the first error says what to look at.
         let last = self.kept.last().and_then(|last| last.location().tensor);
         if last.is_some() && error.location().tensor == last {
             return;
         }
         let count = self.counts.entry(error.rule().0).or_insert(0);
         *count += 1;
-        if *count <= KEPT {
+        if *count <= MAX_KEPT {
             self.kept.push(error);
         }
     }
@@ -225,7 +234,7 @@ impl<E: StructureError> BoundedErrors<E> {
         self.kept.is_empty()
     }
 
-    /// Adds those of another part of the same file.
+    /// Adds the errors of another part of the same file.
     pub(crate) fn append(&mut self, other: BoundedErrors<E>) {
         let mut more = other.counts;
         for error in other.kept {
@@ -244,10 +253,11 @@ impl<E: StructureError> BoundedErrors<E> {
         self.kept.iter()
     }
 
-    /// All as problems of `file`; one more for each rule of which errors were only counted.
+    /// Converts the errors to problems of `file`, with one more problem for each rule whose further errors were
+    /// only counted.
     pub fn problems(&self, file: &str) -> Vec<Problem> {
         let mut problems: Vec<_> = self.kept.iter().map(|error| error.to_problem(file)).collect();
-        for (&rule, &count) in self.counts.iter().filter(|(_, count)| **count > KEPT) {
+        for (&rule, &count) in self.counts.iter().filter(|(_, count)| **count > MAX_KEPT) {
             let severity = problems.iter().find(|p| p.rule == rule).map(|p| p.severity);
             problems.push(Problem {
                 rule,
@@ -257,9 +267,9 @@ impl<E: StructureError> BoundedErrors<E> {
                 byte_range: None,
                 affected: Vec::new(),
                 message: format!(
-                    "{}: the same problem ({rule}) {} more times",
+                    "{}: {} more problems of the same kind ({rule})",
                     display_name(file),
-                    count - KEPT
+                    count - MAX_KEPT
                 ),
                 companion: false,
             });

@@ -1,5 +1,5 @@
-//! What there is to say of a container format. Each is in a folder of its own, with one [`FormatReader`]; the
-//! table of them is [`super::formats`].
+//! The interface of the container formats. Each format has its own folder with one [`FormatReader`]; the table of
+//! readers is in [`super::formats`].
 
 use super::class::{ContentClass, Format};
 use super::file::OpenedFile;
@@ -8,69 +8,71 @@ use super::parsed_file::{MetadataText, ParsedFile};
 use super::shard_name::ShardName;
 use std::io;
 
-/// A format that is read.
+/// Reads one container format.
 pub(crate) trait FormatReader: Sync {
-    /// Which it is.
+    /// The format.
     fn format(&self) -> Format;
 
-    /// Its name in reports, seals and policies.
+    /// The name of the format in reports, seals and policies.
     fn name(&self) -> &'static str;
 
-    /// What people call it.
+    /// The common name of the format.
     fn display_name(&self) -> &'static str;
 
-    /// What its files are by their bytes.
+    /// The content classes of its files.
     fn classes(&self) -> &'static [ContentClass];
 
-    /// Endings of names that promise it: a file is held to that where its bytes are damaged.
+    /// The extensions of the format. A file with such a name must have this format.
     fn extensions(&self) -> &'static [&'static str];
 
-    /// Endings that its loaders go by, too, and that promise nothing: other programs use them.
+    /// The extensions that loaders accept as well, but that other programs also use.
     fn shared_extensions(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Reads and checks the layout of a file of that class. `path` is what problems call it.
+    /// Parses and checks the layout of a file of this content class. `path` is its name in problems.
     fn read(&self, path: &str, class: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile>;
 
-    /// Whether readers of this class of its files begin at the first byte and take nothing else, so that they
-    /// see nothing of an archive that the file ends as.
+    /// Whether loaders of this content class read from the first byte on, so that they never see a zip archive at
+    /// the end of the file.
     fn reads_from_start(&self, class: ContentClass) -> bool;
 
-    /// Whether a zip archive that tells nothing by its members is one of its files where the name promises it.
+    /// Whether any zip archive with an extension of the format counts as one of its files.
     fn accepts_any_zip(&self) -> bool {
         false
     }
 
-    /// Whether its files are arrays, which may be data as well as weights.
+    /// Whether files of the format hold plain arrays, which may be data as well as weights.
     fn holds_arrays(&self) -> bool {
         false
     }
 
-    /// Whether the bytes outside the tensors are more than a list of them: a program, or a text of one.
+    /// Whether loaders execute the bytes outside the tensors.
     fn executes_metadata(&self) -> bool;
 
-    /// How files say that they are parts of one model; `None`: only by names, as shards of any format do.
+    /// How the metadata of files say that they are parts of one model; `None` if only the names do, as for shards
+    /// of any format.
     fn split_format(&self) -> Option<&'static dyn SplitFormat> {
         None
     }
 
-    /// What gives long texts of the metadata that the layout has no use for; `None`: there are none.
+    /// The function that reads long texts in the metadata, or `None` if the format has none.
     fn metadata_texts(&self) -> Option<ReadMetadataTexts> {
         None
     }
 }
 
-/// Gives the texts of a file whose key is wanted, none that is longer than a number of bytes.
+/// Reads the texts in the metadata of a file whose key the predicate accepts. Texts that are longer than the last
+/// argument, in bytes, are returned without a value.
 pub type ReadMetadataTexts =
     fn(&OpenedFile, &dyn Fn(&str) -> bool, u64) -> io::Result<Vec<MetadataText>>;
 
-/// A format whose files say by their metadata which part of a model they are ([`ParsedFile::part`]): all parts
-/// are opened together, whichever of them was given.
+/// A format whose metadata say which part of a model a file is ([`ParsedFile::part`]). All parts are opened
+/// together, whichever of them the user names.
 pub(crate) trait SplitFormat: Sync {
-    /// Whether a name is that of a part.
+    /// Whether a name is the name of a part.
     fn is_part(&self, name: &ShardName<'_>) -> bool;
 
-    /// Checks all models in parts among the files of a model, and notes what is wrong with those concerned.
-    fn check(&self, files: &[ModelFile], contents: &mut [Option<ParsedFile>]);
+    /// Checks the split models among the files and adds problems to the files concerned.
+    fn check(&self, files: &[ModelFile], parsed_files: &mut [Option<ParsedFile>]);
 }

@@ -1,46 +1,47 @@
-//! Files that lie elsewhere and are read by ranges.
+//! Files on other machines that are read by ranges.
 
 use std::fmt::Debug;
 use std::io::{self, Read};
 
-/// A file of a model on another machine, pinned to the version that was listed.
+/// A file of a model on another machine, pinned to the listed version.
 pub trait RemoteFile: Debug + Send + Sync {
-    /// Where it is, for messages, without credentials.
+    /// The location of the file for messages, without credentials.
     fn place(&self) -> String;
 
-    /// Its length in bytes, as it was listed.
+    /// The listed length in bytes.
     fn bytes(&self) -> u64;
 
-    /// Fills `buffer` with the bytes from `offset` on, of the version that was listed. What is asked for
-    /// lies within [`RemoteFile::bytes`].
+    /// Fills `buffer` with the bytes of the listed version from `offset` on. The caller keeps the range within
+    /// [`RemoteFile::bytes`].
     ///
     /// # Errors
-    /// [`RemoteError`], after as many attempts as are worth it.
+    /// Returns a [`RemoteError`] if the file has changed, or if it is unavailable after all retries.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RemoteError>;
 
-    /// These bytes will be asked for soon: a hint.
+    /// Hints that these bytes will be read soon.
     fn read_ahead(&self, _offset: u64, _len: usize) {}
 }
 
-/// Why bytes of a remote file could not be had.
+/// The reason why a remote file could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum RemoteError {
-    /// It is no longer what was listed.
-    #[error("it changed: {0}")]
+    /// The file is no longer the listed version.
+    #[error("the file has changed: {0}")]
     Changed(String),
-    /// It cannot be had.
+    /// The file is unavailable.
     #[error("{0}")]
     Unavailable(String),
 }
 
 impl RemoteError {
-    /// The one that an error of reading came from.
+    /// Returns the remote error that caused an I/O error, if any.
     pub fn from_io_error(error: &io::Error) -> Option<&RemoteError> {
         error.get_ref()?.downcast_ref()
     }
 }
 
-/// The bytes of a remote file, in order.
+/// Reads a remote file from start to end.
 #[derive(Debug)]
 pub struct SequentialReader<'f> {
     file: &'f dyn RemoteFile,
@@ -49,19 +50,19 @@ pub struct SequentialReader<'f> {
 }
 
 impl<'f> SequentialReader<'f> {
-    /// From the first byte on. It asks for as much as it is asked for: put a buffer around it.
+    /// Reads from the first byte on. Each read is one request, so wrap it in a buffer.
     pub fn new(file: &'f dyn RemoteFile) -> Self {
         Self { file, at: 0, ahead: false }
     }
 
-    /// The same, and whatever follows is asked for ahead: the file is read to its end.
+    /// Like [`SequentialReader::new`], with read-ahead, for a file that will be read to the end.
     pub fn with_read_ahead(file: &'f dyn RemoteFile) -> Self {
         Self { ahead: true, ..Self::new(file) }
     }
 }
 
 impl Read for SequentialReader<'_> {
-    /// An error holds the [`RemoteError`]: see [`RemoteError::from_io_error`].
+    /// Reads the next bytes. An error wraps the [`RemoteError`]: see [`RemoteError::from_io_error`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.file.bytes().saturating_sub(self.at);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());

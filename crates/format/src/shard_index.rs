@@ -1,4 +1,5 @@
-//! The index of a sharded checkpoint, `*.safetensors.index.json` or `*.bin.index.json`: which file holds which tensor.
+//! Parses the index of a sharded checkpoint (`*.safetensors.index.json` or `*.bin.index.json`) and compares it with
+//! the shards.
 
 use super::parsed_file::{MAX_TENSORS, ParsedFile};
 use super::problem::{BoundedErrors, ErrorLocation, StructureError, faults};
@@ -10,12 +11,12 @@ use tensorseal_base::json::{
 };
 use tensorseal_base::severity::Severity;
 
-/// What stands in the names of indexes: behind it the variant of the weights, if any, and `.json`.
+/// The infixes of the names of indexes. The variant of the weights, if any, and `.json` follow.
 const INFIXES: [&str; 2] = [".safetensors.index.", ".bin.index."];
-/// Longest index that is read.
+/// The length in bytes of the longest index that is read.
 pub const MAX_INDEX: u64 = 100_000_000;
 
-/// Longest path of a shard, as operating systems have it.
+/// The longest path of a shard in bytes (`PATH_MAX` of Linux).
 const MAX_PATH: usize = 4096;
 
 /// Whether a file is an index, by its name: `model.safetensors.index.json`, `model.safetensors.index.fp16.json`.
@@ -29,12 +30,13 @@ pub fn is_index_name(path: &str) -> bool {
 }
 
 faults! {
-    /// What can be wrong with a shard index.
+    /// An error in a shard index. The first byte of a file is at position 0.
     #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+    #[non_exhaustive]
     pub enum IndexError {
-        #[error("is {bytes} bytes long; an index of more than {MAX_INDEX} is not read")]
+        #[error("is {bytes} bytes long; the limit for an index is {MAX_INDEX} bytes")]
         TooLarge { bytes: u64 } => ("format/index-too-large", High),
-        #[error("starts with a byte-order mark; loaders refuse that")]
+        #[error("starts with a byte-order mark, which loaders refuse")]
         ByteOrderMark => ("format/index-byte-order-mark", High) at [0, 3],
         #[error("is {error}")]
         NotUtf8 { error: JsonError } => ("format/index-not-utf8", High) at [error.offset(), error.offset() + 1],
@@ -46,9 +48,9 @@ faults! {
         Junk { error: JsonError } => ("format/index-junk", High) at [error.offset(), error.offset() + 1],
         #[error("is {found}, not a JSON object")]
         NotAnObject { found: String } => ("format/index-not-object", High),
-        #[error("has the key {} twice in one object", quoted(key))]
+        #[error("has the key {} twice in the same object", quoted(key))]
         DuplicateKey { key: String } => ("format/index-duplicate-key", Critical),
-        #[error("has no 'weight_map', which says where the tensors are")]
+        #[error("has no 'weight_map', which maps the tensors to shards")]
         NoWeightMap => ("format/index-no-weight-map", High),
         #[error("'weight_map' is {found}, not an object")]
         WeightMapNotAnObject { found: String } => ("format/index-weight-map-not-object", High),
@@ -63,13 +65,13 @@ faults! {
         #[error("'metadata.total_size' is {stated}, but the tensors of the shards take {actual} bytes")]
         WrongTotalSize { stated: String, actual: u64 } => ("format/index-wrong-total-size", Low),
 
-        #[error("lists the shard {}, which {reason}; a shard is a file below the index", quoted(shard))]
+        #[error("lists the shard {}, which {reason}; a shard must be a file in the directory of the index", quoted(shard))]
         ShardPath { shard: String, reason: &'static str } => ("format/shard-path", High),
         #[error("lists the shard {}, which is missing ({count} tensors)", quoted(shard))]
         ShardMissing { shard: String, count: usize } => ("format/shard-missing", High),
         #[error("lists the shard {}, which is a directory", quoted(shard))]
         ShardIsDirectory { shard: String } => ("format/shard-is-directory", High),
-        #[error("lists the shard {}, which is left out of the model: {reason}", quoted(shard))]
+        #[error("lists the shard {}, which is not part of the model: {reason}", quoted(shard))]
         ShardNotCovered { shard: String, reason: String } => ("format/shard-not-covered", High),
         #[error(
             "tensor {} is in two of the listed shards, {} and {}",
@@ -79,11 +81,11 @@ faults! {
         )]
         TensorInTwoShards { tensor: String, first: String, second: String }
             => ("format/tensor-in-two-shards", High),
-        #[error("tensor {} is not in {}, where the index has it{}", quoted(tensor), quoted(shard),
+        #[error("tensor {} is not in {}, where the index lists it{}", quoted(tensor), quoted(shard),
             holder.as_ref().map(|h| format!("; it is in {}", quoted(h))).unwrap_or_default())]
         TensorNotInShard { tensor: String, shard: String, holder: Option<String> }
             => ("format/tensor-not-in-shard", High),
-        #[error("tensor {} is in the shard {} and not in the index", quoted(tensor), quoted(shard))]
+        #[error("tensor {} is in the shard {}, but not in the index", quoted(tensor), quoted(shard))]
         TensorNotInIndex { tensor: String, shard: String } => ("format/tensor-not-in-index", Medium),
     }
 }
@@ -100,45 +102,45 @@ impl From<JsonError> for IndexError {
     }
 }
 
-/// A size as the index spells it.
+/// The total size that an index states.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum TotalSize {
     Integer(u64),
     Float(f64),
 }
 
-/// What an index says.
+/// A parsed shard index.
 #[derive(Debug, Default)]
 pub struct ShardIndex {
-    /// Tensor name to shard, as listed (paths that lead out of the model are left out).
+    /// The shard of each tensor, by tensor name, without shards whose path leads out of the model.
     pub weight_map: BTreeMap<String, String>,
     total_size: Option<TotalSize>,
-    /// Whether there was a usable `weight_map`.
+    /// Whether the index has a usable `weight_map`.
     pub readable: bool,
     pub(crate) errors: BoundedErrors<IndexError>,
 }
 
 impl ShardIndex {
-    /// The errors found, at most a few of each kind.
+    /// The errors of the index, at most a few of each kind.
     pub fn errors(&self) -> impl Iterator<Item = &IndexError> {
         self.errors.iter()
     }
 
-    /// The shards, each once, in byte order.
+    /// The distinct shards in byte order.
     pub(crate) fn shards(&self) -> BTreeSet<&str> {
         self.weight_map.values().map(String::as_str).collect()
     }
 }
 
-/// Reads the text of an index.
+/// Parses the text of an index.
 #[doc(hidden)]
 pub fn parse_index(text: &[u8]) -> ShardIndex {
     let mut top = Top::default();
     let outcome = json::parse(text, &mut top);
     let Top { mut index, duplicates, too_many, is_object, has_map } = top;
     if let Err(error) = outcome {
-        // Junk behind the value does not change what it says; otherwise what was noted before the
-        // text went wrong is part of the same fault.
+        // Text after the value does not change the value. Otherwise the errors noted so far are part of the
+        // same fault.
         if !matches!(error, JsonError::Junk { .. }) {
             index = ShardIndex::default();
         }
@@ -153,32 +155,32 @@ pub fn parse_index(text: &[u8]) -> ShardIndex {
     if is_object && !has_map {
         index.errors.push(IndexError::NoWeightMap);
     }
-    let wrong: HashMap<String, &'static str> = index
+    let refused: HashMap<String, &'static str> = index
         .shards()
         .into_iter()
-        .filter_map(|shard| Some((shard.to_owned(), leads_out(shard)?)))
+        .filter_map(|shard| Some((shard.to_owned(), refusal(shard)?)))
         .collect();
-    index.weight_map.retain(|_, shard| !wrong.contains_key(shard));
-    for (shard, reason) in BTreeMap::from_iter(wrong) {
+    index.weight_map.retain(|_, shard| !refused.contains_key(shard));
+    for (shard, reason) in BTreeMap::from_iter(refused) {
         index.errors.push(IndexError::ShardPath { shard, reason });
     }
     index
 }
 
-/// Why a shard path is not that of a file below its index.
-fn leads_out(shard: &str) -> Option<&'static str> {
+/// The reason why a path cannot be that of a shard, if there is one.
+fn refusal(shard: &str) -> Option<&'static str> {
     if shard.is_empty() {
         Some("is empty")
     } else if shard.len() > MAX_PATH {
         Some("is too long for a path")
     } else if shard.contains('\0') {
-        Some("holds a NUL")
+        Some("contains a NUL character")
     } else if shard.contains('\\') {
-        Some("holds a backslash")
+        Some("contains a backslash")
     } else if shard.starts_with('/') || shard.as_bytes().get(1) == Some(&b':') {
         Some("is an absolute path")
     } else if shard.split('/').any(|part| part == "..") {
-        Some("leads out with '..'")
+        Some("contains '..'")
     } else if shard.split('/').any(|part| part.is_empty() || part == ".") {
         Some("has an empty component")
     } else {
@@ -297,26 +299,26 @@ impl<'a> JsonSink<'a> for Metadata<'_> {
     }
 }
 
-/// What a listed shard turned out to be.
+/// What a listed shard is.
 pub(crate) enum ListedShard<'r> {
-    /// A file whose header was read.
+    /// A file whose header was parsed.
     File(&'r ParsedFile),
-    /// Nothing of that name.
+    /// The path does not exist.
     Missing,
     Directory,
-    /// Left out of the model.
+    /// The path is not part of the model, for this reason.
     Skipped(String),
-    /// Something that a problem of its own was reported for.
+    /// The path has a problem that was already reported.
     Reported,
 }
 
-/// Compares an index with its shards; `find` gives each by the path the index lists.
+/// Compares an index with its shards. `find` returns a shard by the path in the index.
 pub(crate) fn compare<'r>(
     index: &ShardIndex,
     find: impl Fn(&str) -> ListedShard<'r>,
 ) -> BoundedErrors<IndexError> {
     let mut errors = BoundedErrors::default();
-    let mut reports: BTreeMap<&str, &ParsedFile> = BTreeMap::new();
+    let mut parsed_shards: BTreeMap<&str, &ParsedFile> = BTreeMap::new();
     let mut all_sound = index.errors.is_empty();
     let mut listed: BTreeMap<&str, usize> = BTreeMap::new();
     for shard in index.weight_map.values() {
@@ -325,10 +327,10 @@ pub(crate) fn compare<'r>(
     for (shard, tensors) in listed {
         let name = shard.to_owned();
         match find(shard) {
-            ListedShard::File(report) => {
-                all_sound &= report.problems.is_empty();
-                if report.readable {
-                    reports.insert(shard, report);
+            ListedShard::File(parsed) => {
+                all_sound &= parsed.problems.is_empty();
+                if parsed.readable {
+                    parsed_shards.insert(shard, parsed);
                 }
                 continue;
             }
@@ -344,21 +346,21 @@ pub(crate) fn compare<'r>(
         all_sound = false;
     }
 
-    // Every tensor with the shard that holds it, ordered so that equal names stand together.
-    let mut held: Vec<(&str, &str)> = reports
+    // Every tensor with its shard, ordered by the name of the tensor.
+    let mut stored: Vec<(&str, &str)> = parsed_shards
         .iter()
-        .flat_map(|(&shard, report)| report.names().map(move |tensor| (tensor, shard)))
+        .flat_map(|(&shard, parsed)| parsed.names().map(move |tensor| (tensor, shard)))
         .collect();
-    held.sort_unstable();
+    stored.sort_unstable();
     let holders = |tensor: &str| {
-        let from = held.partition_point(|(name, _)| *name < tensor);
-        let to = held.partition_point(|(name, _)| *name <= tensor);
-        &held[from..to]
+        let from = stored.partition_point(|(name, _)| *name < tensor);
+        let to = stored.partition_point(|(name, _)| *name <= tensor);
+        &stored[from..to]
     };
 
     for (tensor, shard) in &index.weight_map {
         let holders = holders(tensor);
-        if reports.contains_key(shard.as_str()) && !holders.iter().any(|(_, s)| s == shard) {
+        if parsed_shards.contains_key(shard.as_str()) && !holders.iter().any(|(_, s)| s == shard) {
             errors.push(IndexError::TensorNotInShard {
                 tensor: tensor.clone(),
                 shard: shard.clone(),
@@ -366,7 +368,7 @@ pub(crate) fn compare<'r>(
             });
         }
     }
-    for same in held.chunk_by(|a, b| a.0 == b.0) {
+    for same in stored.chunk_by(|a, b| a.0 == b.0) {
         let (tensor, first) = same[0];
         if let Some((_, second)) = same.iter().find(|(_, shard)| *shard != first) {
             errors.push(IndexError::TensorInTwoShards {
@@ -384,9 +386,9 @@ pub(crate) fn compare<'r>(
         && errors.is_empty()
         && let Some(stated) = index.total_size
     {
-        let actual = reports
+        let actual = parsed_shards
             .values()
-            .flat_map(|report| &report.tensors)
+            .flat_map(|parsed| &parsed.tensors)
             .fold(0u64, |sum, tensor| sum.saturating_add(tensor.bytes));
         let (agrees, stated) = match stated {
             TotalSize::Integer(n) => (n == actual, n.to_string()),

@@ -1,41 +1,41 @@
-//! Shards that say by their names how many there are: `model-00001-of-00002.safetensors`.
+//! Parses the names of numbered shards: `model-00001-of-00002.safetensors`.
 
-/// What the name of a shard says.
+/// The parts of the name of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ShardName<'a> {
-    /// What stands before the numbers, directories included.
+    /// The path before the numbers, including directories.
     pub stem: &'a str,
-    /// The ending, without the dot.
+    /// The extension without the dot.
     pub extension: &'a str,
-    /// How many there are.
+    /// The number of shards.
     pub count: u64,
-    /// Which it is: from 1 on, or from 0 on.
+    /// The number of this shard, counted from 1 or from 0.
     pub number: u64,
 }
 
 impl<'a> ShardName<'a> {
-    /// Of the path of a shard.
+    /// Parses the path of a shard. Returns `None` if the name has no such numbers.
     pub(crate) fn parse(path: &'a str) -> Option<ShardName<'a>> {
         let numbers = |text: &str| match text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())
         {
             true => text.parse().ok(),
             false => None,
         };
-        let (front, ending) = path.rsplit_once('.')?;
+        let (front, extension) = path.rsplit_once('.')?;
         let (front, count) = front.rsplit_once("-of-")?;
         let (stem, number) = front.rsplit_once('-')?;
         let (number, count) = (numbers(number)?, numbers(count)?);
-        (number <= count).then_some(ShardName { stem, extension: ending, count, number })
+        (number <= count).then_some(ShardName { stem, extension, count, number })
     }
 
-    /// The name of another one.
+    /// The file name of another shard of the same set.
     pub(crate) fn sibling(&self, number: u64) -> String {
-        let ShardName { stem, extension: ending, count, .. } = self;
+        let ShardName { stem, extension, count, .. } = self;
         let stem = stem.rsplit('/').next().unwrap_or(stem);
-        format!("{stem}-{number:05}-of-{count:05}.{ending}")
+        format!("{stem}-{number:05}-of-{count:05}.{extension}")
     }
 
-    /// What all of a set have in common.
+    /// What all shards of a set have in common: stem, extension and count.
     pub(crate) fn set_key(&self) -> (&'a str, &'a str, u64) {
         (self.stem, self.extension, self.count)
     }

@@ -1,4 +1,4 @@
-//! Sets of shards that no index lists: their names alone tell that one is missing.
+//! Checks sets of shards that no index lists, by their names.
 
 use super::model_file::ModelFile;
 use super::parsed_file::ParsedFile;
@@ -8,36 +8,35 @@ use std::collections::BTreeSet;
 use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
-/// A shard that is not there, of a set that no index lists.
+/// A set of shards without an index that is incomplete.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "is one of {count} shards by its name, and {} are there; the first that is missing is {}",
-    there,
+    "is one of {count} shards by its name, but only {present} exist; the first missing shard is {}",
     quoted(missing)
 )]
-struct Incomplete {
+struct IncompleteShardSet {
     count: u64,
-    there: usize,
+    present: usize,
     missing: String,
 }
 
-impl StructureError for Incomplete {
+impl StructureError for IncompleteShardSet {
     fn rule(&self) -> (&'static str, Severity) {
         ("format/shard-missing", Severity::High)
     }
 }
 
-/// The sets of shards that are not there whole: one problem for each, at its first shard. `listed` are the files
-/// that an index names, which is held to them by itself; parts are by their metadata.
+/// Reports incomplete sets of shards: one problem for each set, at its first shard. Shards that an index lists
+/// (`listed`) are compared with the index instead, and the parts of split formats with their metadata.
 pub(super) fn check(
     files: &[ModelFile],
-    contents: &[Option<ParsedFile>],
+    parsed_files: &[Option<ParsedFile>],
     listed: &BTreeSet<String>,
 ) -> Vec<Problem> {
     let mut shards: Vec<(ShardName<'_>, &str)> = Vec::new();
-    for (file, held) in files.iter().zip(contents) {
-        let has_parts = file.format.is_some_and(|format| format.reader().split_format().is_some());
-        if held.is_some() && !has_parts && !listed.contains(&file.path) {
+    for (file, parsed) in files.iter().zip(parsed_files) {
+        let is_split = file.format.is_some_and(|format| format.reader().split_format().is_some());
+        if parsed.is_some() && !is_split && !listed.contains(&file.path) {
             shards.extend(ShardName::parse(&file.path).map(|name| (name, file.path.as_str())));
         }
     }
@@ -48,7 +47,8 @@ pub(super) fn check(
         let from = u64::from(!numbers.contains(&0));
         let missing = (from..from + first.count).find(|number| !numbers.contains(number))?;
         let missing = first.sibling(missing);
-        Some(Incomplete { count: first.count, there: numbers.len(), missing }.to_problem(path))
+        let present = numbers.len();
+        Some(IncompleteShardSet { count: first.count, present, missing }.to_problem(path))
     };
     shards.chunk_by(|(a, _), (b, _)| a.set_key() == b.set_key()).filter_map(incomplete).collect()
 }

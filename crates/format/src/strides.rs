@@ -1,13 +1,13 @@
-//! The order of elements: which of a tensor's bytes hold the element of given indexes.
+//! The order in which the elements of a tensor are stored.
 //!
-//! Most tensors lie row-major: the last dimension varies fastest. Others have *strides*: for each dimension
-//! the number of elements from one index to the next. What they take of a file is the stretch from their
-//! first element to their last.
+//! Most tensors are row-major: the last dimension varies fastest. Others have *strides*: for each dimension the
+//! number of elements between consecutive indexes. Such a tensor takes the range of the file from its first element
+//! to its last.
 
 use std::borrow::Cow;
 
-/// Strides in the one form that is written: `None` where elements lie row-major, and zero for dimensions of
-/// size one, which have nothing to step to.
+/// Returns strides in their canonical form: `None` if the elements are row-major, and zero for dimensions of size
+/// one, whose stride does not matter.
 pub fn canonical_strides(shape: &[u64], strides: &[u64]) -> Option<Vec<u64>> {
     if shape.contains(&0) || is_row_major(shape.iter().copied().zip(strides.iter().copied())) {
         return None;
@@ -16,7 +16,7 @@ pub fn canonical_strides(shape: &[u64], strides: &[u64]) -> Option<Vec<u64>> {
     Some(shape.iter().zip(strides).map(step).collect())
 }
 
-/// Strides of an array whose first dimension varies fastest, in the form of [`canonical_strides`].
+/// Returns the strides of an array whose first dimension varies fastest, in the form of [`canonical_strides`].
 pub fn column_major_strides(shape: &[u64]) -> Option<Vec<u64>> {
     let mut step = 1u64;
     let strides: Vec<u64> = shape
@@ -30,7 +30,8 @@ pub fn column_major_strides(shape: &[u64]) -> Option<Vec<u64>> {
     canonical_strides(shape, &strides)
 }
 
-/// Elements from the first to the last that a tensor takes of its file; `None`: more than 64 bits count.
+/// The number of elements from the first to the last element of a tensor in its file, or `None` if it overflows 64
+/// bits.
 pub fn stored_element_count(shape: &[u64], strides: Option<&[u64]>) -> Option<u64> {
     let Some(strides) = strides else { return element_count(shape) };
     if shape.contains(&0) {
@@ -42,8 +43,8 @@ pub fn stored_element_count(shape: &[u64], strides: Option<&[u64]>) -> Option<u6
     last.checked_add(1)
 }
 
-/// Elements of a shape; `None`: more than 64 bits count. None also where another dimension is zero, as loaders
-/// count.
+/// The number of elements of a shape, or `None` if it overflows 64 bits. A shape with a zero has no elements,
+/// whatever the other dimensions are.
 pub fn element_count(shape: &[u64]) -> Option<u64> {
     match shape.contains(&0) {
         true => Some(0),
@@ -51,8 +52,9 @@ pub fn element_count(shape: &[u64]) -> Option<u64> {
     }
 }
 
-/// Dimensions in the order of the file, the last one fastest: those of the tensor in another order where it
-/// fills its stretch, one dimension where it leaves elements out or has one at several places.
+/// The dimensions in the order in which the elements are stored, with the last one fastest. If the tensor fills
+/// its range of the file exactly, these are its dimensions in another order. If it skips or repeats elements, this
+/// is a single dimension.
 pub fn storage_shape<'a>(shape: &'a [u64], strides: Option<&[u64]>) -> Cow<'a, [u64]> {
     let Some(strides) = strides else { return shape.into() };
     // Outermost first.
@@ -64,7 +66,7 @@ pub fn storage_shape<'a>(shape: &'a [u64], strides: Option<&[u64]>) -> Cow<'a, [
     }
 }
 
-/// Where among the stored elements the one is that has this number when they are counted row-major.
+/// The position among the stored elements of the element with this row-major index.
 pub fn stored_position(shape: &[u64], strides: &[u64], element: u64) -> u64 {
     let (mut rest, mut position) = (element, 0u64);
     for (size, stride) in shape.iter().zip(strides).rev() {
@@ -75,7 +77,7 @@ pub fn stored_position(shape: &[u64], strides: &[u64], element: u64) -> u64 {
     position
 }
 
-/// Whether dimensions with these strides fill what they lie in, the last one fastest.
+/// Whether dimensions with these strides are contiguous and row-major.
 fn is_row_major(dimensions: impl DoubleEndedIterator<Item = (u64, u64)>) -> bool {
     let mut expected = 1u64;
     for (size, stride) in dimensions.rev().filter(|(size, _)| *size != 1) {

@@ -1,4 +1,4 @@
-//! Tensors as byte ranges of files, and what else is known of stretches of a file.
+//! Tensors and other byte ranges of files.
 
 use super::strides;
 use std::borrow::Cow;
@@ -7,51 +7,51 @@ use tensorseal_base::dtype::Dtype;
 /// One tensor: a byte range of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
-    /// Name as the loader sees it (qualified where two checkpoints share a directory).
+    /// The name that a loader sees, qualified with the path if two checkpoints share a directory.
     pub name: String,
-    /// Element type.
+    /// The element type.
     pub dtype: Dtype,
-    /// Dimensions, as a loader has them.
+    /// The dimensions as a loader has them, outermost first.
     pub shape: Vec<u64>,
-    /// Elements from one index to the next, by dimension, where the elements do not lie row-major: see
-    /// [`strides`].
+    /// The number of elements between consecutive indexes of each dimension, if the elements are not in row-major
+    /// order: see [`strides`].
     pub strides: Option<Vec<u64>>,
-    /// Index into [`Checkpoint::files`](super::Checkpoint::files).
+    /// The index of the file in [`Checkpoint::files`](super::Checkpoint::files).
     pub file: usize,
-    /// Position of its first byte in the file.
+    /// The position of the first byte in the file.
     pub offset: u64,
-    /// Length of its data in bytes.
+    /// The length of the data in bytes.
     pub bytes: u64,
 }
 
 impl Tensor {
-    /// Its dimensions in the order of the file, of which its bytes are: see [`strides::storage_shape`].
+    /// The dimensions in the order in which the elements are stored: see [`strides::storage_shape`].
     pub fn storage_shape(&self) -> Cow<'_, [u64]> {
         strides::storage_shape(&self.shape, self.strides.as_deref())
     }
 
-    /// How many elements its bytes hold.
+    /// The number of elements that the bytes of the tensor hold.
     pub fn stored_element_count(&self) -> u64 {
         strides::stored_element_count(&self.shape, self.strides.as_deref()).unwrap_or(u64::MAX)
     }
 }
 
-/// A stretch of a file and what its bytes should sum up to.
+/// A range of a file with a stated checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChecksummedRange {
-    /// What it is called: the name of a member of an archive.
+    /// The name of the archive member.
     pub name: String,
     /// The bytes of the file, half-open.
     pub range: [u64; 2],
-    /// CRC-32 of them (ISO-HDLC, as in zip).
+    /// The stated CRC-32 of these bytes (ISO-HDLC, as in zip).
     pub crc32: u32,
 }
 
-/// A stretch of a file that holds numbers in big-endian byte order.
+/// A range of a file that holds big-endian numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BigEndianRange {
     /// The bytes of the file, half-open.
     pub range: [u64; 2],
-    /// What they hold.
+    /// The element type.
     pub dtype: Dtype,
 }

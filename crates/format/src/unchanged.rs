@@ -1,9 +1,9 @@
-//! Whether a model is at the end of a run what it was at the start: the same files under the same paths, none of
-//! them written to, and nothing beside them that was not there.
+//! Checks at the end of a run that a model is unchanged since it was opened: the same files under the same paths,
+//! none of them modified, and nothing added.
 //!
-//! Each file is compared with itself when its last byte was read (`crates/engine/src/stream/files.rs`). What was
-//! read early may change until the last file is read, and what was added is in no list at all: so everything is
-//! looked at again.
+//! The engine compares each file with itself after its last byte (`crates/engine/src/stream/files.rs`). But a file
+//! that was read early may change until the last file has been read, and an added file is in no list. So
+//! everything is listed again.
 
 use super::directory::{self, DiscoveredFile};
 use super::error::OpenError;
@@ -20,31 +20,31 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Whether a file is part of what a verdict speaks of. The downloader writes its notes when it likes.
-fn is_compared(beside: Option<SkipReason>) -> bool {
-    beside.is_none_or(|kind| kind == SkipReason::Seal)
+/// Whether a file is compared. The metadata of the download client may change at any time.
+fn is_compared(signed_only: Option<SkipReason>) -> bool {
+    signed_only.is_none_or(|kind| kind == SkipReason::Seal)
 }
 
 impl Checkpoint {
-    /// Looks at the model again, after the last byte of it was read: whether the same files, directories and
-    /// links are there, and no file was written to since it was opened. What a run itself has written into
-    /// the model, by paths in it, is passed over (`own`), and so is everything that was not part of the
-    /// model to begin with.
+    /// Verifies after a run that the model has the same files, directories and links as when it was opened, and
+    /// that no file was modified. Ignores the paths in `written`, which the run itself wrote into the model, and
+    /// everything that was not part of the model.
     ///
-    /// Of a model on another machine each read was of what was listed: its source tells the rest.
+    /// For a model on another machine nothing is checked here, because each read is pinned to the listed version.
     ///
     /// # Errors
-    /// [`OpenError::ChangedDuringRun`], with the first that differs; others, where it cannot be looked at any more.
-    pub fn verify_unchanged(&self, own: &[String]) -> Result<(), OpenError> {
+    /// Returns [`OpenError::ChangedDuringRun`] for the first difference, and other errors if the model can no longer
+    /// be listed.
+    pub fn verify_unchanged(&self, written: &[String]) -> Result<(), OpenError> {
         let without = |options: &OpenOptions| {
             let mut options = options.clone();
-            options.exclude.extend_from_slice(own);
+            options.exclude.extend_from_slice(written);
             options
         };
         let tree = match &self.opened_as.mode {
             OpenMode::Remote => return Ok(()),
             OpenMode::Files => {
-                return self.files.iter().try_for_each(|file| self.compare_alone(file));
+                return self.files.iter().try_for_each(|file| self.compare_listed(file));
             }
             OpenMode::Directory(options) => directory::walk(&self.root, &without(options))?,
             OpenMode::Parts(options, part) => {
@@ -58,7 +58,7 @@ impl Checkpoint {
         self.compare_others(&others(&tree))
     }
 
-    /// Both are in the order of [`Checkpoint::files`].
+    /// Compares the files. Both lists are in the order of [`Checkpoint::files`].
     fn compare_files(&self, now: &[DiscoveredFile]) -> Result<(), OpenError> {
         let mut before = self.files.iter().filter(|file| is_compared(file.signed_only)).peekable();
         let mut now = now.iter().filter(|file| is_compared(file.origin.signed_only)).peekable();
@@ -67,18 +67,18 @@ impl Checkpoint {
                 (None, None) => return Ok(()),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(file), Some(found)) => {
-                    let was = (file.signed_only.is_some(), &file.path);
-                    was.cmp(&(found.origin.signed_only.is_some(), &found.path))
+                (Some(file), Some(current)) => {
+                    let key = (file.signed_only.is_some(), &file.path);
+                    key.cmp(&(current.origin.signed_only.is_some(), &current.path))
                 }
             };
             let file = if order.is_le() { before.next() } else { None };
-            let found = if order.is_ge() { now.next() } else { None };
-            match (file, found) {
-                (Some(file), Some(found)) => self.compare(file, &found.location)?,
+            let current = if order.is_ge() { now.next() } else { None };
+            match (file, current) {
+                (Some(file), Some(current)) => self.compare(file, &current.location)?,
                 (Some(file), None) => return Err(self.changed_during_run(&file.path, "it is gone")),
-                (None, Some(found)) if !self.was_unopened(&found.path) => {
-                    return Err(self.changed_during_run(&found.path, "it was added"));
+                (None, Some(current)) if !self.was_unopened(&current.path) => {
+                    return Err(self.changed_during_run(&current.path, "it was added"));
                 }
                 (None, _) => {}
             }
@@ -91,9 +91,9 @@ impl Checkpoint {
 
     fn compare_others(&self, now: &BTreeMap<String, OtherEntry>) -> Result<(), OpenError> {
         let before = &self.opened_as.others;
-        for (path, was) in before.iter().filter(|(_, was)| **was != OtherEntry::Unopened) {
+        for (path, entry) in before.iter().filter(|(_, entry)| **entry != OtherEntry::Unopened) {
             match now.get(path) {
-                Some(is) if is == was => {}
+                Some(current) if current == entry => {}
                 Some(OtherEntry::Link(_)) => {
                     return Err(self.changed_during_run(path, "it leads elsewhere now"));
                 }
@@ -102,13 +102,13 @@ impl Checkpoint {
             }
         }
         match now.iter().find(|(path, _)| !before.contains_key(*path)) {
-            Some((path, other)) => Err(self.changed_during_run(path, other.added())),
+            Some((path, entry)) => Err(self.changed_during_run(path, entry.addition())),
             None => Ok(()),
         }
     }
 
-    /// A file that was given by itself: where its name leads, and what is there.
-    fn compare_alone(&self, file: &ModelFile) -> Result<(), OpenError> {
+    /// Compares a file of a fixed list. For a single file the path of the user is resolved again.
+    fn compare_listed(&self, file: &ModelFile) -> Result<(), OpenError> {
         if self.is_single_file() {
             let location = fs::canonicalize(&self.path)
                 .map_err(|error| OpenError::for_found_path(&self.path, error))?;
@@ -118,10 +118,10 @@ impl Checkpoint {
     }
 
     fn compare(&self, file: &ModelFile, now: &Location) -> Result<(), OpenError> {
-        let (Location::Path(was), Location::Path(now)) = (&file.location, now) else {
+        let (Location::Path(before), Location::Path(now)) = (&file.location, now) else {
             return Ok(());
         };
-        if was != now {
+        if before != now {
             return Err(self.changed_during_run(&file.path, "it leads elsewhere now"));
         }
         let metadata = fs::metadata(now).map_err(|error| match error.kind() {

@@ -1,10 +1,10 @@
-//! Registries on a schedule: what is in them, what was there before, and what became of it.
+//! Watches model registries: lists their models, checks them on a schedule, and records what changed.
 //!
-//! - [`source`] lists the models of a place and opens them: a directory tree, a Hugging Face cache, a
-//!   bucket, an OCI registry, an MLflow server.
-//! - [`record`] is what is known of a model.
-//! - [`state`] remembers it from run to run, in one SQLite database.
-//! - [`scan`] checks what is due and records what it found.
+//! - [`source`] lists and opens the models of a directory tree, a Hugging Face cache, a bucket, an OCI registry or an
+//!   MLflow server.
+//! - [`record`] holds the types of the records about models and scans.
+//! - [`state`] keeps these records in one SQLite database.
+//! - [`scan`] checks the models that are due and records the results.
 
 pub mod scan;
 pub mod source;

@@ -165,7 +165,7 @@ mod tests {
     fn a_summary_reads_well() {
         let mut report = Report::new("verify", "model");
         report.findings.push(
-            Finding::new("integrity/tensor-changed", "its bytes are not the sealed ones")
+            Finding::new("integrity/tensor-changed", "bytes differ from the seal")
                 .in_tensor("layers.0.weight"),
         );
         report.findings.push(Finding::new("format/misaligned", "x"));
@@ -176,7 +176,7 @@ mod tests {
              {sentence}\n\n\
              | | |\n|---|---|\n| model | <code>model</code> |\n\n\
              | severity | rule | location | finding |\n|---|---|---|---|\n\
-             | **critical** | integrity/tensor-changed | <code>layers.0.weight</code> | its bytes are not the sealed ones |\n\n\
+             | **critical** | integrity/tensor-changed | <code>layers.0.weight</code> | bytes differ from the seal |\n\n\
              1 info finding not listed.\n"
         );
         assert_eq!(written(&report), expected);

@@ -71,7 +71,7 @@ mod tests {
                 bytes: 8,
                 content: FileContent::new(ContentClass::Safetensors),
                 readable: true,
-                unread: false,
+                unreadable: false,
             };
             evidence.files = Observation::Observed(vec![model]);
         }

@@ -1,39 +1,39 @@
-//! Attestations: what a signer states of a model besides its files.
+//! Attestations: signed statements about a model other than the manifest of its files.
 //!
-//! The predicate of a model signature has no place for other facts, so each is a statement of its own
-//! (in-toto Attestation Framework 1.0) about the same subject digest, in a bundle of its own, signed
-//! with the same key. The bundles of a model are lines of one file beside its signature (JSON Lines).
+//! The predicate of a model signature has no members for other predicate. Each attestation is therefore a separate
+//! statement (in-toto Attestation Framework 1.0) about the same subject digest, in a separate bundle that is signed
+//! with the same key. The bundles of a model are the lines of one sidecar next to its signature (JSON Lines).
 
 use super::statement::Statement;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What follows the name of a signature in that of its attestations.
+/// The suffix that is appended to the name of a signature file to give the name of its attestations.
 pub const SUFFIX: &str = ".attestations.jsonl";
 
-/// The longest file of attestations that is read.
+/// The longest attestations file that is read, in bytes.
 pub const MAX_FILE: u64 = 64 << 20;
 
-/// The most attestations that a file may hold.
+/// The largest number of attestations in a file.
 pub const MAX_ATTESTATIONS: usize = 64;
 
-/// What an attestation is about.
+/// The kind of fact that an attestation states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttestationKind {
     /// The seal of the model.
     Seal,
-    /// What an audit found.
+    /// The findings of an audit.
     Audit,
     /// The claim of a watermark.
     WatermarkClaim,
 }
 
 impl AttestationKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [AttestationKind; 3] = [Self::Seal, Self::Audit, Self::WatermarkClaim];
 
-    /// Its name in options and reports.
+    /// Returns the name of the kind in options and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Seal => "seal",
@@ -42,7 +42,7 @@ impl AttestationKind {
         }
     }
 
-    /// The predicate type: a name, not an address.
+    /// Returns the predicate type: a URI that is a name, not an address.
     pub fn predicate_type(self) -> &'static str {
         match self {
             Self::Seal => "https://tensorseal/seal/v1",
@@ -52,66 +52,67 @@ impl AttestationKind {
     }
 }
 
-/// The predicate of every kind.
+/// The predicate of an attestation of any kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttestationPredicate {
-    /// Root of the model, `blake3:` and 64 hexadecimal digits.
+    /// The root of the model: `blake3:` and 64 hexadecimal digits.
     pub model_root: String,
-    /// When it was signed, by the signer's own clock (RFC 3339). Nobody else vouches for it.
+    /// The time of the signature by the clock of the signer (RFC 3339). No timestamp authority confirms it.
     pub signed_at: jiff::Timestamp,
-    /// Name and version of the program.
+    /// The name and version of the program that signed.
     pub tool: String,
-    /// Of a seal or a claim: `blake3:` and the digest of the document's bytes.
+    /// The digest of the attested seal or claim: `blake3:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
-    /// Of an audit: what it found.
+    /// The findings of the attested audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AttestedAudit>,
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttestedAudit {
-    /// Version of the rules.
+    /// The version of the rules.
     pub rules: String,
-    /// Findings by severity and rule: how many.
+    /// The number of findings by severity and rule.
     pub findings: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// An attestation that was read.
+/// A parsed attestation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attestation {
-    /// What it is about.
+    /// The kind of the attestation.
     pub kind: AttestationKind,
-    /// What it states.
+    /// The predicate that it states.
     pub predicate: AttestationPredicate,
 }
 
-/// A statement is not an attestation of the model at hand.
+/// An error of a statement that is not an attestation of the given model.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum AttestationError {
-    /// It is about something else.
-    #[error("it is about another model: its subject is {found}, the signature's {expected}")]
+    /// The statement is about another subject.
+    #[error("the attestation is about another model: its subject is {found}, not {expected}")]
     OtherSubject {
-        /// Digest of its subject.
+        /// The digest of its subject, in hexadecimal.
         found: String,
-        /// That of the signature.
+        /// The digest of the subject of the signature, in hexadecimal.
         expected: String,
     },
-    /// Its predicate type is not one of ours.
-    #[error("its predicate type {0:?} is not known here")]
+    /// The predicate type is not supported.
+    #[error("unsupported predicate type {0:?}")]
     UnknownType(String),
-    /// Its predicate is not one of its type.
-    #[error("its predicate is not one of its type: {0}")]
+    /// The predicate does not have the form that its type demands.
+    #[error("malformed predicate: {0}")]
     Predicate(String),
 }
 
 impl Attestation {
-    /// The statement to sign, about the subject of a model signature.
+    /// Returns the statement to sign, about the subject of a model signature.
     pub fn statement(&self, subject: &str, digest: [u8; 32]) -> Statement {
-        // Facts are strings, numbers and maps of strings: they always become JSON.
+        // The predicate has strings, numbers and maps with string keys only: this cannot fail.
         let predicate = serde_json::to_value(&self.predicate).unwrap_or_default();
         Statement {
             subject: subject.to_owned(),
@@ -121,10 +122,12 @@ impl Attestation {
         }
     }
 
-    /// Reads a statement whose signature was verified, about the subject `digest`.
+    /// Reads an attestation from a statement whose signature was verified. Its subject must have the SHA-256 `digest`.
     ///
     /// # Errors
-    /// See [`AttestationError`].
+    /// Returns [`AttestationError::UnknownType`] if the predicate type is not supported,
+    /// [`AttestationError::OtherSubject`] if the subject has another digest, and [`AttestationError::Predicate`] if the
+    /// predicate is malformed.
     pub fn from_statement(
         statement: Statement,
         digest: [u8; 32],
@@ -141,15 +144,17 @@ impl Attestation {
             let (found, expected) = (hex(&statement.sha256), hex(&digest));
             return Err(AttestationError::OtherSubject { found, expected });
         }
-        let facts: AttestationPredicate = serde_json::from_value(statement.predicate)
+        let predicate: AttestationPredicate = serde_json::from_value(statement.predicate)
             .map_err(|error| AttestationError::Predicate(error.to_string()))?;
-        let wrong = |what: &str| Err(AttestationError::Predicate(what.to_owned()));
+        let malformed = |what: &str| Err(AttestationError::Predicate(what.to_owned()));
         match kind {
-            AttestationKind::Audit if facts.audit.is_none() => wrong("`audit` is missing"),
-            AttestationKind::Seal | AttestationKind::WatermarkClaim if facts.document.is_none() => {
-                wrong("`document` is missing")
+            AttestationKind::Audit if predicate.audit.is_none() => malformed("`audit` is missing"),
+            AttestationKind::Seal | AttestationKind::WatermarkClaim
+                if predicate.document.is_none() =>
+            {
+                malformed("`document` is missing")
             }
-            _ => Ok(Self { kind, predicate: facts }),
+            _ => Ok(Self { kind, predicate }),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The Sigstore bundle (`dev.sigstore.bundle.v1.Bundle`, version 0.3, in its JSON form): an envelope and
-//! what is needed to check it.
+//! Reads and writes Sigstore bundles (`dev.sigstore.bundle.v1.Bundle`, version 0.3, in JSON): an envelope with the
+//! material to verify it.
 
 use super::dsse::{Envelope, EnvelopeError, WrittenEnvelope};
 use super::json::{self, StrictJsonError};
@@ -8,66 +8,65 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-/// Longest bundle that is read, in bytes: that of a million files.
+/// The longest bundle that is read or written, in bytes. A bundle of a million files fits.
 pub const MAX_LEN: usize = 256 << 20;
 
-/// The name of a bundle in the directory that it signs: the default of OpenSSF Model Signing.
+/// The default name of a bundle in the directory that it signs (OpenSSF Model Signing).
 pub const FILE_NAME: &str = "model.sig";
 
-/// Media type of a bundle, as it is written.
+/// The media type that is written.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// Media type of the same version, as older programs write it.
+/// The media type that older programs write for the same version.
 const OLDER_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle+json;version=0.3";
 
-/// Why a text is not a bundle that can be used.
+/// An error in the text of a bundle.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
-    /// Nothing in it.
+    /// The file is empty.
     #[error("not a signature bundle: the file is empty")]
     Empty,
-    /// Longer than any bundle.
-    #[error("not a signature bundle: {0} bytes long, and none is longer than {MAX_LEN}")]
+    /// The file is longer than [`MAX_LEN`].
+    #[error("not a signature bundle: {0} bytes, more than the limit of {MAX_LEN}")]
     TooLong(usize),
-    /// Not the JSON of a bundle.
+    /// The file is not the JSON of a bundle.
     #[error("not a signature bundle: {0}")]
     Json(#[from] StrictJsonError),
-    /// Another format, or another version of it.
-    #[error("not a signature bundle of version 0.3: its media type is '{}'", tensorseal_base::display::display_name(.0))]
+    /// The media type is that of another format or version.
+    #[error("not a Sigstore bundle of version 0.3: its media type is '{}'", tensorseal_base::display::display_name(.0))]
     MediaType(String),
-    /// A signature over bytes rather than over a statement.
+    /// The bundle holds a signature over bytes instead of an envelope.
     #[error("the bundle has no DSSE envelope")]
     NoEnvelope,
-    /// What is in the envelope.
+    /// The envelope is malformed.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// It does not say how it was signed.
+    /// The bundle does not identify its signer.
     #[error("the bundle names neither a key nor a certificate")]
     NoMethod,
-    /// It says so twice.
+    /// The bundle identifies its signer more than once.
     #[error("the bundle names more than one of a key, a certificate and a chain of certificates")]
     SeveralMethods,
-    /// Certificates that are not base64, or none at all.
-    #[error(
-        "the certificates of the bundle are not standard base64 with padding, or there are none"
-    )]
+    /// The list of certificates is empty, or one is not base64.
+    #[error("the bundle has no certificates, or they are not standard base64 with padding")]
     Certificates,
 }
 
-/// A bundle that could be read; nothing in it was checked.
+/// A parsed bundle. Nothing in it has been verified.
 pub(super) struct Bundle {
     pub material: VerificationMaterial,
     pub envelope: Envelope,
-    /// Whether it carries entries of a transparency log.
+    /// Whether the bundle has transparency log entries.
     pub has_log_entries: bool,
 }
 
-/// Who a bundle says signed it.
+/// How a bundle identifies its signer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum VerificationMaterial {
-    /// A key, by the [fingerprint](super::keys::PublicKey::hint); bundles of old programs do not tell it.
+    /// By a key with this [hint](super::keys::PublicKey::hint). Bundles of old programs have no hint.
     Key { hint: Option<String> },
-    /// A chain of certificates in DER, the leaf first.
+    /// By a chain of certificates in DER, the leaf first.
     Certificates(Vec<Vec<u8>>),
 }
 
@@ -92,7 +91,8 @@ struct WrittenMaterial {
     tlog_entries: Option<Vec<Opaque>>,
 }
 
-/// Old programs also write the key itself here, which proves nothing: the key is the operator's.
+/// The public key of a bundle. Old programs also write the key itself, which is ignored: only the key that the
+/// verifier trusts counts.
 #[derive(Serialize, Deserialize)]
 struct WrittenKey {
     #[serde(default)]
@@ -110,7 +110,7 @@ struct WrittenCertificate {
     raw_bytes: String,
 }
 
-/// What is not looked into, and never written.
+/// A value that is ignored when it is read, and never written.
 #[derive(Deserialize)]
 struct Opaque(#[allow(dead_code)] IgnoredAny);
 
@@ -121,7 +121,7 @@ impl Serialize for Opaque {
 }
 
 impl Bundle {
-    /// Reads a bundle.
+    /// Parses a bundle without verifying anything.
     pub(crate) fn parse_unverified(text: &[u8]) -> Result<Self, BundleError> {
         if text.len() > MAX_LEN {
             return Err(BundleError::TooLong(text.len()));
@@ -134,25 +134,26 @@ impl Bundle {
             return Err(BundleError::MediaType(written.media_type));
         }
         let material = written.verification_material;
-        let logged = material.tlog_entries.as_ref().is_some_and(|entries| !entries.is_empty());
-        let method = VerificationMaterial::read(material)?;
+        let has_log_entries =
+            material.tlog_entries.as_ref().is_some_and(|entries| !entries.is_empty());
+        let material = VerificationMaterial::from_written(material)?;
         let envelope = Envelope::from_json(written.dsse_envelope.ok_or(BundleError::NoEnvelope)?)?;
-        Ok(Self { material: method, envelope, has_log_entries: logged })
+        Ok(Self { material, envelope, has_log_entries })
     }
 
-    /// The text of the bundle, on one line.
+    /// Returns the JSON text of the bundle, on one line.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         let written = WrittenBundle {
             media_type: MEDIA_TYPE.to_owned(),
-            verification_material: self.material.write(),
+            verification_material: self.material.to_written(),
             dsse_envelope: Some(self.envelope.to_json()),
         };
-        serde_json::to_vec(&written).expect("strings and lists of them can be written")
+        serde_json::to_vec(&written).expect("strings and lists can be serialised")
     }
 }
 
 impl VerificationMaterial {
-    fn read(written: WrittenMaterial) -> Result<Self, BundleError> {
+    fn from_written(written: WrittenMaterial) -> Result<Self, BundleError> {
         match (written.public_key, written.x509_certificate_chain, written.certificate) {
             (Some(key), None, None) => {
                 Ok(Self::Key { hint: key.hint.filter(|hint| !hint.is_empty()) })
@@ -168,18 +169,18 @@ impl VerificationMaterial {
         if written.is_empty() {
             return Err(BundleError::Certificates);
         }
-        let ders: Result<_, _> =
+        let encoded: Result<_, _> =
             written.iter().map(|certificate| STANDARD.decode(&certificate.raw_bytes)).collect();
-        ders.map(Self::Certificates).map_err(|_| BundleError::Certificates)
+        encoded.map(Self::Certificates).map_err(|_| BundleError::Certificates)
     }
 
-    fn write(&self) -> WrittenMaterial {
+    fn to_written(&self) -> WrittenMaterial {
         let mut written =
             WrittenMaterial { tlog_entries: Some(Vec::new()), ..WrittenMaterial::default() };
         match self {
             Self::Key { hint } => written.public_key = Some(WrittenKey { hint: hint.clone() }),
-            Self::Certificates(ders) => {
-                let certificates = ders
+            Self::Certificates(encoded) => {
+                let certificates = encoded
                     .iter()
                     .map(|der| WrittenCertificate { raw_bytes: STANDARD.encode(der) })
                     .collect();

@@ -1,5 +1,5 @@
-//! DSSE (Dead Simple Signing Envelope, version 1.0): a payload, what type it is of, and signatures over
-//! both.
+//! Reads and writes DSSE envelopes (Dead Simple Signing Envelope, version 1.0): a payload, its type, and a
+//! signature over both.
 
 use super::keys::PublicKey;
 use base64::Engine;
@@ -7,18 +7,18 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Type of a payload that is an in-toto statement.
+/// The payload type of an in-toto statement.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";
 
-/// An envelope with one signature. Its payload means nothing before the signature was checked.
+/// An envelope with one signature. The payload must not be trusted before the signature is verified.
 pub(super) struct Envelope {
-    /// The signed bytes, as they are.
+    /// The signed bytes.
     pub payload: Vec<u8>,
-    /// The signature, not decoded further.
+    /// The signature, in DER.
     pub signature: Vec<u8>,
 }
 
-/// An envelope as it is written.
+/// The JSON form of an envelope.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WrittenEnvelope {
@@ -30,25 +30,26 @@ pub(super) struct WrittenEnvelope {
 #[derive(Serialize, Deserialize)]
 struct WrittenSignature {
     sig: String,
-    /// Not used: absent, null and empty are equal.
+    /// The key id, which is ignored: absent, null and empty are equal.
     #[serde(default)]
     keyid: Option<String>,
 }
 
-/// Why an envelope cannot be used.
+/// An error in an envelope.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// It does not carry a statement.
-    #[error("the payload is of another type than {IN_TOTO}: '{}'", tensorseal_base::display::display_name(.0))]
+    /// The payload is not an in-toto statement.
+    #[error("unsupported payload type '{}': expected {IN_TOTO}", tensorseal_base::display::display_name(.0))]
     PayloadType(String),
-    /// Nobody signed it.
+    /// The envelope has no signature.
     #[error("the envelope has no signature")]
     NoSignature,
-    /// More signatures than one. A Sigstore bundle has exactly one, and to look at the first alone would
-    /// pass over what the others say.
-    #[error("the envelope has {0} signatures: a bundle has exactly one")]
+    /// The envelope has more than one signature. A Sigstore bundle has exactly one, and checking only the first
+    /// would ignore the others.
+    #[error("the envelope has {0} signatures, not exactly one")]
     SeveralSignatures(usize),
-    /// Not base64.
+    /// A member is not base64.
     #[error("the {0} is not standard base64 with padding")]
     Base64(&'static str),
 }
@@ -83,7 +84,7 @@ impl Envelope {
         }
     }
 
-    /// How the signature is one of `key` over the payload, if it is.
+    /// Verifies the signature with `key`, and returns the encoding that was signed; `None` if the signature is invalid.
     pub(crate) fn verify_signature(&self, key: &PublicKey) -> Option<PayloadEncoding> {
         let head = pae_head(IN_TOTO, self.payload.len());
         if key.verify_parts(&[&head, &self.payload], &self.signature) {
@@ -94,24 +95,24 @@ impl Envelope {
     }
 }
 
-/// What was signed for a payload.
+/// The encoding of a payload that was signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PayloadEncoding {
     /// The pre-authentication encoding of DSSE.
     Pae,
-    /// What `model_signing` 0.2 made of it.
+    /// The encoding of `model_signing` 0.2.
     Legacy,
 }
 
-/// What precedes the payload in the pre-authentication encoding (DSSE protocol, "Signature
-/// Definition"): `DSSEv1`, the length of the type, the type, the length of the payload, each followed by
-/// a space. Lengths are decimal and in bytes.
+/// Returns the part of the pre-authentication encoding that precedes the payload (DSSE protocol, "Signature
+/// Definition"): `DSSEv1`, the length of the type, the type, and the length of the payload, each followed by a
+/// space. Lengths are decimal and in bytes.
 pub(super) fn pae_head(payload_type: &str, payload_len: usize) -> Vec<u8> {
     format!("DSSEv1 {} {payload_type} {payload_len} ", payload_type.len()).into_bytes()
 }
 
-/// SHA-256, whatever the curve, of what `model_signing` 0.2 signed: `DSSEV1` with a capital V, and the
-/// payload as Python shows bytes.
+/// Returns the hash that `model_signing` 0.2 signed: the SHA-256, whatever the curve, of an encoding with `DSSEV1`
+/// (a capital V) and the `repr` of the payload in Python.
 fn legacy_hash(payload: &[u8]) -> Vec<u8> {
     let mut hasher = Sha256::new();
     hasher.update(format!("DSSEV1 {} {IN_TOTO} {} ", IN_TOTO.len(), payload.len()));
@@ -119,8 +120,8 @@ fn legacy_hash(payload: &[u8]) -> Vec<u8> {
     hasher.finalize().to_vec()
 }
 
-/// Hashes `repr(bytes)` of Python: in single quotes, or in double quotes when there are only single
-/// ones in it; printable ASCII as it is, everything else escaped.
+/// Hashes Python's `repr(bytes)`. It is in single quotes, or in double quotes if the bytes contain single quotes
+/// only. Printable ASCII stands for itself; everything else is escaped.
 fn update_python_repr(hasher: &mut Sha256, bytes: &[u8]) {
     let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { b'"' } else { b'\'' };
     let mut text = Vec::with_capacity(1 << 16);
@@ -160,7 +161,7 @@ mod tests {
 
     /// Made with `hashlib.sha256(repr(bytes).encode())` of Python.
     #[test]
-    fn bytes_as_python_shows_them() {
+    fn python_repr_of_bytes() {
         let of = |bytes: &[u8]| {
             let mut hasher = Sha256::new();
             update_python_repr(&mut hasher, bytes);

@@ -1,19 +1,20 @@
-//! Signing statements about models, and checking who signed them: OpenSSF Model Signing (OMS) v1.0.
+//! Signs statements about models and verifies their signatures: OpenSSF Model Signing (OMS) v1.0.
 //!
-//! A signature is a file of four layers, each read by a module of its own:
+//! A signature file has four layers, and each has a module:
 //!
-//! - [`bundle`]: a Sigstore bundle (JSON), which names the key or carries the certificates ([`keys`],
-//!   [`certificates`]) and holds
-//! - [`dsse`]: a DSSE envelope, a signature over the bytes of
-//! - [`statement`]: an in-toto Statement v1, about a subject with a digest, whose predicate is
-//! - [`oms`]: the manifest of a model, its files and their digests. Other predicates are signed alike.
+//! - [`bundle`]: a Sigstore bundle (JSON). It names the key or carries the certificates ([`keys`],
+//!   [`certificates`]) and contains an envelope.
+//! - [`dsse`]: a DSSE envelope. It contains a statement and a signature over its bytes.
+//! - [`statement`]: an in-toto Statement v1. It names a subject by its digest and contains a predicate.
+//! - [`oms`]: the predicate of a model signature, a manifest of the files and their digests. Other predicates
+//!   are signed in the same way.
 //!
-//! [`attestation`] is about other facts of a model, which the same key signs.
+//! [`attestation`] holds the other facts about a model that are signed with the same key.
 //!
-//! [`verify()`] checks the signature and gives the bytes of the statement; [`Manifest::parse`] and
-//! [`Statement::parse`] read them; [`sign_statement`] goes the other way. [`parse_unverified()`] reads a manifest that
-//! nobody vouches for. Everything here is a function of bytes and of a time that is given: no files, no clock,
-//! no output.
+//! [`verify()`] checks a signature and returns the bytes of the statement, which [`Manifest::parse`] and
+//! [`Statement::parse`] read. [`sign_statement`] creates a bundle. [`parse_unverified()`] reads a manifest without
+//! checking its signature. All functions depend only on their arguments: no function of this crate reads a file or
+//! the clock, or prints.
 
 pub mod attestation;
 pub mod bundle;

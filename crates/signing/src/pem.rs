@@ -1,63 +1,63 @@
-//! PEM (RFC 7468): blocks of base64 between lines of `-----BEGIN label-----` and `-----END label-----`.
+//! Reads PEM (RFC 7468): base64 blocks between `-----BEGIN label-----` and `-----END label-----` lines.
 //!
-//! Text before, between and after the blocks is told apart from them, so that each reader can decide
-//! whether to allow it. Line ends may be LF or CRLF, lines of any width.
+//! Text before and between the blocks is ignored. Text after the last block is reported, so that each caller decides
+//! whether to allow it. Line ends may be LF or CRLF, and lines may have any width.
 
 use pkcs8::der::pem;
 use tensorseal_base::display::display_name;
 use zeroize::Zeroizing;
 
-/// Longest PEM text that is read: some thousand certificates.
+/// The longest PEM text that is read, in bytes. Some thousand certificates fit.
 const MAX_LEN: usize = 4 << 20;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// Why a text is not PEM.
+/// An error in a PEM text.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
-    /// No block in it.
+    /// The text has no PEM block.
     #[error("not PEM: no -----BEGIN line")]
     NoBlock,
-    /// Longer than any file of keys or certificates.
+    /// The text is longer than any file of keys or certificates.
     #[error("not PEM: longer than {MAX_LEN} bytes")]
     TooLong,
-    /// Not text.
+    /// The file is not UTF-8.
     #[error("not PEM: not UTF-8 text")]
     NotText,
-    /// A block that does not end.
-    #[error("malformed PEM: the block '{}' has no -----END line of its own", display_name(.0))]
+    /// A block has no end line.
+    #[error("malformed PEM: the block '{}' has no matching -----END line", display_name(.0))]
     Unfinished(String),
-    /// What is between the lines is not base64.
+    /// The content of a block is not base64.
     #[error("malformed PEM: the block '{}' does not hold base64", display_name(.0))]
     Base64(String),
-    /// A block with headers (RFC 1421), which only encrypted keys of old programs have.
+    /// A block has headers (RFC 1421), which are supported for encrypted keys of old programs only.
     #[error("malformed PEM: the block '{}' has headers", display_name(.0))]
     Headers(String),
 }
 
-/// A block. What it holds may be secret, so its memory is overwritten.
+/// A PEM block. Its content may be secret, so its memory is overwritten when it is dropped.
 pub(super) struct PemBlock {
-    /// Between `BEGIN` and the dashes.
+    /// The label between `BEGIN` and the dashes.
     pub label: String,
-    /// What the base64 says.
+    /// The decoded content.
     pub der: Zeroizing<Vec<u8>>,
-    /// Whether the block carries headers that say it is encrypted (RFC 1421, section 4.6.1.1); it is
-    /// not decoded then.
+    /// Whether headers say that the block is encrypted (RFC 1421, section 4.6.1.1). It is not decoded then.
     pub encrypted: bool,
 }
 
-/// A text of blocks.
+/// A parsed PEM text.
 pub(super) struct PemDocument {
-    /// In order.
+    /// The blocks, in order.
     pub blocks: Vec<PemBlock>,
-    /// Whether anything but white space follows the last block.
+    /// Whether text other than white space follows the last block.
     pub trailing: bool,
 }
 
 impl PemDocument {
-    /// Reads all blocks of a text.
+    /// Parses all blocks of a text.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, PemError> {
         if text.len() > MAX_LEN {
             return Err(PemError::TooLong);
@@ -81,12 +81,12 @@ impl PemDocument {
     }
 }
 
-/// The label in a line that begins or ends a block.
+/// Returns the label of a line that begins or ends a block.
 fn label<'a>(line: &'a str, before: &str) -> Option<&'a str> {
     line.trim_end().strip_prefix(before)?.strip_suffix(DASHES)
 }
 
-/// The rest of the block with this label.
+/// Parses the rest of the block with this label.
 fn block<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>) -> Result<PemBlock, PemError> {
     let mut body = Zeroizing::new(String::new());
     let mut headers = false;
@@ -116,7 +116,7 @@ fn block<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>) -> Result<P
     Ok(PemBlock { label, der, encrypted })
 }
 
-/// Decodes base64 in time that does not depend on what it says: the decoder takes lines of 64.
+/// Decodes base64 in constant time. The decoder needs lines of 64 characters.
 fn decode(label: &str, body: &str) -> Option<Zeroizing<Vec<u8>>> {
     if !body.is_ascii() || body.is_empty() {
         return None;
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_pem_is_said() {
+    fn texts_that_are_not_pem() {
         let error = |text: &str| parse(text).err().unwrap();
         assert_eq!(error(""), PemError::NoBlock);
         assert_eq!(error("ssh-ed25519 AAAA"), PemError::NoBlock);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_blocks_are_told_by_their_headers() {
+    fn encrypted_blocks_are_recognised_by_their_headers() {
         let text = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
                     DEK-Info: AES-128-CBC,00\n\nAQID\n-----END EC PRIVATE KEY-----\n";
         assert!(parse(text).unwrap().blocks[0].encrypted);

@@ -1,49 +1,51 @@
-//! Signing a statement.
+//! Signs a statement and writes the bundle.
 
 use super::bundle::{self, Bundle, VerificationMaterial};
 use super::certificates::Certificate;
 use super::dsse::{Envelope, IN_TOTO, pae_head};
 use super::keys::PrivateKey;
 
-/// How a bundle names who signed it.
+/// How a bundle identifies its signer.
 #[derive(Debug, Clone)]
 pub enum SigningMethod {
-    /// By the key: whoever checks the bundle needs the public key.
+    /// By the key. A verifier needs the public key.
     Key,
-    /// By a certificate of the key: whoever checks the bundle needs the root.
+    /// By a certificate of the key. A verifier needs the root certificate.
     Certificate {
-        /// The certificate of the key that signs.
+        /// The certificate of the signing key.
         leaf: Certificate,
-        /// Those between it and the root, in any order; the root may be among them.
+        /// The intermediate certificates, in any order; the root may be among them.
         chain: Vec<Certificate>,
     },
 }
 
-/// Why a statement cannot be signed.
+/// An error while a statement is signed.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// The certificate is not one of the key.
-    #[error("the certificate of {subject} is not one of this private key")]
+    /// The certificate was issued for another key.
+    #[error("the certificate of {subject} does not belong to this private key")]
     OtherKey {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
     },
-    /// The bundle would be longer than any that is read.
+    /// The bundle would be longer than [`bundle::MAX_LEN`].
     #[error("the bundle would be longer than {limit} bytes", limit = bundle::MAX_LEN)]
     TooLong,
 }
 
-/// Signs a statement, the bytes of which are kept as they are, and gives the text of the bundle.
-/// The same statement, key and method always give the same bytes.
+/// Signs the bytes of a statement and returns the JSON text of the bundle. The output is deterministic: the same
+/// statement, key and method always give the same bytes.
 ///
 /// # Errors
-/// See [`SignError`].
+/// Returns [`SignError::OtherKey`] if the certificate of `method` does not belong to `key`, and
+/// [`SignError::TooLong`] if the bundle would be longer than [`bundle::MAX_LEN`].
 pub fn sign_statement(
     statement: &[u8],
     key: &PrivateKey,
     method: &SigningMethod,
 ) -> Result<Vec<u8>, SignError> {
-    let method = match method {
+    let material = match method {
         SigningMethod::Key => VerificationMaterial::Key { hint: Some(key.public().hint()) },
         SigningMethod::Certificate { leaf, chain } => {
             if leaf.public_key().ok() != Some(key.public()) {
@@ -58,6 +60,6 @@ pub fn sign_statement(
     };
     let signature = key.sign_parts(&[&pae_head(IN_TOTO, statement.len()), statement]);
     let envelope = Envelope { payload: statement.to_vec(), signature };
-    let text = Bundle { material: method, envelope, has_log_entries: false }.to_json();
+    let text = Bundle { material, envelope, has_log_entries: false }.to_json();
     if text.len() > bundle::MAX_LEN { Err(SignError::TooLong) } else { Ok(text) }
 }

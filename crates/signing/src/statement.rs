@@ -1,4 +1,4 @@
-//! in-toto Statement v1: a predicate about a subject that is named by its digest.
+//! Reads and writes in-toto Statements v1: a predicate about a subject that is identified by its digest.
 
 use super::json::{self, StrictJsonError};
 use serde::de::IgnoredAny;
@@ -8,40 +8,41 @@ use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;
 use tensorseal_base::hex::{hex, unhex_any_case};
 
-/// What every statement says it is.
+/// The `_type` member of every statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
 /// A statement about one subject.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statement {
-    /// Name of the subject; empty when it has none.
+    /// The name of the subject; empty if it has none.
     pub subject: String,
-    /// SHA-256 of the subject.
+    /// The SHA-256 of the subject.
     pub sha256: [u8; 32],
-    /// What the predicate is, a URI.
+    /// The type of the predicate, a URI.
     pub predicate_type: String,
-    /// What is said.
+    /// The predicate: what the statement says about the subject.
     pub predicate: Value,
 }
 
-/// Why a signed text is no statement that can be used.
+/// An error in a signed statement.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
-    /// Not the JSON of a statement.
+    /// The text is not the JSON of a statement.
     #[error("the signed statement is malformed: {0}")]
     Json(#[from] StrictJsonError),
-    /// Something else than a Statement v1.
+    /// The text is not a Statement v1.
     #[error("the signed statement is not an in-toto Statement v1: its type is '{}'", display_name(.0))]
     Type(String),
-    /// Not about one subject.
+    /// The statement does not have exactly one subject.
     #[error("the signed statement has {0} subjects, not exactly one")]
     Subjects(usize),
-    /// The subject has no SHA-256.
+    /// The subject has no SHA-256 digest.
     #[error("the subject of the signed statement has no sha256 digest of 64 hexadecimal digits")]
     SubjectDigest,
 }
 
-/// A statement as it is written, with a predicate of any type.
+/// The JSON form of a statement, with a predicate of any type.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WrittenStatement<P> {
     #[serde(rename = "_type")]
@@ -58,12 +59,12 @@ pub(super) struct WrittenSubject {
     pub name: Option<String>,
     #[serde(default)]
     pub digest: BTreeMap<String, String>,
-    /// Only in the manifests of `model_signing` 0.2.
+    /// Annotations, which only manifests of `model_signing` 0.2 have.
     #[serde(default, skip_serializing)]
     pub annotations: Option<BTreeMap<String, Value>>,
 }
 
-/// The members of a statement but for its predicate, of which only the names of its own are kept.
+/// A statement without its predicate: of that, only the member names are kept.
 pub(super) struct StatementHeader {
     pub subject: Vec<WrittenSubject>,
     pub predicate_type: String,
@@ -71,7 +72,7 @@ pub(super) struct StatementHeader {
 }
 
 impl StatementHeader {
-    /// Reads them, from a text that is [checked](json::check) on the way.
+    /// Reads the headerer of a statement, and [checks](json::check) the whole text.
     pub(crate) fn read(text: &[u8]) -> Result<Self, StatementError> {
         json::check(text)?;
         let written: WrittenStatement<Option<PredicateMembers>> = json::shape(text)?;
@@ -82,7 +83,7 @@ impl StatementHeader {
         Ok(Self { subject: written.subject, predicate_type: written.predicate_type, members })
     }
 
-    /// The one subject: its name and its SHA-256.
+    /// Returns the name and the SHA-256 of the only subject.
     pub(crate) fn one_subject(self) -> Result<(Option<String>, [u8; 32]), StatementError> {
         let count = self.subject.len();
         let mut subjects = self.subject.into_iter();
@@ -99,26 +100,27 @@ impl StatementHeader {
 struct PredicateMembers(BTreeMap<String, IgnoredAny>);
 
 impl Statement {
-    /// Reads a statement about exactly one subject.
+    /// Parses a statement about exactly one subject.
     ///
     /// # Errors
-    /// See [`StatementError`].
+    /// Returns a [`StatementError`] if the text is not the strict JSON of a Statement v1, does not have exactly one
+    /// subject, or if the subject has no SHA-256 digest.
     pub fn parse(text: &[u8]) -> Result<Self, StatementError> {
-        let head = StatementHeader::read(text)?;
-        let predicate_type = head.predicate_type.clone();
-        let (name, sha256) = head.one_subject()?;
+        let header = StatementHeader::read(text)?;
+        let predicate_type = header.predicate_type.clone();
+        let (name, sha256) = header.one_subject()?;
         let written: WrittenStatement<Value> = json::shape(text)?;
         let (subject, predicate) = (name.unwrap_or_default(), written.predicate);
         Ok(Self { subject, sha256, predicate_type, predicate })
     }
 
-    /// Its text, on one line.
+    /// Returns the JSON text of the statement, on one line.
     pub fn to_json(&self) -> Vec<u8> {
         write(&self.subject, &self.sha256, &self.predicate_type, &self.predicate)
     }
 }
 
-/// The text of a statement about one subject.
+/// Returns the JSON text of a statement about one subject.
 pub(super) fn write<P: Serialize>(
     subject: &str,
     sha256: &[u8; 32],
@@ -136,5 +138,5 @@ pub(super) fn write<P: Serialize>(
         predicate_type: predicate_type.to_owned(),
         predicate,
     };
-    serde_json::to_vec(&written).expect("values without maps of odd keys can be written")
+    serde_json::to_vec(&written).expect("all map keys are strings")
 }

@@ -1,25 +1,27 @@
-//! What a bundle states, whoever made it.
+//! Reads the manifest of a bundle without checking the signature.
 
 use super::attestation::MAX_ATTESTATIONS;
 use super::bundle::{Bundle, BundleError};
 use super::oms::{Manifest, ManifestError};
 
-/// Why a bundle states nothing of a model.
+/// An error in a bundle whose manifest is read without checking the signature.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnverifiedManifestError {
-    /// It is no bundle, or a damaged one.
+    /// The file is not a signature bundle, or is damaged.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// What is in it is no manifest of a model that can be used.
+    /// The signed statement is not a valid manifest of a model.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
 }
 
-/// Reads what a bundle states of a model. **Its signature is not looked at**: anybody can write such a bundle.
-/// What it states can be held against the model, and proves nothing for it.
+/// Reads the manifest of a bundle. **The signature is not checked**: anyone can write such a bundle. A digest
+/// that differs shows that the model or the bundle was changed; a digest that matches proves nothing.
 ///
 /// # Errors
-/// See [`UnverifiedManifestError`].
+/// Returns [`UnverifiedManifestError::Bundle`] if `bundle` is not a Sigstore bundle, and
+/// [`UnverifiedManifestError::Manifest`] if its statement is not a valid manifest.
 pub fn parse_unverified(bundle: &[u8]) -> Result<Manifest, UnverifiedManifestError> {
     let bundle = Bundle::parse_unverified(bundle)?;
     Ok(Manifest::parse(&bundle.envelope.payload)?)

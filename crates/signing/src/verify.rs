@@ -1,4 +1,4 @@
-//! Opening a bundle: its statement, once it is certain who signed it.
+//! Verifies a bundle: its signature, its signer, and then its statement.
 
 use super::bundle::{Bundle, BundleError, VerificationMaterial};
 use super::certificates::{self, Certificate, CertificateError};
@@ -12,64 +12,64 @@ use std::fmt;
 use tensorseal_base::display::display_name;
 use tensorseal_base::hex::hex;
 
-/// Who is trusted to sign.
+/// The keys or certificates that a user trusts to sign models.
 #[derive(Debug, Clone)]
 pub enum TrustAnchors {
-    /// The holder of this key.
+    /// One public key.
     Key(PublicKey),
-    /// Whoever has a certificate that leads to one of these roots. Certificates that are not signed by
-    /// themselves help to find the way to a root, and are none.
+    /// Root certificates. A signer is trusted if its certificate chains up to one of them. Certificates that are
+    /// not self-signed serve as intermediates only.
     Roots(Vec<Certificate>),
 }
 
-/// A bundle whose signature is sound.
+/// A bundle whose signature was verified.
 #[derive(Debug, Clone)]
 pub struct VerifiedBundle {
-    /// The signed statement, byte for byte.
+    /// The bytes of the signed statement.
     pub statement: Vec<u8>,
-    /// Who signed it.
+    /// The signer.
     pub signer: Signer,
-    /// What is unusual about the bundle.
-    pub remarks: Vec<BundleWarning>,
+    /// Unusual properties of the bundle.
+    pub warnings: Vec<BundleWarning>,
 }
 
-/// Who signed a bundle.
+/// The signer of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "method", rename_all = "snake_case")]
 pub enum Signer {
-    /// The holder of the trusted key.
+    /// The holder of a trusted key.
     Key {
-        /// SHA-256 of the PEM text of the key, in lower-case hexadecimal.
+        /// The SHA-256 of the PEM text of the key, in lower-case hexadecimal.
         fingerprint: String,
-        /// Its curve.
+        /// The curve of the key.
         curve: Curve,
     },
     /// The holder of a certificate.
     Certificate {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
-        /// Further names of the subject: `email:`, `URI:`, `DNS:`.
+        /// The alternative names of the subject, prefixed with `email:`, `URI:` or `DNS:`.
         names: Vec<String>,
-        /// Who issued it.
+        /// The issuer of the certificate.
         issuer: String,
-        /// Its serial number, in lower-case hexadecimal.
+        /// The serial number, in lower-case hexadecimal.
         serial: String,
-        /// SHA-256 of its DER, in lower-case hexadecimal.
+        /// The SHA-256 of the DER encoding, in lower-case hexadecimal.
         fingerprint: String,
-        /// First second of its validity.
+        /// The first second at which the certificate is valid.
         not_before: Timestamp,
-        /// Last second of its validity.
+        /// The last second at which the certificate is valid.
         not_after: Timestamp,
     },
 }
 
 impl Signer {
-    /// The holder of a key.
+    /// Returns the signer that holds `key`.
     pub fn from_key(key: &PublicKey) -> Self {
         Self::Key { fingerprint: key.hint(), curve: key.curve() }
     }
 
-    /// The holder of a certificate.
+    /// Returns the signer that holds the certificate `leaf`.
     pub fn from_certificate(leaf: &Certificate) -> Self {
         Self::Certificate {
             subject: leaf.subject(),
@@ -98,134 +98,137 @@ impl fmt::Display for Signer {
     }
 }
 
-/// Something unusual about a bundle whose signature is sound.
+/// An unusual property of a bundle whose signature is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
 pub enum BundleWarning {
-    /// It does not name the key: an old program wrote it.
+    /// The bundle does not name the key that signed it, as those of old programs.
     #[error(
-        "the bundle does not name the key that signed it (written by an old program): sign again to name it"
+        "the bundle does not name the key that signed it (an old program wrote it): sign again to name the key"
     )]
     NoKeyHint,
-    /// Signed the way of `model_signing` 0.2, which differs from DSSE.
-    #[error("signed in the encoding of model_signing 0.2, which is not that of DSSE: sign again")]
-    LegacyEncoding,
-    /// A certificate whose extended key usages do not include signing of code.
+    /// The bundle is signed with the encoding of `model_signing` 0.2, which differs from DSSE.
     #[error(
-        "the certificate of the signer is meant for other purposes than signing code (extended key usage)"
+        "the bundle is signed with the encoding of model_signing 0.2 instead of DSSE: sign again"
     )]
+    LegacyEncoding,
+    /// The extended key usages of the certificate do not include code signing.
+    #[error("the extended key usage of the signer's certificate does not include code signing")]
     OtherPurposes,
-    /// Entries of a transparency log, which are not looked at.
-    #[error("the bundle has entries of a transparency log, which were not checked")]
+    /// The bundle has transparency log entries, which are not checked.
+    #[error("the bundle has transparency log entries, which were not checked")]
     LogNotChecked,
 }
 
-/// Why a bundle is not signed by who is trusted.
+/// An error of a bundle that no trusted signer signed.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UntrustedError {
-    /// Signed in the other way than the trusted one.
-    #[error("the bundle is signed with a {found}, and a {wanted} is trusted")]
+    /// The bundle is signed with a key, and certificates are trusted, or the reverse.
+    #[error("the bundle is signed with a {found}, but the trust anchor is a {expected}")]
     OtherMethod {
-        /// `key` or `certificate`.
+        /// The method of the bundle: `key` or `certificate`.
         found: &'static str,
-        /// `key` or `certificate`.
-        wanted: &'static str,
+        /// The method of the trust anchors: `key` or `certificate`.
+        expected: &'static str,
     },
-    /// It names another key.
+    /// The bundle names another key than the trusted one.
     #[error(
-        "the bundle is signed with another key: it names '{}', and {trusted} is trusted",
+        "the bundle is signed with key '{}', which is not the trusted key {trusted}",
         display_name(named)
     )]
     OtherKey {
-        /// What the bundle says.
+        /// The key hint in the bundle.
         named: String,
         /// The fingerprint of the trusted key.
         trusted: String,
     },
-    /// The signature is not one of the key over this statement.
-    #[error("the signature is not one of {signer} over this statement")]
+    /// The signature does not verify.
+    #[error("invalid signature: it was not made by {signer} over this statement")]
     Signature {
-        /// Who should have signed.
+        /// The expected signer.
         signer: String,
     },
-    /// No trusted chain of certificates.
+    /// The certificate chain is not trusted.
     #[error("the signer is not trusted: {0}")]
     Certificate(#[from] CertificateError),
-    /// A keyless signature, which would need the trust root of Sigstore.
+    /// The signature is keyless. Verifying it would need the trust root of Sigstore.
     #[error(
-        "a keyless signature (Sigstore) of {subject}: checking those is not built in, and its certificate alone does not lead to a trusted root ({reason})"
+        "keyless signature (Sigstore) of {subject}: keyless verification is not supported, and the certificate does not chain up to a trusted root ({reason})"
     )]
     Keyless {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
-        /// Why its chain is not trusted.
+        /// The reason why its chain is not trusted.
         reason: CertificateError,
     },
 }
 
-/// Why a bundle does not say anything that can be relied on.
+/// An error of a bundle that cannot be relied on.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// It is no bundle, or a damaged one.
+    /// The file is not a signature bundle, or is damaged.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// It is not signed by who is trusted.
+    /// No trusted signer signed the bundle.
     #[error(transparent)]
     Untrusted(#[from] UntrustedError),
-    /// It is, but what was signed is no statement that can be used.
-    #[error("signed by who is trusted, but {0}")]
+    /// The signature is valid, but the signed payload is not a usable statement.
+    #[error("the signature is valid, but {0}")]
     Statement(#[from] StatementError),
-    /// It is, but what was signed is no manifest of a model that can be used.
-    #[error("signed by who is trusted, but {0}")]
+    /// The signature is valid, but the signed statement is not a usable manifest.
+    #[error("the signature is valid, but {0}")]
     Manifest(#[from] ManifestError),
 }
 
 impl SignatureError {
-    /// Whether the signature is sound, and only what was signed is wrong.
+    /// Returns whether the signature is valid and only the signed content is wrong.
     pub fn is_content_error(&self) -> bool {
         matches!(self, Self::Statement(_) | Self::Manifest(_))
     }
 }
 
-/// Checks the signature of a bundle as of `now`, and gives the statement. Nothing of the statement is
-/// looked at before.
+/// Verifies the signature of a bundle at the time `now`, and returns the statement. The statement is not parsed
+/// before its signature is verified.
 ///
 /// # Errors
-/// [`SignatureError::Bundle`] and [`SignatureError::Untrusted`].
+/// Returns [`SignatureError::Bundle`] if `bundle` is not a Sigstore bundle, and [`SignatureError::Untrusted`] if no
+/// signer that `trust` covers signed it.
 pub fn verify(
     bundle: &[u8],
     trust: &TrustAnchors,
     now: Timestamp,
 ) -> Result<VerifiedBundle, SignatureError> {
     let bundle = Bundle::parse_unverified(bundle)?;
-    let mut remarks = Vec::new();
+    let mut warnings = Vec::new();
     let signer = match (&bundle.material, trust) {
         (VerificationMaterial::Key { hint }, TrustAnchors::Key(key)) => {
-            by_key(&bundle, hint.as_deref(), key, &mut remarks)?
+            verify_with_key(&bundle, hint.as_deref(), key, &mut warnings)?
         }
-        (VerificationMaterial::Certificates(ders), TrustAnchors::Roots(roots)) => {
-            by_certificate(&bundle, ders, roots, now, &mut remarks)?
+        (VerificationMaterial::Certificates(encoded), TrustAnchors::Roots(roots)) => {
+            verify_with_certificate(&bundle, encoded, roots, now, &mut warnings)?
         }
-        (method, _) => {
+        (material, _) => {
             let (key, certificate) = ("key", "certificate");
-            let (found, wanted) = match method {
+            let (found, expected) = match material {
                 VerificationMaterial::Key { .. } => (key, certificate),
                 VerificationMaterial::Certificates(_) => (certificate, key),
             };
-            return Err(UntrustedError::OtherMethod { found, wanted }.into());
+            return Err(UntrustedError::OtherMethod { found, expected }.into());
         }
     };
     if bundle.has_log_entries {
-        remarks.push(BundleWarning::LogNotChecked);
+        warnings.push(BundleWarning::LogNotChecked);
     }
-    Ok(VerifiedBundle { statement: bundle.envelope.payload, signer, remarks })
+    Ok(VerifiedBundle { statement: bundle.envelope.payload, signer, warnings })
 }
 
-fn by_key(
+fn verify_with_key(
     bundle: &Bundle,
     hint: Option<&str>,
     key: &PublicKey,
-    remarks: &mut Vec<BundleWarning>,
+    warnings: &mut Vec<BundleWarning>,
 ) -> Result<Signer, UntrustedError> {
     let fingerprint = key.hint();
     match hint {
@@ -233,43 +236,44 @@ fn by_key(
             return Err(UntrustedError::OtherKey { named: named.to_owned(), trusted: fingerprint });
         }
         Some(_) => {}
-        None => remarks.push(BundleWarning::NoKeyHint),
+        None => warnings.push(BundleWarning::NoKeyHint),
     }
     let signer = Signer::from_key(key);
-    check_signature(bundle, key, &signer, remarks)?;
+    check_signature(bundle, key, &signer, warnings)?;
     Ok(signer)
 }
 
-fn by_certificate(
+fn verify_with_certificate(
     bundle: &Bundle,
-    ders: &[Vec<u8>],
+    encoded: &[Vec<u8>],
     roots: &[Certificate],
     now: Timestamp,
-    remarks: &mut Vec<BundleWarning>,
+    warnings: &mut Vec<BundleWarning>,
 ) -> Result<Signer, UntrustedError> {
-    let chain = Certificate::read_chain(ders)?;
+    let chain = Certificate::parse_chain(encoded)?;
     let (leaf, others) = chain.split_first().ok_or(CertificateError::None)?;
     certificates::verify_chain(leaf, others, roots, now).map_err(|reason| {
         if leaf.is_keyless() {
-            UntrustedError::Keyless { subject: described(leaf), reason }
+            UntrustedError::Keyless { subject: display_subject(leaf), reason }
         } else {
             UntrustedError::Certificate(reason)
         }
     })?;
     if leaf.excludes_code_signing() {
-        remarks.push(BundleWarning::OtherPurposes);
+        warnings.push(BundleWarning::OtherPurposes);
     }
     let signer = Signer::from_certificate(leaf);
     let key = leaf.public_key().map_err(|_| CertificateError::Key {
         subject: leaf.subject(),
-        key: "not one that can sign models".to_owned(),
+        key: "not usable to sign models".to_owned(),
     })?;
-    check_signature(bundle, &key, &signer, remarks)?;
+    check_signature(bundle, &key, &signer, warnings)?;
     Ok(signer)
 }
 
-/// The subject of a certificate, or its other names: those of keyless signers have only such.
-fn described(certificate: &Certificate) -> String {
+/// Returns the alternative names of a certificate, or else its subject: certificates of keyless signers have no
+/// subject.
+fn display_subject(certificate: &Certificate) -> String {
     let names = certificate.names();
     if names.is_empty() { certificate.subject() } else { names.join(", ") }
 }
@@ -278,12 +282,12 @@ fn check_signature(
     bundle: &Bundle,
     key: &PublicKey,
     signer: &Signer,
-    remarks: &mut Vec<BundleWarning>,
+    warnings: &mut Vec<BundleWarning>,
 ) -> Result<(), UntrustedError> {
     match bundle.envelope.verify_signature(key) {
         Some(PayloadEncoding::Pae) => Ok(()),
         Some(PayloadEncoding::Legacy) => {
-            remarks.push(BundleWarning::LegacyEncoding);
+            warnings.push(BundleWarning::LegacyEncoding);
             Ok(())
         }
         None => Err(UntrustedError::Signature { signer: signer.to_string() }),

@@ -1,11 +1,9 @@
-//! Names that a tensor stands for: of weights that a model shares, a checkpoint may keep one and leave the others
-//! out.
+//! The names of tied weights, of which a checkpoint may store one and omit the others.
 //!
-//! `save_model` of safetensors writes the names that it left out in `__metadata__`, each with the one that it kept,
-//! and it keeps the one that comes first in the alphabet: of an output head that is the table of the embeddings, the
-//! head. What is left out is believed where it can be no other tensor. A weight is called by the name that ranks
-//! first, as if the table had been kept; it takes no other name, so that no text in a header makes one weight of a
-//! model pass for another.
+//! `save_model` of safetensors records each omitted name in `__metadata__`, with the name that it kept. It keeps the
+//! one that is first in the alphabet: if an output head is tied to the embedding table, this is the head. An omitted
+//! name is only accepted if no other tensor can have it. A weight gets the name that ranks first, as if the table
+//! had been kept, and no other name, so that no text in a header can pass one weight of a model off as another.
 
 use super::companion_config::{CompanionConfig, directory_of};
 use super::{Weight, unqualified};
@@ -14,12 +12,12 @@ use tensorseal_format::canonical::canonical_name;
 use tensorseal_format::safetensors::metadata_if;
 use tensorseal_format::{Checkpoint, Format};
 
-/// Longest name that may be another's.
+/// The maximum length of an omitted name.
 const MAX_NAME: usize = 1024;
-/// Output heads.
+/// The names of output heads.
 const HEADS: &[&str] =
     &["lm_head.weight", "output.weight", "embed_out.weight", "cls.predictions.decoder.weight"];
-/// What tables of embeddings are called in public architectures, before `.weight`.
+/// The names of embedding tables in public architectures, without `.weight`.
 const TABLES: &[&str] = &[
     "embed_tokens",
     "wte",
@@ -30,11 +28,11 @@ const TABLES: &[&str] = &[
     "embeddings",
     "shared",
 ];
-/// The table of models with an encoder and a decoder, which have tables of their own that are tied to it.
+/// The table of encoder-decoder models, to which the tables of both sides are tied.
 const SHARED: &str = "shared.weight";
-const OF_SIDES: &[&str] = &["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
+const SIDE_TABLES: &[&str] = &["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
 
-/// What a tied pair is kept as: tables that others are tied to first, output heads last.
+/// Returns the rank of a canonical name among those of tied weights: the shared table first, output heads last.
 pub fn rank(canonical: &str) -> u8 {
     match canonical {
         SHARED => 0,
@@ -43,36 +41,38 @@ pub fn rank(canonical: &str) -> u8 {
     }
 }
 
-/// Other names of tensors, canonical, by index: those that were left out, of which no tensor of the model has one.
+/// Returns the omitted canonical names of tensors, by index of the tensor. No tensor of the model has one of them.
 pub fn names(model: &Checkpoint) -> BTreeMap<usize, Vec<String>> {
     let mut names: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let has_any = |file: &usize| model.files[*file].format == Some(Format::Safetensors);
     let mut canonical: Option<HashSet<String>> = None;
     for file in (0..model.files.len()).filter(has_any) {
         let directory = directory_of(&model.files[file].path);
-        // As the file has them: what stands before them is the directory, or nothing.
-        let mut own: HashMap<&str, usize> = HashMap::new();
+        // The names as in the file, without the directory that may precede them.
+        let mut in_file: HashMap<&str, usize> = HashMap::new();
         for (index, _) in model.tensors.iter().enumerate().filter(|(_, tensor)| tensor.file == file)
         {
             let name = unqualified(model, index);
-            own.insert(name.strip_prefix(directory).unwrap_or(name), index);
+            in_file.insert(name.strip_prefix(directory).unwrap_or(name), index);
         }
-        let is_one = |out: &str, kept: &str| {
-            out.len() <= MAX_NAME && own.contains_key(kept) && !own.contains_key(out)
+        let is_alias = |omitted: &str, kept: &str| {
+            omitted.len() <= MAX_NAME
+                && in_file.contains_key(kept)
+                && !in_file.contains_key(omitted)
         };
-        let Ok(left_out) = metadata_if(&model.files[file], &is_one) else { continue };
-        if left_out.is_empty() {
+        let Ok(aliases) = metadata_if(&model.files[file], &is_alias) else { continue };
+        if aliases.is_empty() {
             continue;
         }
-        let there = canonical.get_or_insert_with(|| {
+        let canonical_names = canonical.get_or_insert_with(|| {
             let all = 0..model.tensors.len();
             all.map(|index| canonical_name(unqualified(model, index)).into_owned()).collect()
         });
-        for (out, kept) in left_out {
-            let index = own[kept.as_str()];
+        for (omitted, kept) in aliases {
+            let index = in_file[kept.as_str()];
             let before = if unqualified(model, index).len() > kept.len() { directory } else { "" };
-            let name = canonical_name(&format!("{before}{out}")).into_owned();
-            if !there.contains(&name) {
+            let name = canonical_name(&format!("{before}{omitted}")).into_owned();
+            if !canonical_names.contains(&name) {
                 names.entry(index).or_default().push(name);
             }
         }
@@ -80,12 +80,12 @@ pub fn names(model: &Checkpoint) -> BTreeMap<usize, Vec<String>> {
     names
 }
 
-/// Calls tied weights by the names that rank first.
+/// Gives tied weights the names that rank first.
 pub(super) fn rename(model: &Checkpoint, weights: &mut [Weight]) {
-    // A head stands for a table only where there is none: it is another weight else.
+    // A head is the table only if there is no table; otherwise it is another weight.
     let has_table = weights.iter().any(|weight| is_table(&weight.canonical));
     let is_head = |weight: &Weight| HEADS.contains(&weight.canonical.as_str());
-    let is_side = |weight: &Weight| OF_SIDES.contains(&weight.canonical.as_str());
+    let is_side = |weight: &Weight| SIDE_TABLES.contains(&weight.canonical.as_str());
     if !weights.iter().any(|weight| is_head(weight) && !has_table || is_side(weight)) {
         return;
     }
@@ -94,8 +94,8 @@ pub(super) fn rename(model: &Checkpoint, weights: &mut [Weight]) {
         weights.iter().map(|weight| weight.canonical.clone()).collect();
     let mut renamed: Vec<(usize, String)> = Vec::new();
     for (at, weight) in weights.iter().enumerate() {
-        let of_tensors = weight.tensors();
-        let mut others = of_tensors.iter().filter_map(|index| others.get(index)).flatten();
+        let tensors = weight.tensors();
+        let mut others = tensors.iter().filter_map(|index| others.get(index)).flatten();
         let name = match () {
             () if is_side(weight) => others.find(|name| *name == SHARED).cloned(),
             () if is_head(weight) && !has_table => {
@@ -114,7 +114,8 @@ pub(super) fn rename(model: &Checkpoint, weights: &mut [Weight]) {
     }
 }
 
-/// The table that a head is by the configuration beside it, by the layers that the model has.
+/// Returns the name of the table that a head is tied to if the configuration says so, which depends on the layers
+/// of the model.
 fn tied_by_config(model: &Checkpoint, head: &Weight, names: &BTreeSet<String>) -> Option<String> {
     const BY_LAYER: &[(&str, &str)] = &[
         ("layers.0.self_attn.", "embed_tokens.weight"),
@@ -122,8 +123,8 @@ fn tied_by_config(model: &Checkpoint, head: &Weight, names: &BTreeSet<String>) -
         ("layers.0.attention.", "embed_in.weight"),
     ];
     let has = |beginning: &str| {
-        let mut behind = names.range(beginning.to_owned()..);
-        behind.next().is_some_and(|name| name.starts_with(beginning))
+        let mut following = names.range(beginning.to_owned()..);
+        following.next().is_some_and(|name| name.starts_with(beginning))
     };
     let (_, table) = BY_LAYER.iter().find(|(layer, _)| has(layer))?;
     let file = model.tensors[*head.tensors().first()?].file;
@@ -131,7 +132,7 @@ fn tied_by_config(model: &Checkpoint, head: &Weight, names: &BTreeSet<String>) -
     CompanionConfig::read(model, directory).is_tied.then(|| (*table).to_owned())
 }
 
-/// Whether a name is that of a table of embeddings.
+/// Returns whether a name is that of an embedding table.
 fn is_table(canonical: &str) -> bool {
     let module = canonical.strip_suffix(".weight").and_then(|stem| stem.rsplit('.').next());
     module.is_some_and(|module| TABLES.contains(&module))
@@ -143,13 +144,13 @@ mod tests {
     use crate::Weights;
     use crate::testing::{TestModel, numbers};
 
-    /// The canonical names of the weights of a model with these tensors and this `__metadata__`.
-    fn called(tensors: &[&str], metadata: &[(&str, &str)], config: &str) -> Vec<String> {
-        let made = TestModel::new();
+    /// Returns the canonical names of the weights of a model with these tensors and this `__metadata__`.
+    fn names_of(tensors: &[&str], metadata: &[(&str, &str)], config: &str) -> Vec<String> {
+        let test_model = TestModel::new();
         let tensors: Vec<_> = tensors.iter().map(|name| (*name, vec![2, 3], numbers(6))).collect();
-        made.file("model.safetensors", &tensors, metadata);
-        made.text("config.json", config);
-        Weights::from_checkpoint(&made.open())
+        test_model.file("model.safetensors", &tensors, metadata);
+        test_model.text("config.json", config);
+        Weights::from_checkpoint(&test_model.open())
             .readable
             .into_iter()
             .map(|weight| weight.canonical)
@@ -159,74 +160,81 @@ mod tests {
     #[test]
     fn a_head_that_was_kept_is_the_table() {
         let tied = [("format", "pt"), ("model.embed_tokens.weight", "lm_head.weight")];
-        assert_eq!(called(&["lm_head.weight"], &tied, ""), ["embed_tokens.weight"]);
+        assert_eq!(names_of(&["lm_head.weight"], &tied, ""), ["embed_tokens.weight"]);
         let tied = [("transformer.wte.weight", "lm_head.weight")];
-        assert_eq!(called(&["lm_head.weight", "transformer.h.0.x"], &tied, "")[0], "wte.weight");
-        // As the program that tied them kept the table.
+        assert_eq!(names_of(&["lm_head.weight", "transformer.h.0.x"], &tied, "")[0], "wte.weight");
+        // The program that tied them kept the table.
         let tied = [("lm_head.weight", "model.embed_tokens.weight")];
-        assert_eq!(called(&["model.embed_tokens.weight"], &tied, ""), ["embed_tokens.weight"]);
+        assert_eq!(names_of(&["model.embed_tokens.weight"], &tied, ""), ["embed_tokens.weight"]);
     }
 
     #[test]
     fn tables_of_two_sides_are_the_one_they_share() {
         let kept = "decoder.embed_tokens.weight";
-        let out = ["encoder.embed_tokens.weight", "lm_head.weight", "shared.weight"];
-        let tied = out.map(|name| (name, kept));
-        assert_eq!(called(&[kept], &tied, ""), ["shared.weight"]);
-        let made = TestModel::new();
-        made.file("model.safetensors", &[(kept, vec![2, 3], numbers(6))], &tied);
-        assert_eq!(names(&made.open())[&0], out);
+        let omitted = ["encoder.embed_tokens.weight", "lm_head.weight", "shared.weight"];
+        let tied = omitted.map(|name| (name, kept));
+        assert_eq!(names_of(&[kept], &tied, ""), ["shared.weight"]);
+        let test_model = TestModel::new();
+        test_model.file("model.safetensors", &[(kept, vec![2, 3], numbers(6))], &tied);
+        assert_eq!(names(&test_model.open())[&0], omitted);
     }
 
     #[test]
-    fn a_configuration_that_ties_them_tells_it_too() {
+    fn a_configuration_can_state_that_weights_are_tied() {
         let tensors = ["lm_head.weight", "model.layers.0.self_attn.q_proj.weight"];
         let tied = r#"{"tie_word_embeddings": true}"#;
-        assert_eq!(called(&tensors, &[], tied)[0], "embed_tokens.weight");
-        assert_eq!(called(&tensors, &[], r#"{"tie_word_embeddings": false}"#)[0], "lm_head.weight");
-        assert_eq!(called(&["lm_head.weight", "z.b"], &[], tied)[0], "lm_head.weight");
+        assert_eq!(names_of(&tensors, &[], tied)[0], "embed_tokens.weight");
+        assert_eq!(
+            names_of(&tensors, &[], r#"{"tie_word_embeddings": false}"#)[0],
+            "lm_head.weight"
+        );
+        assert_eq!(names_of(&["lm_head.weight", "z.b"], &[], tied)[0], "lm_head.weight");
         let both = [tensors[0], tensors[1], "model.embed_tokens.weight"];
-        assert_eq!(called(&both, &[], tied)[0], "lm_head.weight");
+        assert_eq!(names_of(&both, &[], tied)[0], "lm_head.weight");
     }
 
     #[test]
     fn a_text_in_a_header_makes_no_weight_pass_for_another() {
         let plain = ["lm_head.weight", "model.embed_tokens.weight", "model.layers.0.x.weight"];
         let unchanged = ["lm_head.weight", "embed_tokens.weight", "layers.0.x.weight"];
-        for claims in [
-            // To nothing, in a circle, of a tensor that is there.
+        for metadata in [
+            // A missing tensor, a cycle, and a name that a tensor has.
             &[("model.wte.weight", "nothing.weight")][..],
             &[("a.weight", "b.weight"), ("b.weight", "a.weight")],
             &[("model.embed_tokens.weight", "lm_head.weight")],
             &[("lm_head.weight", "model.layers.0.x.weight")],
-            // Of one by another name.
+            // The same table under another spelling.
             &[("embed_tokens.weight", "lm_head.weight")],
             &[("module.model.embed_tokens.weight", "lm_head.weight")],
-            // That is no table, or beside one that is there.
+            // A name that is no table, or a second table.
             &[("a.weight", "lm_head.weight")],
             &[("transformer.wte.weight", "lm_head.weight")],
             &[("shared.weight", "model.embed_tokens.weight")],
             &[("aaa.embed_tokens.weight", "model.layers.0.x.weight")],
         ] {
-            assert_eq!(called(&plain, claims, ""), unchanged, "{claims:?}");
+            assert_eq!(names_of(&plain, metadata, ""), unchanged, "{metadata:?}");
         }
         let chain = [("wte.weight", "a.weight"), ("a.weight", "lm_head.weight")];
-        assert_eq!(called(&["lm_head.weight"], &chain, ""), ["lm_head.weight"]);
+        assert_eq!(names_of(&["lm_head.weight"], &chain, ""), ["lm_head.weight"]);
         let two = [("wte.weight", "lm_head.weight"), ("embed_in.weight", "output.weight")];
-        let heads = called(&["lm_head.weight", "output.weight"], &two, "");
+        let heads = names_of(&["lm_head.weight", "output.weight"], &two, "");
         assert_eq!(heads, ["wte.weight", "embed_in.weight"]);
         let long = format!("{}.wte.weight", "x".repeat(MAX_NAME));
         assert_eq!(
-            called(&["lm_head.weight"], &[(&long, "lm_head.weight")], ""),
+            names_of(&["lm_head.weight"], &[(&long, "lm_head.weight")], ""),
             ["lm_head.weight"]
         );
     }
 
     #[test]
     fn names_in_a_directory_have_it() {
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         let tied = [("wte.weight", "lm_head.weight")];
-        made.file("part/model.safetensors", &[("lm_head.weight", vec![2, 3], numbers(6))], &tied);
-        assert_eq!(names(&made.open())[&0], ["part/wte.weight"]);
+        test_model.file(
+            "part/model.safetensors",
+            &[("lm_head.weight", vec![2, 3], numbers(6))],
+            &tied,
+        );
+        assert_eq!(names(&test_model.open())[&0], ["part/wte.weight"]);
     }
 }

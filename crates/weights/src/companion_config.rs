@@ -1,26 +1,25 @@
-//! What the configuration beside a model says of how its tensors are called. It is only asked where the tensors
-//! leave that open.
+//! Reads from `config.json` how the tensors of a model are named. It is only used if the tensors leave that open.
 
 use serde_json::Value;
 use std::path::Path;
 use tensorseal_base::regular_file::read_at_most;
 use tensorseal_format::{Checkpoint, read_whole};
 
-/// Longest configuration that is read.
+/// The maximum length in bytes of a configuration.
 const MAX_CONFIG: u64 = 4 << 20;
 
-/// What `config.json` says of a model; nothing where there is none that can be read.
+/// The contents of `config.json`; empty if it is missing or cannot be read.
 #[derive(Debug, Default)]
 pub(super) struct CompanionConfig {
-    /// `model_type` of the model, and of the language model in it.
+    /// The `model_type` of the model, and of the language model in it.
     model_types: Vec<String>,
-    /// Whether it says that the output head is the table of the embeddings.
+    /// Whether the output head is tied to the embedding table.
     pub is_tied: bool,
 }
 
 impl CompanionConfig {
-    /// Of the models in a directory of `model` (with its final `/`). Beside a model that was given as a file, it
-    /// is read where it would be in a directory.
+    /// Reads the configuration in a directory of `model` (with its final `/`). For a model that is a single file, it is
+    /// read from the directory of that file.
     pub(crate) fn read(model: &Checkpoint, directory: &str) -> CompanionConfig {
         let bytes = read_companion(model, directory, "config.json");
         let config = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -37,13 +36,14 @@ impl CompanionConfig {
         }
     }
 
-    /// Whether the model, or the language model in it, is of one of these types.
+    /// Returns whether the model, or the language model in it, has one of these types.
     pub(crate) fn has_model_type(&self, types: &[&str]) -> bool {
-        self.model_types.iter().any(|of| types.contains(&of.as_str()))
+        self.model_types.iter().any(|model_type| types.contains(&model_type.as_str()))
     }
 }
 
-/// A small file of a directory of the model, or beside the file that it is.
+/// Reads a small file in a directory of the model; for a model that is a single file, from the directory of that
+/// file.
 pub(super) fn read_companion(model: &Checkpoint, directory: &str, name: &str) -> Option<Vec<u8>> {
     if let Some(bytes) = read_whole(model, &format!("{directory}{name}"), MAX_CONFIG) {
         return Some(bytes);
@@ -51,12 +51,12 @@ pub(super) fn read_companion(model: &Checkpoint, directory: &str, name: &str) ->
     if !model.is_single_file() {
         return None;
     }
-    let beside: &Path = &model.root.join(name);
-    let bytes = read_at_most(beside, MAX_CONFIG).ok()?;
+    let path: &Path = &model.root.join(name);
+    let bytes = read_at_most(path, MAX_CONFIG).ok()?;
     (bytes.len() as u64 <= MAX_CONFIG).then(|| bytes.to_vec())
 }
 
-/// The directory of a path, with its final `/`.
+/// Returns the directory of a path, with its final `/`.
 pub(super) fn directory_of(path: &str) -> &str {
     &path[..path.rfind('/').map_or(0, |at| at + 1)]
 }
@@ -67,20 +67,20 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_what_is_said_is_believed() {
-        let of = |config| CompanionConfig::from_json(&config);
-        let nested = of(json!({"model_type": "a", "text_config": {"model_type": "b"}}));
+    fn values_of_other_types_are_ignored() {
+        let parse = |config| CompanionConfig::from_json(&config);
+        let nested = parse(json!({"model_type": "a", "text_config": {"model_type": "b"}}));
         assert!(
             nested.has_model_type(&["b"])
                 && nested.has_model_type(&["c", "a"])
                 && !nested.has_model_type(&["c"])
         );
         assert!(!nested.is_tied);
-        assert!(of(json!({"tie_word_embeddings": true})).is_tied);
-        assert!(of(json!({"text_config": {"tie_word_embeddings": true}})).is_tied);
+        assert!(parse(json!({"tie_word_embeddings": true})).is_tied);
+        assert!(parse(json!({"text_config": {"tie_word_embeddings": true}})).is_tied);
         for nothing in [json!([]), json!(1), json!({"model_type": 3, "text_config": "x"})] {
-            let found = of(nothing);
-            assert!(found.model_types.is_empty() && !found.is_tied);
+            let config = parse(nothing);
+            assert!(config.model_types.is_empty() && !config.is_tied);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Elements of tensors by their number, counted row-major however they lie: values, and codes of integers.
+//! Reads elements of tensors by their row-major number, whatever their strides: values, and codes as integers.
 
 use super::values::{Decoder, code};
 use std::ops::Range;
@@ -6,24 +6,24 @@ use tensorseal_base::quantised;
 use tensorseal_engine::stream::files::{FileError, FileSet};
 use tensorseal_format::{Checkpoint, Tensor, strides};
 
-/// Elements between two that are read with them rather than apart.
+/// Elements at most this far apart are read at once.
 const MIN_SEPARATION: u64 = 64;
-/// Most elements that are read at once.
-const LONGEST_STRETCH: u64 = 1 << 18;
+/// The maximum number of elements that are read at once.
+const MAX_SPAN: u64 = 1 << 18;
 
-/// The tensors of a model, and the files they are read from.
+/// Reads elements of the tensors of a model.
 pub(crate) struct ElementReader<'a> {
     model: &'a Checkpoint,
     files: &'a FileSet<'a>,
 }
 
 impl<'a> ElementReader<'a> {
-    /// Of a model.
+    /// Creates a reader for the tensors of `model`, whose files are `files`.
     pub(crate) fn new(model: &'a Checkpoint, files: &'a FileSet<'a>) -> Self {
         Self { model, files }
     }
 
-    /// The bytes of whole granules that hold elements `first..first + count`, and how many elements
+    /// Reads the whole granules that contain elements `first..first + count` into `copy`. Returns how many elements
     /// before `first` they begin with.
     fn bytes(
         &self,
@@ -45,8 +45,7 @@ impl<'a> ElementReader<'a> {
         Ok((first % elements) as usize)
     }
 
-    /// The bytes of elements that do not lie in their order, put in it. Zero for those that the tensor does
-    /// not have.
+    /// Reads elements of a tensor with strides, in row-major order. Elements past the end of the tensor are zero.
     fn gather(
         &self,
         tensor: &Tensor,
@@ -66,13 +65,13 @@ impl<'a> ElementReader<'a> {
             .collect();
         places.sort_unstable();
         let stored = tensor.bytes / width as u64;
-        let mut stretch = Vec::new();
+        let mut span = Vec::new();
         let mut rest = &places[..];
         while let Some((start, _)) = rest.first().copied() {
-            // What lies close together is read at once.
+            // Elements that are close together are read at once.
             let mut last = start;
             let is_near = |(at, _): &&(u64, usize)| {
-                let near = *at - last <= MIN_SEPARATION && *at - start < LONGEST_STRETCH;
+                let near = *at - last <= MIN_SEPARATION && *at - start < MAX_SPAN;
                 last = *at;
                 near
             };
@@ -82,10 +81,10 @@ impl<'a> ElementReader<'a> {
             let until = now.last().map_or(start, |(at, _)| *at).saturating_add(1).min(stored);
             let len = until.saturating_sub(start).saturating_mul(width as u64) as usize;
             let from = tensor.offset.saturating_add(start.saturating_mul(width as u64));
-            self.files.copy_into(tensor.file, from, len, &mut stretch)?;
+            self.files.copy_into(tensor.file, from, len, &mut span)?;
             for (at, to) in now {
                 let at = (*at - start) as usize * width;
-                if let Some(element) = stretch.get(at..at + width) {
+                if let Some(element) = span.get(at..at + width) {
                     copy[to * width..(to + 1) * width].copy_from_slice(element);
                 }
             }
@@ -93,8 +92,8 @@ impl<'a> ElementReader<'a> {
         Ok(())
     }
 
-    /// The bytes of units `first..first + count`, into `copy`: elements of whole bytes, or the bytes of a type of less
-    /// than one. Zero for those that the tensor does not have.
+    /// Reads units `first..first + count` into `copy`. Units are elements, or the bytes of types with elements of less
+    /// than a byte. Units past the end of the tensor are zero.
     pub(crate) fn units(
         &self,
         tensor: usize,
@@ -109,7 +108,7 @@ impl<'a> ElementReader<'a> {
         Ok(())
     }
 
-    /// The bytes of some units of some rows, where a row of the tensor has `row` of them.
+    /// Reads a range of units of each of a range of rows, if a row of the tensor has `row` units.
     pub(crate) fn units_of_rows(
         &self,
         tensor: usize,
@@ -123,9 +122,9 @@ impl<'a> ElementReader<'a> {
             return self.units(tensor, rows.start * row + units.start, high * wide, copy);
         }
         copy.clear();
-        let it = &self.model.tensors[tensor];
-        let (bytes, _) = it.dtype.granule();
-        if it.strides.is_some() {
+        let stored = &self.model.tensors[tensor];
+        let (bytes, _) = stored.dtype.granule();
+        if stored.strides.is_some() {
             let mut one = Vec::new();
             for at in rows {
                 self.units(tensor, at * row + units.start, wide, &mut one)?;
@@ -133,22 +132,22 @@ impl<'a> ElementReader<'a> {
             }
             return Ok(());
         }
-        let source = self.files.source(it.file)?;
+        let source = self.files.source(stored.file)?;
         let len = wide.saturating_mul(bytes);
         copy.reserve(high.saturating_mul(len) as usize);
         for (at, done) in rows.zip(1..) {
-            let from = (at * row + units.start).saturating_mul(bytes).min(it.bytes);
-            let has = len.min(it.bytes - from) as usize;
+            let from = (at * row + units.start).saturating_mul(bytes).min(stored.bytes);
+            let has = len.min(stored.bytes - from) as usize;
             source
-                .read(it.offset + from, has, &mut |bytes| copy.extend_from_slice(bytes))
-                .map_err(|error| self.files.name_error(it.file, error))?;
+                .read(stored.offset + from, has, &mut |bytes| copy.extend_from_slice(bytes))
+                .map_err(|error| self.files.name_error(stored.file, error))?;
             copy.resize((done * len) as usize, 0);
         }
         Ok(())
     }
 
-    /// The values of elements `first..first + count`, finite or not; zero for elements that the tensor
-    /// does not have.
+    /// Returns the values of elements `first..first + count`, finite or not. Elements past the end of the tensor are
+    /// zero.
     pub(crate) fn values(
         &self,
         tensor: usize,
@@ -165,8 +164,8 @@ impl<'a> ElementReader<'a> {
             let mut skip = skip;
             for coded in copy.chunks_exact(bytes as usize) {
                 quantised::decode_block(dtype, coded, &mut block);
-                let wanted = count - values.len();
-                values.extend(block.iter().skip(skip).take(wanted).map(|v| f64::from(*v)));
+                let remaining = count - values.len();
+                values.extend(block.iter().skip(skip).take(remaining).map(|v| f64::from(*v)));
                 skip = 0;
             }
         } else if let Some(decoder) = Decoder::for_numbers(dtype) {
@@ -177,7 +176,7 @@ impl<'a> ElementReader<'a> {
         Ok(values)
     }
 
-    /// The values of whole elements of this tensor; none, if nothing reads its type.
+    /// Decodes whole elements of this tensor; returns no values if its type is not supported.
     pub(crate) fn decoded(&self, tensor: usize, bytes: &[u8]) -> impl Iterator<Item = f64> {
         let decoder = Decoder::for_numbers(self.model.tensors[tensor].dtype);
         decoder.into_iter().flat_map(move |decoder| {
@@ -185,7 +184,7 @@ impl<'a> ElementReader<'a> {
         })
     }
 
-    /// The bits of elements of whole bytes; zero for those that the tensor does not have.
+    /// Returns the bits of elements of whole bytes. Elements past the end of the tensor are zero.
     pub(crate) fn codes(
         &self,
         tensor: usize,
@@ -209,7 +208,7 @@ mod tests {
     use tensorseal_engine::stream::plan::Plan;
     use tensorseal_format::OpenOptions;
 
-    /// A file of one tensor with elements from zero on.
+    /// Writes a file of one tensor with the elements 0, 1, 2, …
     fn counted(elements: u16) -> (tempfile::TempDir, Checkpoint) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");

@@ -1,12 +1,12 @@
-//! The weights of experts that a checkpoint keeps in one tensor, and others one by one.
+//! Splits the weights of experts that some checkpoints store in one tensor and others separately.
 //!
-//! transformers 5 holds the experts of a layer in two parameters, `experts.gate_up_proj` (of each expert the rows of
-//! the gate, then those of the other projection) and `experts.down_proj`; what it writes, and what it read before,
-//! has a tensor for each projection of each expert. Facts from its `conversion_mapping.py`. The two are told from
-//! other tensors of these names by their dimensions, which fit each other in one way only: gpt-oss and Llama 4 have
-//! rows and columns exchanged, and keep such names on disk.
+//! transformers 5 keeps the experts of a layer in two parameters, `experts.gate_up_proj` (for each expert the rows of
+//! the gate projection, then those of the up projection) and `experts.down_proj`. The checkpoints that it writes, and
+//! those of earlier versions, have a tensor for each projection of each expert. Source: its `conversion_mapping.py`.
+//! The dimensions distinguish these two from other tensors of the same names: gpt-oss and Llama 4 use the names on
+//! disk with rows and columns exchanged.
 //!
-//! MLX keeps a stack for each projection, `switch_mlp.gate_proj.weight` and its like (`switch_layers.py` of `mlx_lm`).
+//! MLX keeps a stack for each projection, such as `switch_mlp.gate_proj.weight` (`switch_layers.py` of `mlx_lm`).
 
 use super::companion_config::{CompanionConfig, directory_of};
 use super::tensor_view::MAX_EXPERTS;
@@ -14,26 +14,26 @@ use super::{Weight, WeightStorage, unqualified};
 use std::collections::{BTreeMap, HashMap};
 use tensorseal_format::Checkpoint;
 
-/// Most weights that the stacks of one model are split into.
+/// The maximum number of weights that the stacks of one model are split into.
 const MAX_WEIGHTS: u64 = 1 << 20;
 
-/// What the projections of single experts are called: gate, up, down.
+/// The names of the projections of a single expert: gate, up, down.
 type ProjectionNames = [&'static str; 3];
 
 const PLAIN: ProjectionNames = ["gate_proj", "up_proj", "down_proj"];
 const NUMBERED: ProjectionNames = ["w1", "w3", "w2"];
 
-/// Types of models whose experts are called otherwise one by one: what stands for `mlp` in their names, and the
-/// names.
+/// The model types that name single experts differently: their types, the module in place of `mlp`, and the names of
+/// projections.
 const OTHERS: &[(&[&str], &str, ProjectionNames)] = &[
     (&["mixtral", "minimax", "minimax_m2", "phimoe"], "block_sparse_moe", NUMBERED),
     (&["lfm2_moe"], "mlp", NUMBERED),
 ];
 
-/// Types of models that keep rows and columns exchanged on disk.
+/// The model types that store rows and columns exchanged.
 const EXCHANGED: &[&str] = &["qwen3_vl_moe", "qwen3_vl_moe_text"];
 
-/// A stack of matrices: of each expert one, or two on top of one another.
+/// A stack of matrices: for each expert one matrix, or two on top of one another.
 struct ExpertStack<'w> {
     weight: &'w Weight,
     experts: u64,
@@ -45,8 +45,8 @@ impl<'w> ExpertStack<'w> {
     fn from_weight(model: &Checkpoint, weight: &'w Weight) -> Option<ExpertStack<'w>> {
         let [experts, rows, columns] = weight.shape[..].try_into().ok()?;
         let is_real = match &weight.storage {
-            WeightStorage::View(arranged) => {
-                arranged.is_whole_tensor() && model.tensors[arranged.tensor].dtype.is_float()
+            WeightStorage::View(view) => {
+                view.is_whole_tensor() && model.tensors[view.tensor].dtype.is_float()
             }
             WeightStorage::Joined(joined) => joined.dtype().is_float(),
             WeightStorage::Quantised(_) => !weight.flattened,
@@ -55,7 +55,7 @@ impl<'w> ExpertStack<'w> {
         (fits && is_real).then_some(ExpertStack { weight, experts, rows, columns })
     }
 
-    /// The matrix that begins with an element of one expert.
+    /// Returns the storage of the matrix that begins with element `first` of one expert.
     fn matrix(
         &self,
         expert: u64,
@@ -66,10 +66,10 @@ impl<'w> ExpertStack<'w> {
         let first = expert * self.rows * self.columns + first;
         match &self.weight.storage {
             WeightStorage::Joined(joined) => WeightStorage::Joined(joined.starting_at(first)),
-            WeightStorage::View(arranged) if is_exchanged => {
-                WeightStorage::View(arranged.transposed(first, shape, self.columns))
+            WeightStorage::View(view) if is_exchanged => {
+                WeightStorage::View(view.transposed(first, shape, self.columns))
             }
-            WeightStorage::View(arranged) => WeightStorage::View(arranged.matrix(first, shape)),
+            WeightStorage::View(view) => WeightStorage::View(view.matrix(first, shape)),
             WeightStorage::Quantised(part) => WeightStorage::Quantised(part.starting_at(first)),
         }
     }
@@ -79,7 +79,7 @@ impl<'w> ExpertStack<'w> {
 pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
     const BOTH: &str = "experts.gate_up_proj";
     const DOWN: &str = "experts.down_proj";
-    // By what stands before the two names: the rest of the canonical name, and of another file's.
+    // The pairs of stacks, by the prefix of the canonical name and the qualifier of the file.
     let mut pairs: BTreeMap<(&str, &str), [Option<usize>; 2]> = BTreeMap::new();
     for (at, weight) in weights.iter().enumerate() {
         for (which, ending) in [BOTH, DOWN].into_iter().enumerate() {
@@ -122,11 +122,11 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
         let is_exchanged = match orientation(both_stack, down_stack) {
             Some(MatrixOrientation::OutputsByInputs) => false,
             Some(MatrixOrientation::InputsByOutputs) if config.has_model_type(EXCHANGED) => {
-                // Of parts and codes only whole rows are stretches.
-                let is_one = |stack: &&ExpertStack<'_>| {
+                // Columns can only be read from a single tensor of numbers.
+                let is_view = |stack: &&ExpertStack<'_>| {
                     matches!(stack.weight.storage, WeightStorage::View(_))
                 };
-                if ![both_stack, down_stack].iter().all(is_one) {
+                if ![both_stack, down_stack].iter().all(is_view) {
                     continue;
                 }
                 true
@@ -139,7 +139,7 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
         }
         add_projections(stem, config, both_stack, down_stack, is_exchanged, &mut split);
         gone.extend([both, down]);
-        // What stands beside the experts is called so, too: the router.
+        // The router, next to the experts, is named after the same module.
         if let Some((place, _)) = projection_naming(config)
             && let Some(before) = stem.strip_suffix("mlp.")
         {
@@ -161,7 +161,7 @@ pub(super) fn split(model: &Checkpoint, weights: &mut Vec<Weight>) {
     weights.append(&mut split);
 }
 
-/// What stands before the stack of one projection of MLX, and which of the three it is.
+/// Returns the prefix of the name of a stack of MLX, and which of the three projections it is.
 fn mlx_projection(canonical: &str) -> Option<(&str, usize)> {
     let stem = canonical.strip_suffix(".weight")?;
     let which = PLAIN.iter().position(|name| stem.ends_with(name))?;
@@ -169,7 +169,7 @@ fn mlx_projection(canonical: &str) -> Option<(&str, usize)> {
     (stem.is_empty() || stem.ends_with('.')).then_some((stem, which))
 }
 
-/// The configuration beside a weight.
+/// Returns the configuration in the directory of a weight.
 fn config_of<'m, 'c>(
     model: &'m Checkpoint,
     weight: &Weight,
@@ -180,21 +180,22 @@ fn config_of<'m, 'c>(
     Some(configs.entry(directory).or_insert_with(|| CompanionConfig::read(model, directory)))
 }
 
-/// What stands for `mlp` in the names of single experts, and the names of their projections, where they are others.
+/// Returns the module in place of `mlp` in the names of single experts and the names of their projections, if they
+/// differ from the usual ones.
 fn projection_naming(config: &CompanionConfig) -> Option<(&'static str, ProjectionNames)> {
-    let found = OTHERS.iter().find(|(types, _, _)| config.has_model_type(types));
-    found.map(|(_, place, names)| (*place, *names))
+    let naming = OTHERS.iter().find(|(types, _, _)| config.has_model_type(types));
+    naming.map(|(_, place, names)| (*place, *names))
 }
 
-/// How the matrices of a layer lie.
+/// The orientation of the matrices of a layer.
 enum MatrixOrientation {
-    /// Outputs by inputs, as everywhere.
+    /// Rows are outputs and columns inputs, as usual.
     OutputsByInputs,
-    /// Inputs by outputs.
+    /// Rows are inputs and columns outputs.
     InputsByOutputs,
 }
 
-/// How two stacks lie that are those of one layer; `None`: they are not.
+/// Returns the orientation of the two stacks of a layer; `None` if their dimensions do not match.
 fn orientation(both: &ExpertStack<'_>, down: &ExpertStack<'_>) -> Option<MatrixOrientation> {
     if both.columns == down.rows && Some(both.rows) == down.columns.checked_mul(2) {
         return Some(MatrixOrientation::OutputsByInputs);
@@ -219,12 +220,12 @@ fn add_projections(
         },
         None => (stem.to_owned(), PLAIN),
     };
-    // Outputs and inputs of the projections into the expert.
+    // The outputs and inputs of the gate and up projections.
     let [inner, hidden] = match is_exchanged {
         false => [both.rows / 2, both.columns],
         true => [both.columns / 2, both.rows],
     };
-    // Where the second begins: below the first, or beside it.
+    // The second matrix is below the first, or to the right of it.
     let second = if is_exchanged { inner } else { inner * hidden };
     for expert in 0..both.experts {
         let mut add = |name: &str, stack: &ExpertStack<'_>, first: u64, shape: [u64; 2]| {
@@ -242,8 +243,8 @@ fn add_projections(
     }
 }
 
-/// What stands before the name of a tensor where two files have tensors of one name. The parts of ranks have none:
-/// they are one tensor.
+/// Returns the file name that qualifies the name of a tensor if two files have tensors of the same name. Parts of
+/// several ranks are one tensor and have no qualifier.
 fn qualifier<'m>(model: &'m Checkpoint, weight: &Weight) -> &'m str {
     let tensor = match &weight.storage {
         WeightStorage::Joined(_) => None,
@@ -264,9 +265,9 @@ mod tests {
     const INNER: usize = 2;
     const HIDDEN: usize = 5;
 
-    /// A layer with its experts in stacks of these dimensions, and what else there is.
+    /// Writes a layer with its experts in stacks of these dimensions, and other tensors.
     fn layer(both: [usize; 3], down: [usize; 3], others: &[&str], config: &str) -> TestModel {
-        let made = TestModel::new();
+        let test_model = TestModel::new();
         let stack = |name: &'static str, shape: [usize; 3]| {
             (name, shape.to_vec(), numbers(shape.iter().product()))
         };
@@ -275,13 +276,13 @@ mod tests {
             stack("model.layers.0.mlp.experts.down_proj", down),
         ];
         tensors.extend(others.iter().map(|name| (*name, vec![2, 2], numbers(4))));
-        made.file("model.safetensors", &tensors, &[]);
-        made.text("config.json", config);
-        made
+        test_model.file("model.safetensors", &tensors, &[]);
+        test_model.text("config.json", config);
+        test_model
     }
 
-    fn names(made: &TestModel) -> Vec<String> {
-        Weights::from_checkpoint(&made.open())
+    fn names(test_model: &TestModel) -> Vec<String> {
+        Weights::from_checkpoint(&test_model.open())
             .readable
             .into_iter()
             .map(|weight| weight.canonical)
@@ -290,21 +291,24 @@ mod tests {
 
     #[test]
     fn stacks_are_the_projections_of_each_expert() {
-        let made =
+        let test_model =
             layer([EXPERTS, 2 * INNER, HIDDEN], [EXPERTS, HIDDEN, INNER], &["norm.weight"], "");
         for path in ["", "model.safetensors"] {
-            let model = made.open_at(path);
+            let model = test_model.open_at(path);
             let weights = Weights::from_checkpoint(&model);
             assert_eq!(weights.readable.len(), 3 * EXPERTS + 1);
             for expert in 0..EXPERTS {
                 let of = |name: &str, shape: [usize; 2], first: usize| {
                     let name = format!("layers.0.mlp.experts.{expert}.{name}.weight");
-                    let found = weight(&weights, &name);
-                    assert_eq!((found.row_major_tensor(), found.whole_tensor()), (None, None));
-                    assert_eq!(found.shape, shape.map(|len| len as u64));
+                    let projection = weight(&weights, &name);
+                    assert_eq!(
+                        (projection.row_major_tensor(), projection.whole_tensor()),
+                        (None, None)
+                    );
+                    assert_eq!(projection.shape, shape.map(|len| len as u64));
                     let expected: Vec<f64> =
                         (first..first + INNER * HIDDEN).map(|number| number as f64).collect();
-                    assert_eq!(values(&model, found, 3), expected, "{name}");
+                    assert_eq!(values(&model, projection, 3), expected, "{name}");
                 };
                 let each = INNER * HIDDEN;
                 of("gate_proj", [INNER, HIDDEN], 2 * expert * each);
@@ -317,32 +321,35 @@ mod tests {
     #[test]
     fn mlx_has_a_stack_for_each_projection() {
         let of = |name: &'static str, kind: &str| {
-            let made = TestModel::new();
+            let test_model = TestModel::new();
             let tensors = [
                 (name, vec![2, INNER, HIDDEN], numbers(2 * INNER * HIDDEN)),
                 ("model.layers.0.mlp.switch_mlp.gate.weight", vec![2, 1, 1], numbers(2)),
                 ("x.switch_mlp.up_proj.weight", vec![2, 2], numbers(4)),
             ];
-            made.file("model.safetensors", &tensors, &[]);
-            made.text("config.json", &format!(r#"{{"model_type": "{kind}"}}"#));
-            made
+            test_model.file("model.safetensors", &tensors, &[]);
+            test_model.text("config.json", &format!(r#"{{"model_type": "{kind}"}}"#));
+            test_model
         };
-        let made = of("model.layers.0.mlp.switch_mlp.down_proj.weight", "qwen3_moe");
-        let model = made.open();
+        let test_model = of("model.layers.0.mlp.switch_mlp.down_proj.weight", "qwen3_moe");
+        let model = test_model.open();
         let weights = Weights::from_checkpoint(&model);
         let second = weight(&weights, "layers.0.mlp.experts.1.down_proj.weight");
         assert_eq!(second.shape, [INNER as u64, HIDDEN as u64]);
         let expected: Vec<f64> = (10..20).map(f64::from).collect();
         assert_eq!(values(&model, second, 3), expected);
-        // What only looks like one stays as it is.
+        // Similar names are not split.
         let whole = ["layers.0.mlp.switch_mlp.gate.weight", "x.switch_mlp.up_proj.weight"];
         assert!(whole.iter().all(|name| weights.readable.iter().any(|w| w.canonical == *name)));
-        let made = of("model.layers.0.block_sparse_moe.switch_mlp.up_proj.weight", "mixtral");
-        assert!(names(&made).contains(&"layers.0.block_sparse_moe.experts.1.w3.weight".to_owned()));
+        let test_model = of("model.layers.0.block_sparse_moe.switch_mlp.up_proj.weight", "mixtral");
+        assert!(
+            names(&test_model)
+                .contains(&"layers.0.block_sparse_moe.experts.1.w3.weight".to_owned())
+        );
     }
 
     #[test]
-    fn types_of_models_call_them_otherwise() {
+    fn some_model_types_use_other_names() {
         let of = |kind: &str| {
             let config = format!(r#"{{"model_type": "{kind}"}}"#);
             names(&layer([1, 2 * INNER, HIDDEN], [1, HIDDEN, INNER], &[], &config))
@@ -365,16 +372,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_so_on_disk_stays_whole() {
+    fn stacks_with_other_dimensions_are_not_split() {
         const WHOLE: [&str; 2] =
             ["layers.0.mlp.experts.down_proj", "layers.0.mlp.experts.gate_up_proj"];
-        // gpt-oss, also where both sizes of a layer are the same.
+        // gpt-oss, also if both sizes of a layer are the same.
         let bias = ["model.layers.0.mlp.experts.gate_up_proj_bias"];
         for inner in [INNER, HIDDEN] {
             let of = layer([EXPERTS, HIDDEN, 2 * inner], [EXPERTS, inner, HIDDEN], &bias, "");
             assert_eq!(names(&of)[..2], WHOLE);
         }
-        // Dimensions that do not fit each other.
+        // Dimensions that do not match.
         for (both, down) in [
             ([3, 4, 5], [2, 5, 2]),
             ([3, 4, 5], [3, 4, 2]),
@@ -385,26 +392,32 @@ mod tests {
         }
         let many = MAX_EXPERTS as usize + 1;
         assert_eq!(names(&layer([many, 2, 1], [many, 1, 1], &[], "")), WHOLE);
-        // One of the two alone.
-        let made = TestModel::new();
-        made.file("a.safetensors", &[("x.experts.gate_up_proj", vec![2, 4, 5], numbers(40))], &[]);
-        assert_eq!(names(&made), ["x.experts.gate_up_proj"]);
+        // Only one of the two.
+        let test_model = TestModel::new();
+        test_model.file(
+            "a.safetensors",
+            &[("x.experts.gate_up_proj", vec![2, 4, 5], numbers(40))],
+            &[],
+        );
+        assert_eq!(names(&test_model), ["x.experts.gate_up_proj"]);
     }
 
     #[test]
-    fn columns_are_rows_where_the_type_of_the_model_says_so() {
+    fn rows_and_columns_are_exchanged_for_some_model_types() {
         let config = r#"{"text_config": {"model_type": "qwen3_vl_moe_text"}}"#;
         let (both, down) = ([EXPERTS, HIDDEN, 2 * INNER], [EXPERTS, INNER, HIDDEN]);
-        let made = layer(both, down, &[], config);
-        let model = made.open();
+        let test_model = layer(both, down, &[], config);
+        let model = test_model.open();
         let weights = Weights::from_checkpoint(&model);
         assert_eq!(weights.readable.len(), 3 * EXPERTS);
-        let expected = |stack: usize, rows: usize, columns: usize, apart: usize, first: usize| {
-            let of_row = |row: usize| {
-                (0..columns).map(move |column| (stack + column * apart + row + first) as f64)
+        let expected =
+            |stack: usize, rows: usize, columns: usize, row_stride: usize, first: usize| {
+                let of_row = |row: usize| {
+                    (0..columns)
+                        .map(move |column| (stack + column * row_stride + row + first) as f64)
+                };
+                (0..rows).flat_map(of_row).collect::<Vec<f64>>()
             };
-            (0..rows).flat_map(of_row).collect::<Vec<f64>>()
-        };
         for expert in 0..EXPERTS {
             let of = |name: &str| {
                 let name = format!("layers.0.mlp.experts.{expert}.{name}.weight");
@@ -418,12 +431,16 @@ mod tests {
     }
 
     #[test]
-    fn variants_are_split_each() {
-        let made = TestModel::new();
+    fn each_variant_is_split() {
+        let test_model = TestModel::new();
         for file in ["model.safetensors", "model.fp16.safetensors"] {
             let both = ("mlp.experts.gate_up_proj", vec![1, 2, 3], numbers(6));
-            made.file(file, &[both, ("mlp.experts.down_proj", vec![1, 3, 1], numbers(3))], &[]);
+            test_model.file(
+                file,
+                &[both, ("mlp.experts.down_proj", vec![1, 3, 1], numbers(3))],
+                &[],
+            );
         }
-        assert_eq!(names(&made).len(), 6);
+        assert_eq!(names(&test_model).len(), 6);
     }
 }

@@ -1,10 +1,10 @@
-//! Weights: what the tensors of a model stand for, whatever container and quantisation they are in.
+//! Weights: the matrices of a model as the network uses them, independent of container and quantisation.
 //!
-//! A [`Weight`] is a tensor as its Hugging Face checkpoint has it: its [canonical](tensorseal_format::canonical)
-//! name, its shape, and the order of its elements. It may be stored as it is, with its rows in another order, beside
-//! others in one stack ([`tensor_view`], [`fused`]), in parts that several ranks wrote ([`joined`]), or as codes and
-//! scales in tensors of their own ([`schemes`]). Of tied weights one name stands for all ([`aliases`]). [`reader`] gives
-//! its values in any case; [`values`] are those of a single tensor.
+//! A [`Weight`] has the [canonical](tensorseal_format::canonical) name, the shape and the order of elements of the
+//! Hugging Face checkpoint. It may be stored as one tensor, perhaps with its rows in another order or stacked with
+//! other weights ([`tensor_view`], `fused`), in parts that several ranks wrote ([`joined`]), or as codes and scales
+//! in separate tensors ([`schemes`]). Tied weights have one name ([`aliases`]). [`reader`] reads the values of a
+//! weight, however it is stored; [`values`] reads those of a single tensor.
 
 pub mod aliases;
 mod companion_config;
@@ -26,81 +26,79 @@ use tensor_view::TensorView;
 use tensorseal_format::Checkpoint;
 use tensorseal_format::canonical::canonical_name;
 
-/// A tensor as its Hugging Face checkpoint has it.
+/// A matrix, or another tensor, as the network uses it.
 #[derive(Debug, Clone)]
 pub struct Weight {
-    /// Its canonical name.
+    /// The canonical name.
     pub canonical: String,
-    /// The name of the (first) tensor it is in.
+    /// The name of the (first) tensor that stores it.
     pub name: String,
-    /// Dimensions, row-major.
+    /// The dimensions, row-major.
     pub shape: Vec<u64>,
-    /// Whether only their product is known: no tensor tells the dimensions, and [`Weight::shape`] are others of as many
-    /// elements in the same order.
+    /// Whether only the number of elements is known. [`Weight::shape`] then has other dimensions with the same number and
+    /// order of elements, because no tensor states the real ones.
     pub flattened: bool,
-    /// How it is stored.
+    /// How the weight is stored.
     pub storage: WeightStorage,
 }
 
 /// How a weight is stored.
 #[derive(Debug, Clone)]
 pub enum WeightStorage {
-    /// In one tensor, element by element.
+    /// In one tensor, as numbers.
     View(TensorView),
-    /// In parts, each in a tensor of its own.
+    /// In several tensors, each with a part of the elements.
     Joined(JoinedWeight),
     /// As codes and scales in several tensors.
     Quantised(QuantisedPart),
 }
 
 impl Weight {
-    /// Number of its elements; `None` if there are too many to count.
+    /// Returns the number of elements; `None` if it does not fit 64 bits.
     pub fn elements(&self) -> Option<u64> {
         self.shape.iter().try_fold(1u64, |product, len| product.checked_mul(*len))
     }
 
-    /// The tensor that holds exactly its elements, in their order.
+    /// Returns the tensor that stores exactly these elements, row-major; `None` if there is none.
     pub fn row_major_tensor(&self) -> Option<usize> {
         match &self.storage {
-            WeightStorage::View(arranged) => {
-                arranged.is_row_major_tensor().then_some(arranged.tensor)
-            }
+            WeightStorage::View(view) => view.is_row_major_tensor().then_some(view.tensor),
             WeightStorage::Joined(_) | WeightStorage::Quantised(_) => None,
         }
     }
 
-    /// The tensor that holds exactly its elements, in their order or with strides.
+    /// Returns the tensor that stores exactly these elements, row-major or with strides; `None` if there is none.
     pub fn whole_tensor(&self) -> Option<usize> {
         match &self.storage {
-            WeightStorage::View(arranged) => arranged.is_whole_tensor().then_some(arranged.tensor),
+            WeightStorage::View(view) => view.is_whole_tensor().then_some(view.tensor),
             WeightStorage::Joined(_) | WeightStorage::Quantised(_) => None,
         }
     }
 
-    /// The tensor that holds its elements in their order, perhaps among those of other weights, and how many stand
-    /// before its first.
+    /// Returns the tensor that stores the elements contiguously, perhaps with those of other weights, and the position of
+    /// the first element in it; `None` if there is none.
     pub fn contiguous_start(&self) -> Option<(usize, u64)> {
         match &self.storage {
-            WeightStorage::View(arranged) => Some((arranged.tensor, arranged.contiguous_start()?)),
+            WeightStorage::View(view) => Some((view.tensor, view.contiguous_start()?)),
             WeightStorage::Joined(_) | WeightStorage::Quantised(_) => None,
         }
     }
 
-    /// All tensors it is read from; the first holds the codes.
+    /// Returns all tensors that the weight is read from; the first one stores the codes of a quantised weight.
     pub fn tensors(&self) -> Vec<usize> {
         match &self.storage {
-            WeightStorage::View(arranged) => vec![arranged.tensor],
+            WeightStorage::View(view) => vec![view.tensor],
             WeightStorage::Joined(joined) => joined.tensors(),
             WeightStorage::Quantised(part) => part.quantised.tensors(),
         }
     }
 
-    /// Whether it is a matrix of integers that may be codes of an unknown quantisation, for all that its name
-    /// says: as integers its values are what is stored, and as weights nobody can say.
+    /// Returns whether the weight is a matrix of integers that, judging by its name, may be codes of an unknown
+    /// quantisation. The integers can be compared, but the values of the weight are unknown.
     pub fn may_be_codes(&self, model: &Checkpoint) -> bool {
         match &self.storage {
-            WeightStorage::View(arranged) => {
-                schemes::unknown_codes::may_be_integer_codes(model, arranged.tensor)
+            WeightStorage::View(view) => {
+                schemes::unknown_codes::may_be_integer_codes(model, view.tensor)
             }
             WeightStorage::Joined(joined) => {
                 let first = joined.tensors().first().copied();
@@ -111,65 +109,65 @@ impl Weight {
         }
     }
 
-    /// What it is stored as: the name of its type, or of its quantisation.
+    /// Returns how the weight is stored: the name of its type, or of its quantisation.
     pub fn stored_as<'m>(&'m self, model: &'m Checkpoint) -> Cow<'m, str> {
         match &self.storage {
-            WeightStorage::View(arranged) => model.tensors[arranged.tensor].dtype.name().into(),
+            WeightStorage::View(view) => model.tensors[view.tensor].dtype.name().into(),
             WeightStorage::Joined(joined) => joined.dtype().name().into(),
             WeightStorage::Quantised(part) => part.quantised.name().into(),
         }
     }
 }
 
-/// A weight that cannot be read: codes of a quantisation whose layout is not known.
+/// A weight that cannot be read: codes of a quantisation whose layout is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableWeight {
-    /// The tensor of the codes.
+    /// The index of the tensor with the codes.
     pub tensor: usize,
-    /// What belongs to it: scales, zero points, tables.
+    /// The indices of the other tensors of the weight: scales, zero points, tables.
     pub parts: Vec<usize>,
-    /// Why it is not read.
+    /// Why the weight cannot be read, as text for people.
     pub reason: String,
 }
 
 impl UnreadableWeight {
-    /// The tensors that it is kept in: the codes, then what belongs to them.
+    /// Returns all tensors of the weight: the codes first, then the other parts.
     pub fn tensors(&self) -> impl Iterator<Item = usize> + '_ {
         [self.tensor].into_iter().chain(self.parts.iter().copied())
     }
 
-    /// Canonical names that the weight may have in a model that keeps it as it is: that of the codes first.
+    /// Returns the canonical names that the weight may have in a model that is not quantised, the name of the codes first.
     pub fn canonical_names(&self, model: &Checkpoint) -> Vec<String> {
         let names = schemes::unknown_codes::weight_names(unqualified(model, self.tensor));
         names.iter().map(|name| canonical_name(name).into_owned()).collect()
     }
 }
 
-/// The weights of a model, in the order of the tensors they are in.
+/// The weights of a model, in the order of their tensors.
 #[derive(Debug, Default)]
 pub struct Weights {
-    /// Those that can be read. Several may have one canonical name.
+    /// The weights that can be read. Several may have the same canonical name.
     pub readable: Vec<Weight>,
-    /// Weights that cannot be read, as nothing here knows how they are quantised.
+    /// The weights that cannot be read, because their quantisation is unknown.
     pub unreadable: Vec<UnreadableWeight>,
 }
 
 impl Weights {
-    /// Of a model. Its configuration is read, no tensor is. What belongs to weights that cannot be read is not
-    /// among those that can: codes and scales of an unknown layout stand for nothing.
+    /// Finds the weights of a model. Configurations and short tensors are read, but not the weights. Tensors of
+    /// unreadable weights are not readable weights themselves: without their layout, codes and scales have no meaning.
     pub fn from_checkpoint(model: &Checkpoint) -> Weights {
-        let mut found = schemes::find(model);
-        let parts = joined::find(model).merge_into(&mut found);
-        let unread = found.unreadable.iter().flat_map(UnreadableWeight::tensors);
-        let taken: BTreeSet<usize> = found
+        let mut matches = schemes::find(model);
+        let parts = joined::find(model).merge_into(&mut matches);
+        let unreadable = matches.unreadable.iter().flat_map(UnreadableWeight::tensors);
+        let taken: BTreeSet<usize> = matches
             .weights
             .iter()
             .flat_map(Weight::tensors)
-            .chain(found.parts)
+            .chain(matches.parts)
             .chain(parts)
-            .chain(unread)
+            .chain(unreadable)
             .collect();
-        let mut weights = found.weights;
+        let mut weights = matches.weights;
         for index in 0..model.tensors.len() {
             if !taken.contains(&index) {
                 tensor_view::add_weights(model, index, &mut weights);
@@ -178,12 +176,12 @@ impl Weights {
         fused::split(model, &mut weights);
         aliases::rename(model, &mut weights);
         weights.sort_by_key(|weight| weight.tensors().first().copied());
-        Weights { readable: weights, unreadable: found.unreadable }
+        Weights { readable: weights, unreadable: matches.unreadable }
     }
 }
 
-/// The name of a tensor without the file that qualifies it, where two files of a directory have
-/// tensors of one name.
+/// Returns the name of a tensor without the file name that qualifies it if two files of a directory have tensors of
+/// the same name.
 pub(crate) fn unqualified(model: &Checkpoint, index: usize) -> &str {
     let tensor = &model.tensors[index];
     let file = &model.files[tensor.file].path;

@@ -1,4 +1,4 @@
-//! The values of weights, piece by piece.
+//! Reads the values of weights, piece by piece.
 
 use super::element_reader::ElementReader;
 use super::{Weight, WeightStorage};
@@ -8,24 +8,24 @@ use tensorseal_format::Checkpoint;
 
 /// Reads weights of one model.
 pub struct WeightReader<'a> {
-    stored: ElementReader<'a>,
+    reader: ElementReader<'a>,
 }
 
 impl<'a> WeightReader<'a> {
-    /// `files` are those of a plan that [`read_plan`] made.
+    /// Creates a reader for `model`. `files` must be the files of a plan of [`read_plan`].
     pub fn new(model: &'a Checkpoint, files: &'a FileSet<'a>) -> Self {
-        Self { stored: ElementReader::new(model, files) }
+        Self { reader: ElementReader::new(model, files) }
     }
 
-    /// Elements `first..first + count` of a weight, in their Hugging Face order, finite or not. `count` is the caller's
-    /// bound on the memory.
+    /// Returns the values of elements `first..first + count` of a weight, finite or not, in the order of the Hugging Face
+    /// checkpoint. Allocates memory for `count` values.
     ///
     /// # Errors
-    /// When a file cannot be read or changed.
+    /// Returns a [`FileError`] if a file cannot be read, or changed.
     pub fn read(&self, weight: &Weight, first: u64, count: usize) -> Result<Vec<f64>, FileError> {
         match &weight.storage {
-            WeightStorage::View(arranged) => arranged.read(&self.stored, first, count),
-            WeightStorage::Joined(joined) => joined.read(&self.stored, first, count),
+            WeightStorage::View(view) => view.read(&self.reader, first, count),
+            WeightStorage::Joined(joined) => joined.read(&self.reader, first, count),
             WeightStorage::Quantised(_) => {
                 let mut values = vec![0.0; count];
                 self.read_into(weight, first, &mut values)?;
@@ -34,11 +34,11 @@ impl<'a> WeightReader<'a> {
         }
     }
 
-    /// The same elements as binary32, which is what quantised weights are put together as: as many as there is place
-    /// for.
+    /// Reads the values of elements from `first` on as binary32, the precision in which quantised weights are computed.
+    /// Fills all of `values`.
     ///
     /// # Errors
-    /// When a file cannot be read or changed.
+    /// Returns a [`FileError`] if a file cannot be read, or changed.
     pub fn read_into(
         &self,
         weight: &Weight,
@@ -52,32 +52,31 @@ impl<'a> WeightReader<'a> {
                 Ok(())
             }
             WeightStorage::Quantised(part) => {
-                part.quantised.read(&self.stored, part.first + first, values)
+                part.quantised.read(&self.reader, part.first + first, values)
             }
         }
     }
 
-    /// The elements that are best read at once, a multiple of 512: pieces of a weight for threads.
+    /// Returns the number of elements that a thread should read at once, a multiple of 512.
     pub fn piece_len(weight: &Weight) -> u64 {
         match &weight.storage {
-            WeightStorage::View(arranged) => arranged.piece_len(),
+            WeightStorage::View(view) => view.piece_len(),
             WeightStorage::Joined(joined) => joined.piece_len(),
             WeightStorage::Quantised(part) => part.quantised.piece_len(),
         }
     }
 }
 
-/// What is read of a model for these weights: for each, all of its tensors. Who has read a weight says so
-/// with [`finish_weight`].
+/// Plans to read all tensors of these weights. Call [`finish_weight`] for each weight that was read.
 pub fn read_plan<'a>(model: &Checkpoint, weights: impl Iterator<Item = &'a Weight>) -> Plan {
     let tensors = weights.flat_map(|weight| weight.tensors());
     Plan::from_tensors(tensors.map(|index| (index, &model.tensors[index])))
 }
 
-/// A weight was read.
+/// Records that a weight was read, and checks its files after their last weight.
 ///
 /// # Errors
-/// When one of its files changed in the meantime.
+/// Returns a [`FileError`] if one of the files changed since the model was opened.
 pub fn finish_weight(
     model: &Checkpoint,
     files: &FileSet<'_>,

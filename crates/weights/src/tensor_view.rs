@@ -1,4 +1,4 @@
-//! Weights that are stored in one tensor, element by element, in some order.
+//! Weights that are stored in one tensor as numbers, in some order.
 
 use super::element_reader::ElementReader;
 use super::{Weight, WeightStorage, unqualified};
@@ -8,35 +8,35 @@ use tensorseal_format::canonical::gguf::from_gguf;
 use tensorseal_format::canonical::layout::{ElementOrder, Heads, WeightLayout};
 use tensorseal_format::{ArchitectureMetadata, Checkpoint};
 
-/// Where the elements of a weight are in its tensor.
+/// Where the elements of a weight are in a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TensorView {
-    /// Index of the tensor.
+    /// The index of the tensor.
     pub tensor: usize,
-    /// Its first element in the tensor: other weights may be stacked before it.
+    /// The position of the first element in the tensor: other weights may be stacked before it.
     first: u64,
-    /// Rows and columns of the weight, of what is no matrix: everything but the last dimension.
+    /// The rows and columns of the weight. If it has more dimensions, all but the last one are rows.
     rows: u64,
     columns: u64,
     order: ElementOrder,
-    /// Of a matrix whose rows are columns of what is stored: elements from one stored row to the next.
+    /// For a transposed matrix, the number of elements from one stored row to the next.
     row_stride: u64,
-    /// Whether the tensor holds other weights, too.
+    /// Whether the tensor stores other weights, too.
     stacked: bool,
-    /// Whether the elements of the tensor do not lie row-major: who reads them by their number is given them
-    /// in order.
+    /// Whether the elements of the tensor are not stored row-major; [`ElementReader`] reads them in order.
     strided: bool,
 }
 
-/// Most experts of one layer: more are no experts.
+/// The maximum number of experts of a layer; a larger dimension is not that of experts.
 pub(super) const MAX_EXPERTS: u64 = 4096;
 
-/// Adds the weights of a tensor: one, or those of the experts in it.
+/// Adds the weights of a tensor: one weight, or one for each expert.
 pub(super) fn add_weights(model: &Checkpoint, index: usize, weights: &mut Vec<Weight>) {
     let tensor = &model.tensors[index];
     let name = unqualified(model, index);
     let architecture = model.architectures.get(&tensor.file);
-    let mapped = architecture.and_then(|it| Some((it, from_gguf(&it.name, name)?)));
+    let mapped = architecture
+        .and_then(|architecture| Some((architecture, from_gguf(&architecture.name, name)?)));
     if let Some((architecture, mapped)) = mapped
         && let Ok(arrangement) = mapped.layout.arrange(&tensor.shape, heads(architecture))
         && arrangement.experts() <= MAX_EXPERTS
@@ -47,7 +47,7 @@ pub(super) fn add_weights(model: &Checkpoint, index: usize, weights: &mut Vec<We
                 WeightLayout::Plain | WeightLayout::RotaryRows(_) => tensor.shape.clone(),
                 WeightLayout::Transposed | WeightLayout::Experts => vec![rows, columns],
             };
-            let arranged = TensorView {
+            let view = TensorView {
                 tensor: index,
                 first: expert.saturating_mul(rows.saturating_mul(columns)),
                 rows,
@@ -62,7 +62,7 @@ pub(super) fn add_weights(model: &Checkpoint, index: usize, weights: &mut Vec<We
                 name: tensor.name.clone(),
                 shape,
                 flattened: false,
-                storage: WeightStorage::View(arranged),
+                storage: WeightStorage::View(view),
             });
         }
         return;
@@ -72,14 +72,13 @@ pub(super) fn add_weights(model: &Checkpoint, index: usize, weights: &mut Vec<We
     let rows = outer.iter().fold(1u64, |product, len| product.saturating_mul(*len));
     let strided = tensor.strides.is_some();
     let order = ElementOrder::Same;
-    let apart = rows;
-    let arranged = TensorView {
+    let view = TensorView {
         tensor: index,
         first: 0,
         rows,
         columns,
         order,
-        row_stride: apart,
+        row_stride: rows,
         stacked: false,
         strided,
     };
@@ -88,18 +87,19 @@ pub(super) fn add_weights(model: &Checkpoint, index: usize, weights: &mut Vec<We
         name: tensor.name.clone(),
         shape: tensor.shape.clone(),
         flattened: false,
-        storage: WeightStorage::View(arranged),
+        storage: WeightStorage::View(view),
     });
 }
 
-/// The heads that a file tells of; without the second number there are as many of either.
+/// Returns the heads that the metadata of a file states. If it states no key-value heads, there are as many as
+/// attention heads.
 fn heads(architecture: &ArchitectureMetadata) -> Heads {
     let attention = architecture.heads.unwrap_or(0);
     Heads { attention, key_value: architecture.key_value_heads.unwrap_or(attention) }
 }
 
 impl TensorView {
-    /// A matrix in the tensor, from that element on.
+    /// Returns the matrix in the tensor that begins with element `first`.
     pub(super) fn matrix(&self, first: u64, [rows, columns]: [u64; 2]) -> TensorView {
         TensorView {
             first,
@@ -112,34 +112,34 @@ impl TensorView {
         }
     }
 
-    /// A matrix whose rows are columns of what is stored, from that element on; one stored row begins so many
-    /// elements behind the other.
+    /// Returns the transposed matrix in the tensor that begins with element `first`. Stored rows are `row_stride`
+    /// elements apart.
     pub(super) fn transposed(
         &self,
         first: u64,
         [rows, columns]: [u64; 2],
-        apart: u64,
+        row_stride: u64,
     ) -> TensorView {
         let order = ElementOrder::Transposed;
-        TensorView { first, rows, columns, order, row_stride: apart, stacked: true, ..*self }
+        TensorView { first, rows, columns, order, row_stride, stacked: true, ..*self }
     }
 
-    /// Whether the tensor holds the weight's elements in their order, and nothing else.
+    /// Returns whether the tensor stores exactly the elements of the weight, row-major.
     pub fn is_row_major_tensor(&self) -> bool {
         self.is_whole_tensor() && !self.strided
     }
 
-    /// Whether the tensor holds the weight's elements and nothing else, in the order of its own strides.
+    /// Returns whether the tensor stores exactly the elements of the weight, row-major or with strides.
     pub fn is_whole_tensor(&self) -> bool {
         self.order == ElementOrder::Same && !self.stacked
     }
 
-    /// Where the tensor has the weight's elements in their order: its first.
+    /// Returns the position of the first element if the tensor stores the elements of the weight contiguously.
     pub(super) fn contiguous_start(&self) -> Option<u64> {
         (self.order == ElementOrder::Same && !self.strided).then_some(self.first)
     }
 
-    /// Elements that are best read at once: those of a transposed matrix lie far apart.
+    /// Returns the number of elements that should be read at once: more if they are far apart in the tensor.
     pub(super) fn piece_len(&self) -> u64 {
         match self.order {
             ElementOrder::Transposed => 1 << 19,
@@ -148,24 +148,24 @@ impl TensorView {
         }
     }
 
-    /// Elements `first..first + count` of the weight.
+    /// Reads elements `first..first + count` of the weight.
     pub(super) fn read(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         first: u64,
         count: usize,
     ) -> Result<Vec<f64>, FileError> {
         match self.order {
-            ElementOrder::Same => stored.values(self.tensor, self.first + first, count),
-            ElementOrder::Rotary { half } => self.read_rows(stored, first, count, half),
-            ElementOrder::Transposed => self.read_columns(stored, first, count),
+            ElementOrder::Same => reader.values(self.tensor, self.first + first, count),
+            ElementOrder::Rotary { half } => self.read_rows(reader, first, count, half),
+            ElementOrder::Transposed => self.read_columns(reader, first, count),
         }
     }
 
-    /// Rows that lie in another order.
+    /// Reads elements of a matrix whose rows are stored in rotary order.
     fn read_rows(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         first: u64,
         count: usize,
         half: u64,
@@ -177,28 +177,28 @@ impl TensorView {
             let (row, column) = (at / self.columns, at % self.columns);
             let take = (self.columns - column).min(end - at);
             let (head, within) = (row / (2 * half), row % (2 * half));
-            let lies = head * 2 * half + within % half * 2 + within / half;
-            let from = self.first + lies * self.columns + column;
-            values.extend(stored.values(self.tensor, from, take as usize)?);
+            let stored_row = head * 2 * half + within % half * 2 + within / half;
+            let from = self.first + stored_row * self.columns + column;
+            values.extend(reader.values(self.tensor, from, take as usize)?);
             at += take;
         }
         Ok(values)
     }
 
-    /// Rows that are the columns of what is stored.
+    /// Reads elements of a transposed matrix.
     fn read_columns(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         first: u64,
         count: usize,
     ) -> Result<Vec<f64>, FileError> {
         let mut values = vec![0.0; count];
         let end = first + count as u64;
         let (from, to) = (first / self.columns, end.div_ceil(self.columns));
-        // A row of what is stored is a column of the weight.
+        // A stored row is a column of the weight.
         for column in 0..self.columns {
             let start = self.first + column * self.row_stride + from;
-            let part = stored.values(self.tensor, start, (to - from) as usize)?;
+            let part = reader.values(self.tensor, start, (to - from) as usize)?;
             for (row, value) in (from..).zip(part) {
                 let index = row * self.columns + column;
                 if (first..end).contains(&index) {

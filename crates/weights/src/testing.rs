@@ -1,4 +1,4 @@
-//! Models that tests make.
+//! Creates models for tests.
 
 use super::reader::{self, WeightReader};
 use super::{Weight, Weights};
@@ -11,21 +11,21 @@ use tensorseal_format::{Checkpoint, OpenOptions};
 /// A directory with a model.
 pub(crate) struct TestModel(tempfile::TempDir);
 
-/// A tensor of F32: its name, dimensions, and values.
+/// A tensor of type F32: its name, dimensions, and values.
 pub(crate) type TestTensor<'a> = (&'a str, Vec<usize>, Vec<f32>);
 
-/// Numbers from zero on.
+/// Returns the numbers 0, 1, 2, …
 pub(crate) fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|number| number as f32).collect()
 }
 
 impl TestModel {
-    /// An empty one.
+    /// Creates an empty directory.
     pub(crate) fn new() -> Self {
         TestModel(tempfile::tempdir().unwrap())
     }
 
-    /// Adds a file of safetensors.
+    /// Adds a safetensors file.
     pub(crate) fn file(&self, path: &str, tensors: &[TestTensor<'_>], metadata: &[(&str, &str)]) {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -41,23 +41,23 @@ impl TestModel {
         fs::write(path, serialize(views, Some(metadata)).unwrap()).unwrap();
     }
 
-    /// Adds a file of text.
+    /// Adds a text file.
     pub(crate) fn text(&self, path: &str, text: &str) {
         fs::write(self.0.path().join(path), text).unwrap();
     }
 
-    /// The model in it.
+    /// Opens the directory as a model.
     pub(crate) fn open(&self) -> Checkpoint {
         self.open_at("")
     }
 
-    /// One of its files, as a model.
+    /// Opens one of the files as a model.
     pub(crate) fn open_at(&self, path: &str) -> Checkpoint {
         Checkpoint::open(&self.0.path().join(path), &OpenOptions::default()).unwrap()
     }
 }
 
-/// The values of a weight, read in pieces of this many elements.
+/// Returns the values of a weight, read in pieces of this number of elements.
 pub(crate) fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f64> {
     let plan = reader::read_plan(model, std::iter::once(weight));
     let files = FileSet::new(&model.files, &plan);
@@ -71,10 +71,10 @@ pub(crate) fn values(model: &Checkpoint, weight: &Weight, piece: usize) -> Vec<f
     values
 }
 
-/// The weight of a canonical name.
+/// Returns the only weight with a canonical name.
 pub(crate) fn weight<'w>(weights: &'w Weights, canonical: &str) -> &'w Weight {
-    let mut found = weights.readable.iter().filter(|weight| weight.canonical == canonical);
-    let weight = found.next().unwrap_or_else(|| panic!("{canonical}"));
-    assert!(found.next().is_none(), "{canonical} twice");
+    let mut matching = weights.readable.iter().filter(|weight| weight.canonical == canonical);
+    let weight = matching.next().unwrap_or_else(|| panic!("{canonical}"));
+    assert!(matching.next().is_none(), "{canonical} twice");
     weight
 }

@@ -1,13 +1,13 @@
-//! The values of tensors and arrays, read piece by piece.
+//! Reads the values of tensors and arrays, piece by piece.
 
 use tensorseal_base::dtype::{Dtype, FloatValue, NumberFormat};
 use tensorseal_engine::stream::files::{FileError, FileSet};
 use tensorseal_format::Tensor;
 
-/// Elements that are handed out at once.
+/// The number of elements in a piece.
 pub const PIECE_LEN: usize = 1 << 16;
 
-/// How the elements of a type of whole bytes are read from their bits.
+/// Decodes the elements of a type with elements of whole bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     dtype: Dtype,
@@ -16,7 +16,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Of floating-point types: their values, and zero for what is not finite.
+    /// Creates a decoder for a floating-point type that gives zero for non-finite values; `None` for other types.
     pub fn for_weights(dtype: Dtype) -> Option<Self> {
         let whole = matches!(dtype.number_format(), NumberFormat::Float(format) if format.signed)
             && matches!(dtype.bits(), 8 | 16 | 32 | 64);
@@ -30,7 +30,8 @@ impl Decoder {
         whole.then_some(Self { dtype, width: dtype.bits() as usize / 8, decode })
     }
 
-    /// Of floating-point types and integers: their values, rounded to an f64, as they are.
+    /// Creates a decoder for a floating-point or integer type that gives all values, rounded to an f64; `None` for other
+    /// types.
     pub fn for_numbers(dtype: Dtype) -> Option<Self> {
         match dtype.number_format() {
             NumberFormat::Signed | NumberFormat::Unsigned => {
@@ -41,18 +42,18 @@ impl Decoder {
         }
     }
 
-    /// Bytes that an element takes: 1, 2, 4 or 8.
+    /// Returns the number of bytes of an element: 1, 2, 4 or 8.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// The value of an element of [`Decoder::width`] bytes, little-endian.
+    /// Returns the value of an element of [`Decoder::width`] bytes, little-endian.
     pub fn value(&self, element: &[u8]) -> f64 {
         (self.decode)(self.dtype, code(element))
     }
 }
 
-/// The bits of an element of at most 8 bytes, little-endian.
+/// Returns the bits of a little-endian element of at max_count 8 bytes.
 pub fn code(element: &[u8]) -> u64 {
     let mut code = [0; 8];
     for (to, from) in code.iter_mut().zip(element) {
@@ -61,7 +62,7 @@ pub fn code(element: &[u8]) -> u64 {
     u64::from_le_bytes(code)
 }
 
-/// The value of a code of an integer type (a truth value is 0 or more).
+/// Returns the value of a code of an integer type; a boolean is unsigned.
 pub fn integer(dtype: Dtype, code: u64) -> i128 {
     let unused = 64 - dtype.bits().clamp(1, 64);
     match dtype.number_format() {
@@ -70,7 +71,7 @@ pub fn integer(dtype: Dtype, code: u64) -> i128 {
     }
 }
 
-/// The value of a code of a floating-point type; of another type it is not a number.
+/// Returns the value of a code of a floating-point type; NaN for other types.
 pub(crate) fn float(dtype: Dtype, code: u64) -> f64 {
     match dtype.number_format() {
         NumberFormat::Float(format) => match format.decode(code) {
@@ -83,7 +84,7 @@ pub(crate) fn float(dtype: Dtype, code: u64) -> f64 {
     }
 }
 
-/// Zero for what is not finite.
+/// Returns `value`, or zero if it is not finite.
 pub fn finite_or_zero(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
@@ -96,46 +97,46 @@ pub struct TensorValues<'a> {
 }
 
 impl<'a> TensorValues<'a> {
-    /// Of a tensor of the decoder's type, in one of the files.
+    /// Creates a reader for a tensor in one of the files, whose type is that of the decoder.
     pub fn new(files: &'a FileSet<'a>, tensor: &'a Tensor, decoder: Decoder) -> Self {
         Self { files, tensor, decoder }
     }
 
-    /// Their number.
+    /// Returns the number of values.
     pub fn len(&self) -> u64 {
         self.tensor.bytes / self.decoder.width as u64
     }
 
-    /// Their type.
+    /// Returns the type of the tensor.
     pub fn dtype(&self) -> Dtype {
         self.tensor.dtype
     }
 
-    /// Bytes that a value takes.
+    /// Returns the number of bytes of a value.
     pub fn width(&self) -> usize {
         self.decoder.width
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The values from `first` on, at most `most` of them (the caller's bound on the memory).
+    /// Returns the values from `first` on, at max_count `max_count` of them, which bounds the memory that is used.
     ///
     /// # Errors
-    /// When the file cannot be read or changed.
-    pub fn read(&self, first: u64, most: usize) -> Result<Vec<f64>, FileError> {
-        let bytes = self.bytes(first, most)?;
+    /// Returns a [`FileError`] if the file cannot be read, or changed.
+    pub fn read(&self, first: u64, max_count: usize) -> Result<Vec<f64>, FileError> {
+        let bytes = self.bytes(first, max_count)?;
         Ok(bytes.chunks_exact(self.decoder.width).map(|one| self.decoder.value(one)).collect())
     }
 
-    /// The bytes of these values, as they are in the file.
+    /// Returns the bytes of the values from `first` on, at max_count `max_count` of them, little-endian.
     ///
     /// # Errors
-    /// When the file cannot be read or changed.
-    pub fn bytes(&self, first: u64, most: usize) -> Result<Vec<u8>, FileError> {
-        let count = self.len().saturating_sub(first).min(most as u64) as usize;
+    /// Returns a [`FileError`] if the file cannot be read, or changed.
+    pub fn bytes(&self, first: u64, max_count: usize) -> Result<Vec<u8>, FileError> {
+        let count = self.len().saturating_sub(first).min(max_count as u64) as usize;
         if count == 0 {
             return Ok(Vec::new());
         }
@@ -146,7 +147,7 @@ impl<'a> TensorValues<'a> {
         Ok(copy)
     }
 
-    /// The first elements of pieces of [`PIECE_LEN`].
+    /// Returns the positions at which pieces of [`PIECE_LEN`] begin.
     pub fn starts(&self) -> impl Iterator<Item = u64> + use<> {
         (0..self.len()).step_by(PIECE_LEN)
     }

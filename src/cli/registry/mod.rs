@@ -31,11 +31,8 @@ fn state_failure(error: StateError) -> Failure {
         StateError::Missing(_) | StateError::NotAcceptable(_) => exit::USAGE,
         StateError::Unknown(_) => exit::NOTHING,
         StateError::Locked { .. } => exit::LOCKED,
-        StateError::Damaged { .. }
-        | StateError::Newer { .. }
-        | StateError::Full(_)
-        | StateError::Io { .. }
-        | StateError::Sql { .. } => exit::INCOMPLETE,
+        // Damaged, newer, a full disk: the state could not be read or written.
+        _ => exit::INCOMPLETE,
     };
     Failure { code, error: error.into() }
 }

@@ -48,7 +48,7 @@ pub(super) fn run(args: &ScanArgs, general: &General) -> CommandResult {
         now: Timestamp::now(),
         summary: &summary,
         records: &database,
-        passed_over: Some(&scanned.passed_over),
+        passed_over: Some(&scanned.skipped),
     };
     let delivery = notify::scan_finished(&args.notifications, &overview, reports.as_ref());
     print(args, general, &overview)?;
@@ -156,13 +156,13 @@ fn print(args: &ScanArgs, general: &General, overview: &Overview<'_>) -> Result<
 
 /// The exit code: findings come before everything that could not be done.
 fn code(scanned: &ScanResult, delivery: Delivery) -> CommandResult {
-    let ScanResult { run: RunRecord { outcome, .. }, any, .. } = scanned;
+    let ScanResult { run: RunRecord { outcome, .. }, has_models, .. } = scanned;
     Ok(match outcome {
         RunOutcome::Interrupted => exit::INTERRUPTED,
         RunOutcome::Fail => exit::FINDINGS,
         RunOutcome::Incomplete | RunOutcome::Running => exit::INCOMPLETE,
         RunOutcome::Pass if !delivery.complete => exit::INCOMPLETE,
-        RunOutcome::Pass if !any => exit::NOTHING,
+        RunOutcome::Pass if !has_models => exit::NOTHING,
         RunOutcome::Pass => exit::PASS,
     })
 }

@@ -120,7 +120,7 @@ fn embed_failure(error: EmbedError) -> Failure {
     match error {
         EmbedError::Run(error) => running::failure(error),
         EmbedError::Copy(CopyError::Exists(_)) | EmbedError::Loud { .. } => Failure::usage(error),
-        EmbedError::Copy(_) | EmbedError::Changed(_) => Failure::incomplete(error),
+        _ => Failure::incomplete(error),
     }
 }
 

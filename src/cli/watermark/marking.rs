@@ -12,7 +12,7 @@ use tensorseal_core::watermark::embed::MarkSettings;
 use tensorseal_core::watermark::key::{self, WatermarkKey};
 use tensorseal_core::watermark::payload::{MIN_BLOCKS, Payload};
 use tensorseal_core::watermark::strength::{
-    DEFAULT_TARGET_Z, LEAST_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
+    DEFAULT_TARGET_Z, MIN_SNR_DB, STRONGEST_ALPHA, Strength, expected_z, snr_db,
 };
 use tensorseal_engine::measure::slots::SlotSums;
 use tensorseal_engine::stream::progress::Progress;
@@ -112,8 +112,8 @@ impl UnmarkedModel {
     ) -> Result<MarkSettings, Failure> {
         self.check_payload(payload)?;
         let strength = strength.unwrap_or(Strength::TargetZ(DEFAULT_TARGET_Z));
-        let least_snr_db = if force { f64::NEG_INFINITY } else { LEAST_SNR_DB };
-        Ok(MarkSettings { payload, alpha: self.alpha(strength, force)?, least_snr_db })
+        let min_snr_db = if force { f64::NEG_INFINITY } else { MIN_SNR_DB };
+        Ok(MarkSettings { payload, alpha: self.alpha(strength, force)?, min_snr_db })
     }
 
     /// Refuses a payload that the model has no room for.
@@ -142,7 +142,7 @@ impl UnmarkedModel {
         }
         let most = expected_z(STRONGEST_ALPHA, self.elements()).all;
         Err(Failure::usage(anyhow!(
-            "the watermark would lower the signal-to-noise ratio to {:.2} dB, below the limit of {LEAST_SNR_DB} dB; {} elements can carry at most --target-z {}; lower the strength, or embed with --force",
+            "the watermark would lower the signal-to-noise ratio to {:.2} dB, below the limit of {MIN_SNR_DB} dB; {} elements can carry at most --target-z {}; lower the strength, or embed with --force",
             snr_db(alpha),
             grouped(self.elements()),
             most.floor()

@@ -50,7 +50,7 @@ pub(super) fn claim_failure(error: ClaimError) -> Failure {
 fn detect_failure(error: DetectError) -> Failure {
     match error {
         DetectError::Run(error) => running::failure(error),
-        DetectError::Changed(_) => Failure::incomplete(error),
+        _ => Failure::incomplete(error),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Scale words at the edges of their format: what tests and the self-test of a device put into blocks.
+//! Scale words at the edges of their format, for tests and for the self-test of a GPU.
 
 use super::{ScaleEncoding, block_format};
 use crate::dtype::Dtype;
@@ -9,7 +9,7 @@ const F16: [u16; 13] = [
     0x3C00,
 ];
 
-/// As [`F16`], and some whose products overflow or are subnormal.
+/// The same as [`F16`], and some values whose products overflow or are subnormal.
 const F32: [u32; 15] = [
     0x7FC0_0000,
     0x7F80_0001,
@@ -28,8 +28,8 @@ const F32: [u32; 15] = [
     0x02FF_FFFF,
 ];
 
-/// Replaces the scale words of the first blocks by edges, with dmin by all pairs of them, as
-/// `testdata/quantised/make.py` does. Scales of 8 bits are left: noise has all of them.
+/// Replaces the scale words of the first blocks by edge values (all pairs of them where a type has dmin), as
+/// `testdata/quantised/make.py` does. Scales of 8 bits stay: random bytes have all of their values.
 pub fn fill_edge_scales(dtype: Dtype, blocks: &mut [u8]) {
     let Some(format) = block_format(dtype) else { return };
     let blocks = blocks.chunks_exact_mut(dtype.granule().0 as usize);

@@ -1,10 +1,10 @@
-//! E2M1 codes, as ggml stores them.
+//! The FP4 types of ggml, with E2M1 codes.
 
 use super::{
     BlockCodeValues, BlockFormat, GroupFactors, ScaleEncoding, runs_of_nibbles, unit_factors,
 };
 
-/// Twice the value of a code. There is no negative zero.
+/// Twice the value of each E2M1 code. There is no negative zero.
 static E2M1: BlockCodeValues = {
     let mut values = [0; 256];
     let magnitudes = [0, 1, 2, 3, 4, 6, 8, 12];
@@ -25,7 +25,7 @@ pub(super) static MXFP4: BlockFormat = BlockFormat {
     group: 32,
     scale: ScaleEncoding::E8M0(0),
     minimum: None,
-    extreme: largest,
+    extreme: is_largest,
     extract: |block, codes| runs_of_nibbles(&block[1..17], 16, codes),
     factors: unit_factors,
 };
@@ -38,7 +38,7 @@ pub(super) static NVFP4: BlockFormat = BlockFormat {
     group: 16,
     scale: ScaleEncoding::E4M3(0),
     minimum: None,
-    extreme: largest,
+    extreme: is_largest,
     extract: |block, codes| runs_of_nibbles(&block[4..36], 8, codes),
     factors: |block| {
         let mut factors = GroupFactors::default();
@@ -49,11 +49,11 @@ pub(super) static NVFP4: BlockFormat = BlockFormat {
     },
 };
 
-fn largest(code: u8) -> bool {
+fn is_largest(code: u8) -> bool {
     code & 7 == 7
 }
 
-/// Half the value of an unsigned E4M3 number, in units of 2^-10.
+/// Decodes an unsigned E4M3 number: half its value, in units of 2^-10.
 fn e4m3(byte: u8) -> i32 {
     let (exponent, mantissa) = (byte >> 3 & 15, i32::from(byte & 7));
     match (byte, exponent) {

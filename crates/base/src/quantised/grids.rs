@@ -1,26 +1,25 @@
-//! The grids of the IQ types: which magnitudes a group of elements may have together.
+//! The grids of the IQ types: the combinations of magnitudes that a group of elements may have.
 //!
-//! A grid is a set of points that the format fixes. Each point is packed in 16 bits, its first element
-//! lowest: eight numbers of 2 bits (IQ1, IQ2) or four numbers of 3 bits, 4 bits apart (IQ3). A number
-//! is the place of a magnitude in the alphabet of its type (`iq.rs`). Within a grid the points
-//! ascend.
+//! A grid is a set of points that the format fixes. Each point is packed in 16 bits, the first element in the
+//! lowest bits: eight numbers of 2 bits (IQ1, IQ2) or four numbers of 3 bits, 4 bits apart (IQ3). A number is
+//! the index of a magnitude in the alphabet of the type (`iq.rs`). The points of a grid are in ascending order.
 
-/// Where each grid begins in [`GRIDS`].
+/// The start of the IQ2_XXS grid in [`GRIDS`]: 256 points.
 pub const IQ2_XXS: usize = 0;
-/// 512 points.
+/// The start of the IQ2_XS grid: 512 points.
 pub const IQ2_XS: usize = 256;
-/// 1,024 points.
+/// The start of the IQ2_S grid: 1,024 points.
 pub const IQ2_S: usize = 768;
-/// 256 points of four elements.
+/// The start of the IQ3_XXS grid: 256 points of four elements.
 pub const IQ3_XXS: usize = 1792;
-/// 512 points of four elements.
+/// The start of the IQ3_S grid: 512 points of four elements.
 pub const IQ3_S: usize = 2048;
-/// 2,048 points of ternary elements, of IQ1_S and IQ1_M.
+/// The start of the grid of IQ1_S and IQ1_M: 2,048 points of ternary elements.
 pub const IQ1: usize = 2560;
-/// All points.
+/// The number of points in all grids.
 pub const LEN: usize = 4608;
 
-/// All grids, one behind the other.
+/// All grids, one after the other.
 #[rustfmt::skip]
 pub static GRIDS: [u16; LEN] = [
     0x0000, 0x0002, 0x0005, 0x0008, 0x000A, 0x0011, 0x0014, 0x0020, 0x0022, 0x0028, 0x002A, 0x0041,

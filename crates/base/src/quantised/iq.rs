@@ -1,7 +1,7 @@
-//! Blocks whose elements are points of a grid, or codes into a table of uneven steps.
+//! Block-quantised types whose elements are points of a grid, or indexes into a table of uneven steps.
 //!
-//! The code of an element of a grid is the place of its magnitude in the alphabet of the type, and
-//! above it one bit: the sign of IQ2 and IQ3, and of IQ1 whether an eighth is taken away or added.
+//! The code of a grid element is the index of its magnitude in the alphabet of the type, and above it one bit:
+//! the sign for IQ2 and IQ3; for IQ1 it says whether one eighth is subtracted or added.
 
 use super::grids::{self, GRIDS};
 use super::{
@@ -15,7 +15,7 @@ static IQ2: BlockCodeValues = signed(&[8, 25, 43, 0]);
 /// Eight magnitudes, and bit 3 for the sign.
 static IQ3_OF_XXS: BlockCodeValues = signed(&[4, 12, 20, 28, 36, 44, 52, 62]);
 static IQ3_OF_S: BlockCodeValues = signed(&[1, 3, 5, 7, 9, 11, 13, 15]);
-/// −1, 0 and 1 in eighths, with one eighth more, or less where bit 2 is set.
+/// −1, 0 and 1 in eighths, plus one eighth, or minus one eighth where bit 2 is set.
 static IQ1: BlockCodeValues = {
     let mut values = [0; 256];
     let eighths = [-8, 0, 8];
@@ -149,7 +149,7 @@ pub(super) static IQ3_S: BlockFormat = BlockFormat {
 };
 
 /// d, 32 bytes of points, and for each 32 elements a word of three more bits of each point, a scale, and
-/// which way the eighth goes.
+/// the sign of the eighth.
 pub(super) static IQ1_S: BlockFormat = BlockFormat {
     codes: 8,
     values: &IQ1,
@@ -169,7 +169,7 @@ pub(super) static IQ1_S: BlockFormat = BlockFormat {
     factors: |block| odd_by(|group| u32::from(word(block, 34 + 2 * (group % 8)) >> 12 & 7)),
 };
 
-/// 32 bytes of points, for each point four bits more and the way of its eighth, four words of three
+/// 32 bytes of points, for each point three more bits and the sign of its eighth, four words of three
 /// scales and a nibble of d.
 pub(super) static IQ1_M: BlockFormat = BlockFormat {
     codes: 8,
@@ -225,27 +225,27 @@ pub(super) static IQ4_XS: BlockFormat = BlockFormat {
     },
 };
 
-/// Half a byte, the low one first.
+/// Returns the nibble with this index; the low nibble of a byte comes first.
 #[inline(always)]
 fn nibble(bytes: &[u8], at: usize) -> u32 {
     u32::from(bytes[at / 2] >> (at % 2 * 4) & 15)
 }
 
-/// Scales are odd: twice a number, and one.
+/// Factors that are odd numbers: twice the stored number plus one.
 #[inline(always)]
 fn odd_by(scale: impl Fn(usize) -> u32) -> GroupFactors {
     let odd = |group| 2 * scale(group) as i32 + 1;
     GroupFactors { scale: std::array::from_fn(odd), ..GroupFactors::default() }
 }
 
-/// Seven signs are stored; the eighth makes the number of minus signs even.
+/// Completes seven stored signs with the eighth, which makes the number of minus signs even.
 #[inline(always)]
 fn seven_signs(word: u32) -> u8 {
     let seven = word as u8 & 127;
     seven | (seven.count_ones() as u8 & 1) << 7
 }
 
-/// A point of eight elements, with the bit above the magnitude of each.
+/// Writes the codes of a point of eight elements; bit i of `bits` is the highest bit of code i.
 #[inline(always)]
 fn codes_of_grid8(point: u16, bits: u8, codes: &mut [u8; 8]) {
     // Two bits to a byte, by halves.
@@ -256,7 +256,7 @@ fn codes_of_grid8(point: u16, bits: u8, codes: &mut [u8; 8]) {
     *codes = (spread | one_a_byte(bits) << 2).to_le_bytes();
 }
 
-/// Two points of four elements, with their signs.
+/// Writes the codes of two points of four elements with their signs.
 #[inline(always)]
 fn codes_of_grid4(points: [u16; 2], signs: u8, codes: &mut [u8; 8]) {
     // Four bits to a byte.
@@ -266,14 +266,14 @@ fn codes_of_grid4(points: [u16; 2], signs: u8, codes: &mut [u8; 8]) {
     *codes = (spread | one_a_byte(signs) << 3).to_le_bytes();
 }
 
-/// Bit i in byte i.
+/// Moves bit i to byte i.
 #[inline(always)]
 fn one_a_byte(bits: u8) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let places = (u64::from(bits) * ONES) & 0x8040_2010_0804_0201;
-    // What is not zero reaches the highest bit of its byte.
+    // A byte that is not zero carries into its highest bit.
     (places + 0x7F * ONES) >> 7 & ONES
 }
 
-// Arrays of codes are whole groups of eight.
+// An array of codes consists of whole groups of eight.
 const _: () = assert!(MAX_ELEMENTS.is_multiple_of(8));

@@ -1,4 +1,4 @@
-//! Blocks of 256 whose groups have quantised scales and minima.
+//! The K types: blocks of 256 elements in groups with quantised scales and minima.
 
 use super::{
     BlockCodeValues, BlockFormat, GroupFactors, MAX_ELEMENTS, ScaleEncoding, is_extreme_4bit,
@@ -123,7 +123,7 @@ pub(super) static Q8_K: BlockFormat = BlockFormat {
     factors: unit_factors,
 };
 
-/// Bit i of byte j belongs to element 32 i + j.
+/// Sets bit `place` of the codes: bit i of byte j belongs to element 32 i + j.
 #[inline(always)]
 fn add_bit_plane(bytes: &[u8], place: u32, codes: &mut [u8; MAX_ELEMENTS]) {
     for (bit, codes) in codes.chunks_exact_mut(32).enumerate() {
@@ -133,8 +133,8 @@ fn add_bit_plane(bytes: &[u8], place: u32, codes: &mut [u8; MAX_ELEMENTS]) {
     }
 }
 
-/// Eight scales and eight minima of 6 bits: the first four of either in bytes of their own, whose two
-/// highest bits are those of the last four.
+/// Unpacks eight scales and eight minima of 6 bits. The first four of each have one byte each, whose two
+/// highest bits belong to the last four.
 fn unpack_6bit_factors(block: &[u8]) -> GroupFactors {
     let bytes = &block[4..16];
     let mut factors = GroupFactors::default();

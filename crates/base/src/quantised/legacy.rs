@@ -1,4 +1,4 @@
-//! Blocks of 32: one scale, and a minimum or none.
+//! The legacy types of ggml: blocks of 32 elements with one scale, some with a minimum.
 
 use super::{
     BlockCodeValues, BlockFormat, GroupFactors, MAX_ELEMENTS, ScaleEncoding, is_extreme_4bit,

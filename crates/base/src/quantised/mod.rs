@@ -1,19 +1,19 @@
-//! Block-quantised types, as ggml stores them: what the bytes of a block stand for.
+//! Decodes the block-quantised types of ggml.
 //!
-//! A block is elements that share scales. Every type is read the same way: an element is a small
-//! **code**, a code stands for a small integer **value**, and
+//! The elements of a quantisation block share scales. Every type is read in the same way: an element is stored
+//! as a small **code**, a code stands for a small integer **value**, and
 //!
 //! element = d · 2^unit · factor · value − dmin · minimum
 //!
-//! where d and dmin are the scale words of the block (dmin of some types only) and factor and minimum
-//! are integers that 16 or more neighbours share. Products are exact in binary32 in all types but
-//! Q8_K, so there is at most one rounding: of that product, or of the difference. One file describes the
-//! types of a family; [`grids`] holds the points that the IQ types choose from. The values are those of
-//! the dequantisation of the `gguf` package, NaN for NaN (`testdata/quantised`).
+//! where d and dmin are the scale words of the block (only some types have dmin), and factor and minimum are
+//! integers that 16 or more neighbouring elements share. The products are exact in binary32 for all types except
+//! Q8_K, so there is at most one rounding: of the product, or of the difference. Each file describes one family
+//! of types; [`grids`] holds the points of the IQ types. The values equal those of the `gguf` Python package,
+//! NaN for NaN (`testdata/quantised`).
 //!
-//! Where ggml and the specification of a format differ, ggml counts, for its values are what a model
-//! computes with: the E8M0 scale 0xFF of an MXFP4 block is 2^127 and not NaN, the scale 0x7F of NVFP4
-//! is zero and its sign bit is ignored.
+//! Where ggml and the specification of a format differ, this module follows ggml, because a model computes with
+//! its values: the E8M0 scale 0xFF of an MXFP4 block is 2^127 and not NaN; the NVFP4 scale 0x7F is zero, and the
+//! sign bit of a scale is ignored.
 
 #[doc(hidden)]
 pub mod edge_scales;
@@ -26,43 +26,43 @@ mod ternary;
 
 use crate::dtype::Dtype;
 
-/// Block-quantised types.
+/// The number of block-quantised types.
 pub const TYPE_COUNT: usize = 27;
 
-/// The most elements a block has.
+/// The largest number of elements in a block.
 pub const MAX_ELEMENTS: usize = 256;
 
-/// The most bytes a block has.
+/// The largest size of a block in bytes.
 pub const MAX_BYTES: usize = 292;
 
-/// Elements of a unit: the least common multiple of the elements of all blocks, twice. Work on blocks is
-/// divided at units, whatever the type.
+/// The number of elements in a unit: twice the largest block, so that every block size divides it. Work on
+/// block-quantised tensors is split at units, whatever the type.
 pub const UNIT_LEN: usize = 512;
 
-/// The most bytes that lie behind a part of a tensor and belong to a unit that begins in it.
+/// The largest number of bytes after a part of a tensor that belong to a unit which begins in that part.
 pub const HALO_LEN: usize = 4096;
 
-/// Where the scale words of a block lie, and what they are.
+/// The position and the format of the scale word of a block. Positions are bytes of the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScaleEncoding {
-    /// A binary16 at this byte.
+    /// A binary16.
     F16(usize),
-    /// A binary16 whose nibbles are the highest of four 16-bit words at this byte, the lowest first.
+    /// A binary16 whose nibbles are the highest nibbles of four 16-bit words, the lowest nibble first.
     Nibbles(usize),
-    /// A binary32 at this byte.
+    /// A binary32.
     F32(usize),
-    /// A byte e: 2^(e − 128), as codes of E2M1 stand for twice their value.
+    /// A byte e for 2^(e − 128): half the E8M0 value, because E2M1 codes stand for twice their value.
     E8M0(usize),
-    /// Four bytes of unsigned E4M3, which the factors are made of: d is one.
+    /// Four bytes of unsigned E4M3, which become the factors; d is one.
     E4M3(usize),
 }
 
-/// The integers that neighbours share, by group of [`BlockFormat::group`] elements.
+/// The factors and minima of a block, by group of [`BlockFormat::group`] elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupFactors {
-    /// What the scale is multiplied by.
+    /// The factors that the scale is multiplied by.
     pub scale: [i32; 16],
-    /// What dmin is multiplied by before it is subtracted.
+    /// The factors that dmin is multiplied by before it is subtracted.
     pub minimum: [i32; 16],
 }
 
@@ -72,33 +72,33 @@ impl Default for GroupFactors {
     }
 }
 
-/// What a code stands for, by code.
+/// The integer value of each code.
 pub type BlockCodeValues = [i8; 256];
 
-/// How the blocks of a type are read.
+/// How the blocks of a type are decoded.
 pub struct BlockFormat {
-    /// Number of codes: a power of two up to 256.
+    /// The number of codes: a power of two up to 256.
     pub codes: usize,
-    /// What a code stands for.
+    /// The integer value of each code.
     pub values: &'static BlockCodeValues,
-    /// The power of two that products are in.
+    /// The exponent of the power of two that all products are multiplied by.
     pub unit: i32,
-    /// Elements that share a factor: 16, or a multiple.
+    /// The number of elements that share a factor: a multiple of 16.
     pub group: usize,
-    /// Its scale.
+    /// The encoding of d.
     pub scale: ScaleEncoding,
-    /// Byte of dmin, a binary16.
+    /// The position of dmin in the block, a binary16, for the types that have it.
     pub minimum: Option<usize>,
-    /// Codes at the end of the range of a quantiser, where a weight that is too large is cut off, by
-    /// code; all false for types of so few values that many of them are at an end.
+    /// Whether a code is at the end of the range of the quantiser, where too large weights are clipped. Always
+    /// `false` for types with so few values that many weights are at an end.
     pub extreme: fn(u8) -> bool,
-    /// Reads the codes, in order of the elements.
+    /// Reads the codes in the order of the elements.
     extract: fn(&[u8], &mut [u8; MAX_ELEMENTS]),
     /// Reads the factors.
     factors: fn(&[u8]) -> GroupFactors,
 }
 
-/// By [`type_index`].
+/// The block formats, by [`type_index`].
 static FORMATS: [&BlockFormat; TYPE_COUNT] = [
     &legacy::Q4_0,
     &legacy::Q4_1,
@@ -129,54 +129,54 @@ static FORMATS: [&BlockFormat; TYPE_COUNT] = [
     &ternary::Q2_0,
 ];
 
-/// The number of a block-quantised type among them, in the order of [`Dtype`]; `None` for others.
+/// The index of a block-quantised type among these types in the order of [`Dtype`], or `None` for other types.
 pub fn type_index(dtype: Dtype) -> Option<usize> {
     dtype.is_block_quantised().then(|| dtype as usize - Dtype::Q4_0 as usize)
 }
 
-/// How the blocks of a type are read; `None` for types without blocks.
+/// The block format of a type, or `None` for types without blocks.
 pub fn block_format(dtype: Dtype) -> Option<&'static BlockFormat> {
     type_index(dtype).map(|index| FORMATS[index])
 }
 
-/// Bytes of a unit of a block-quantised type.
+/// The size in bytes of a unit of a block-quantised type.
 pub fn unit_bytes(dtype: Dtype) -> u64 {
     let (bytes, elements) = dtype.granule();
     UNIT_LEN as u64 / elements * bytes
 }
 
-/// The blocks that a part of a tensor owns: those of the units that begin in it.
+/// The blocks that a part of a tensor owns: the blocks of the units that begin in the part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnedBlocks {
-    /// Number of the first unit.
+    /// The index of the first unit.
     pub first_unit: u64,
-    /// Bytes of the part before it: they belong to the part before.
+    /// The number of bytes at the start of the part that belong to the previous part.
     pub skip: usize,
-    /// Whole blocks.
+    /// The number of whole blocks.
     pub blocks: usize,
 }
 
 impl OwnedBlocks {
-    /// By the bytes `offset..offset + len` of a tensor, of which `available` from `offset` on are at
-    /// hand: the part, and what lies behind it up to [`HALO_LEN`] or the end of the tensor.
+    /// Computes the blocks that the bytes `offset..offset + len` of a tensor own. `available` bytes from `offset`
+    /// on can be read: the part, and what follows it up to [`HALO_LEN`] bytes or the end of the tensor.
     pub fn for_range(dtype: Dtype, offset: u64, len: usize, available: usize) -> OwnedBlocks {
         let unit = unit_bytes(dtype);
         let block = dtype.granule().0;
         let (first_unit, end) = (offset.div_ceil(unit), (offset + len as u64).div_ceil(unit));
         let start = first_unit * unit;
-        // The last unit of a tensor may have fewer blocks, and what is no whole block is not read.
+        // The last unit of a tensor may have fewer blocks, and an incomplete block is not read.
         let end = (end * unit).min(offset + available as u64).max(start);
         let blocks = ((end - start) / block) as usize;
         let skip = ((start - offset) as usize).min(available);
         OwnedBlocks { first_unit, skip, blocks }
     }
 
-    /// Units, the last of which may be shorter.
+    /// The number of units; the last one may be shorter.
     pub fn units(&self, dtype: Dtype) -> usize {
         self.blocks.div_ceil(UNIT_LEN / dtype.granule().1 as usize)
     }
 
-    /// The bytes of the blocks, out of those of the part and of what lies behind it.
+    /// The bytes of the blocks, out of the available `bytes` from the start of the part on.
     pub fn bytes<'a>(&self, dtype: Dtype, bytes: &'a [u8]) -> &'a [u8] {
         let len = self.blocks * dtype.granule().0 as usize;
         bytes.get(self.skip..self.skip + len).unwrap_or_default()
@@ -184,17 +184,17 @@ impl OwnedBlocks {
 }
 
 impl BlockFormat {
-    /// The codes of a block, in order of its elements.
+    /// Reads the codes of a block in the order of the elements.
     pub fn read_codes(&self, block: &[u8], codes: &mut [u8; MAX_ELEMENTS]) {
         (self.extract)(block, codes);
     }
 
-    /// The integers that neighbours share.
+    /// Reads the factors and minima of a block.
     pub fn read_factors(&self, block: &[u8]) -> GroupFactors {
         (self.factors)(block)
     }
 
-    /// d and dmin, as binary32.
+    /// Reads d and dmin of a block as binary32.
     pub fn read_scales(&self, block: &[u8]) -> (f32, f32) {
         let d = match self.scale {
             ScaleEncoding::F16(at) => half_to_f32(word(block, at)),
@@ -206,7 +206,7 @@ impl BlockFormat {
         (d, self.minimum.map_or(0.0, |at| half_to_f32(word(block, at))))
     }
 
-    /// The values of a block: `out` has room for its elements.
+    /// Decodes a block into `out`, which must have room for its elements.
     pub fn decode(&self, block: &[u8], out: &mut [f32]) {
         let mut codes = [0; MAX_ELEMENTS];
         (self.extract)(block, &mut codes);
@@ -232,8 +232,8 @@ impl BlockFormat {
     }
 }
 
-/// The values of a block of a block-quantised type. Those of no such type, of a block that is too
-/// short, and those that `out` has beyond the block are left as they are.
+/// Decodes a block of a block-quantised type into `out`. Leaves `out` unchanged if the type has no blocks or the
+/// block is too short; elements of `out` after those of the block stay unchanged as well.
 pub fn decode_block(dtype: Dtype, block: &[u8], out: &mut [f32]) {
     let (bytes, elements) = dtype.granule();
     let (Some(format), Some(block)) = (block_format(dtype), block.get(..bytes as usize)) else {
@@ -243,24 +243,24 @@ pub fn decode_block(dtype: Dtype, block: &[u8], out: &mut [f32]) {
     format.decode(block, &mut out[..len]);
 }
 
-/// Two bytes of a block.
+/// Reads a little-endian 16-bit word of a block.
 #[inline(always)]
 fn word(block: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([block[at], block[at + 1]])
 }
 
-/// Four bytes of a block.
+/// Reads a little-endian 32-bit word of a block.
 #[inline(always)]
 fn word32(block: &[u8], at: usize) -> u32 {
     u32::from(word(block, at)) | u32::from(word(block, at + 2)) << 16
 }
 
-/// The binary16 of [`ScaleEncoding::Nibbles`].
+/// Reads a scale word in [`ScaleEncoding::Nibbles`].
 pub fn nibbles(block: &[u8], at: usize) -> u16 {
     (0..4).fold(0, |all, i| all | (word(block, at + 2 * i) >> 12) << (4 * i))
 }
 
-/// The binary32 that equals a binary16; NaN gives a NaN.
+/// Converts a binary16 to binary32; NaN becomes a NaN.
 pub fn half_to_f32(half: u16) -> f32 {
     let (sign, magnitude) = (u32::from(half >> 15) << 31, u32::from(half & 0x7FFF));
     let bits = match magnitude >> 10 {
@@ -272,7 +272,7 @@ pub fn half_to_f32(half: u16) -> f32 {
     f32::from_bits(sign | bits)
 }
 
-/// 2^(e − 128).
+/// Returns 2^(e − 128).
 fn e8m0(e: u8) -> f32 {
     f32::from_bits(match e {
         0 | 1 => 0x0020_0000 << e,
@@ -280,27 +280,27 @@ fn e8m0(e: u8) -> f32 {
     })
 }
 
-/// No group has factors of its own.
+/// The factors of types without group scales.
 fn unit_factors(_: &[u8]) -> GroupFactors {
     GroupFactors::default()
 }
 
-/// Types of few values.
+/// For types with few values.
 fn never_extreme(_: u8) -> bool {
     false
 }
 
-/// Codes of 4 bits: the lowest and the highest.
+/// Whether a 4-bit code is the lowest or the highest.
 fn is_extreme_4bit(code: u8) -> bool {
     code == 0 || code == 15
 }
 
-/// Codes of 5 bits: the lowest and the highest.
+/// Whether a 5-bit code is the lowest or the highest.
 fn is_extreme_5bit(code: u8) -> bool {
     code == 0 || code == 31
 }
 
-/// Codes that stand for themselves, less `zero`.
+/// The values of codes that stand for themselves minus `zero`.
 const fn values_minus(zero: i16) -> BlockCodeValues {
     let mut values = [0; 256];
     let mut code = 0;
@@ -311,7 +311,7 @@ const fn values_minus(zero: i16) -> BlockCodeValues {
     values
 }
 
-/// Two codes a byte, `run` bytes at a time: first their low halves, then their high ones.
+/// Unpacks two codes per byte, `run` bytes at a time: first the low nibbles, then the high nibbles.
 #[inline(always)]
 fn runs_of_nibbles(bytes: &[u8], run: usize, codes: &mut [u8; MAX_ELEMENTS]) {
     for (bytes, codes) in bytes.chunks_exact(run).zip(codes.chunks_exact_mut(2 * run)) {
@@ -323,7 +323,7 @@ fn runs_of_nibbles(bytes: &[u8], run: usize, codes: &mut [u8; MAX_ELEMENTS]) {
     }
 }
 
-/// Four codes a byte, 32 bytes at a time, the lowest first.
+/// Unpacks four codes per byte, 32 bytes at a time, the lowest bits first.
 #[inline(always)]
 fn runs_of_pairs(bytes: &[u8], codes: &mut [u8; MAX_ELEMENTS]) {
     for (bytes, codes) in bytes.chunks_exact(32).zip(codes.chunks_exact_mut(128)) {

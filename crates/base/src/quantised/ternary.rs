@@ -1,4 +1,4 @@
-//! Elements of two values, of three and of four.
+//! Block-quantised types whose elements have two, three or four values.
 
 use super::{
     BlockCodeValues, BlockFormat, ScaleEncoding, never_extreme, runs_of_pairs, unit_factors,
@@ -6,15 +6,15 @@ use super::{
 };
 
 static FROM_1: BlockCodeValues = values_minus(1);
-/// Bit 0 stands for −d, bit 1 for d.
+/// A cleared bit stands for −d, a set bit for d.
 static SIGNS: BlockCodeValues = {
     let mut values = [1; 256];
     values[0] = -1;
     values
 };
 
-/// 52 bytes of five elements (the last four of four), d. A byte is the fraction of 256 whose digits to
-/// the base of three are the codes.
+/// 52 bytes of five elements each (the last four bytes have four), d. A byte is a fraction of 256 whose digits in
+/// base three are the codes.
 pub(super) static TQ1_0: BlockFormat = BlockFormat {
     codes: 4,
     values: &FROM_1,

@@ -21,7 +21,7 @@ fn bits(value: f32) -> u32 {
 }
 
 #[test]
-fn blocks_decode_as_the_gguf_package_decodes_them() {
+fn blocks_decode_like_the_gguf_package() {
     let golden: Value = tensorseal_testing::json("quantised/decoded.json");
     for dtype in Dtype::block_quantised() {
         let (size, elements) = dtype.granule();
@@ -80,7 +80,7 @@ fn points_ascend_within_their_grids() {
 }
 
 #[test]
-fn binary16_is_widened_as_the_half_crate_does() {
+fn binary16_is_widened_like_the_half_crate() {
     for code in 0..=u16::MAX {
         let expected = half::f16::from_bits(code).to_f32();
         let found = half_to_f32(code);
@@ -89,7 +89,7 @@ fn binary16_is_widened_as_the_half_crate_does() {
 }
 
 #[test]
-fn what_is_no_block_is_left_alone() {
+fn incomplete_blocks_are_not_decoded() {
     let mut out = [7.0; 40];
     decode_block(Dtype::F32, &[0; 40], &mut out);
     decode_block(Dtype::Q4_0, &[0; 17], &mut out);
@@ -100,7 +100,7 @@ fn what_is_no_block_is_left_alone() {
 }
 
 proptest! {
-    /// However a tensor is cut, every block has one owner.
+    /// Every block has exactly one owner, however a tensor is cut.
     #[test]
     fn every_block_has_one_owner(
         which in 0usize..26,

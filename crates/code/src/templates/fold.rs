@@ -1,32 +1,31 @@
-//! What an expression is when it is made of literals only. minijinja reads it, and what is joined from
-//! literals is joined here.
+//! Evaluates expressions that consist only of literals. minijinja parses them.
 
 use super::lexer::TemplateToken;
-use super::nesting_limits::{MOST_BRACKETS, MOST_LINE, brackets};
+use super::nesting_limits::{MAX_BRACKETS, MAX_LINE, brackets};
 use minijinja::machinery::ast::{BinOpKind, CallArg, Expr};
 use minijinja::machinery::parse_expr;
 
-/// Most words of an expression that is resolved: what is longer joins no name.
-const MOST: usize = 256;
+/// The largest number of tokens in an expression that is evaluated. Longer expressions do not build a name.
+const MAX_TOKENS: usize = 256;
 
-/// The text that an expression is; `None`: it is not made of literals alone, or no text.
+/// The text value of an expression, or `None` if it has other parts than literals or is not a text.
 pub(super) fn text(words: &[(TemplateToken<'_>, u64)]) -> Option<String> {
     if let [(TemplateToken::Text(text), _)] = words {
         return Some(text.clone());
     }
     let is_text = |(word, _): &(TemplateToken<'_>, u64)| matches!(word, TemplateToken::Text(_));
-    if words.len() > MOST || brackets(words) > MOST_BRACKETS || !words.iter().any(is_text) {
+    if words.len() > MAX_TOKENS || brackets(words) > MAX_BRACKETS || !words.iter().any(is_text) {
         return None;
     }
-    let expression = written(words);
-    if expression.len() > MOST_LINE {
+    let expression = source(words);
+    if expression.len() > MAX_LINE {
         return joined(words);
     }
     let parsed = parse_expr(&expression).ok()?;
-    of(&parsed).or_else(|| joined(words))
+    evaluate(&parsed).or_else(|| joined(words))
 }
 
-/// The strings of an expression one behind the other, where there is nothing but signs between them.
+/// The concatenated strings of an expression, if there are only operators and brackets between them.
 pub(super) fn joined(words: &[(TemplateToken<'_>, u64)]) -> Option<String> {
     let mut all = String::new();
     for (word, _) in words {
@@ -39,8 +38,8 @@ pub(super) fn joined(words: &[(TemplateToken<'_>, u64)]) -> Option<String> {
     Some(all)
 }
 
-/// The expression as minijinja reads it: strings have the escapes that it knows.
-fn written(words: &[(TemplateToken<'_>, u64)]) -> String {
+/// The source of the expression for minijinja, with the escapes that it supports.
+fn source(words: &[(TemplateToken<'_>, u64)]) -> String {
     let mut text = String::new();
     for (word, _) in words {
         match word {
@@ -58,17 +57,21 @@ fn written(words: &[(TemplateToken<'_>, u64)]) -> String {
     text
 }
 
-fn of(expression: &Expr<'_>) -> Option<String> {
+fn evaluate(expression: &Expr<'_>) -> Option<String> {
     match expression {
         Expr::Const(constant) => constant.value.as_str().map(str::to_owned),
         Expr::BinOp(pair) => match pair.op {
-            BinOpKind::Concat | BinOpKind::Add => Some(of(&pair.left)? + &of(&pair.right)?),
+            BinOpKind::Concat | BinOpKind::Add => {
+                Some(evaluate(&pair.left)? + &evaluate(&pair.right)?)
+            }
             BinOpKind::Rem => {
                 let arguments = match &pair.right {
-                    Expr::Tuple(tuple) => tuple.items.iter().map(of).collect::<Option<Vec<_>>>()?,
-                    single => vec![of(single)?],
+                    Expr::Tuple(tuple) => {
+                        tuple.items.iter().map(evaluate).collect::<Option<Vec<_>>>()?
+                    }
+                    single => vec![evaluate(single)?],
                 };
-                Some(filled(&of(&pair.left)?, "%s", &arguments))
+                Some(filled(&evaluate(&pair.left)?, "%s", &arguments))
             }
             _ => None,
         },
@@ -76,17 +79,17 @@ fn of(expression: &Expr<'_>) -> Option<String> {
             let over = filter.expr.as_ref()?;
             match filter.name {
                 "join" => Some(items(over)?.join(&first(&filter.args).unwrap_or_default())),
-                "format" => Some(filled(&of(over)?, "%s", &arguments(&filter.args)?)),
-                "string" | "safe" | "trim" => of(over),
-                "lower" => Some(of(over)?.to_lowercase()),
-                "upper" => Some(of(over)?.to_uppercase()),
-                "reverse" => Some(of(over)?.chars().rev().collect()),
+                "format" => Some(filled(&evaluate(over)?, "%s", &arguments(&filter.args)?)),
+                "string" | "safe" | "trim" => evaluate(over),
+                "lower" => Some(evaluate(over)?.to_lowercase()),
+                "upper" => Some(evaluate(over)?.to_uppercase()),
+                "reverse" => Some(evaluate(over)?.chars().rev().collect()),
                 _ => None,
             }
         }
         Expr::Call(call) => {
             let Expr::GetAttr(method) = &call.expr else { return None };
-            let over = of(&method.expr)?;
+            let over = evaluate(&method.expr)?;
             match method.name {
                 "join" => match call.args.as_slice() {
                     [CallArg::Pos(list)] => Some(items(list)?.join(&over)),
@@ -105,15 +108,15 @@ fn of(expression: &Expr<'_>) -> Option<String> {
 
 fn items(list: &Expr<'_>) -> Option<Vec<String>> {
     match list {
-        Expr::List(list) => list.items.iter().map(of).collect(),
-        Expr::Tuple(tuple) => tuple.items.iter().map(of).collect(),
+        Expr::List(list) => list.items.iter().map(evaluate).collect(),
+        Expr::Tuple(tuple) => tuple.items.iter().map(evaluate).collect(),
         _ => None,
     }
 }
 
 fn arguments(arguments: &[CallArg<'_>]) -> Option<Vec<String>> {
     let one = |argument: &CallArg<'_>| match argument {
-        CallArg::Pos(expression) => of(expression),
+        CallArg::Pos(expression) => evaluate(expression),
         _ => None,
     };
     arguments.iter().map(one).collect()
@@ -123,7 +126,7 @@ fn first(of_call: &[CallArg<'_>]) -> Option<String> {
     arguments(of_call)?.into_iter().next()
 }
 
-/// A text with its places filled in order.
+/// Replaces the placeholders of a text in order.
 fn filled(text: &str, place: &str, arguments: &[String]) -> String {
     let mut arguments = arguments.iter();
     let mut parts = text.split(place);

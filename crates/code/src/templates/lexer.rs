@@ -1,12 +1,11 @@
-//! The words of a template, by the rules of Jinja2. It stops at nothing: what is no template for Jinja is
-//! still words here.
+//! Splits a template into tokens by the rules of Jinja2. It never fails: an invalid template still has tokens.
 
-/// A word inside of a tag.
+/// A token inside a tag.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TemplateToken<'a> {
     /// A name or a keyword.
     Name(&'a str),
-    /// A string, its escapes resolved.
+    /// A string with its escapes resolved.
     Text(String),
     /// A number.
     Number(&'a str),
@@ -15,12 +14,12 @@ pub(super) enum TemplateToken<'a> {
 }
 
 impl TemplateToken<'_> {
-    /// Whether it is this character.
+    /// Whether the token is this character.
     pub(super) fn is(&self, sign: char) -> bool {
         matches!(self, TemplateToken::Sign(c) if *c == sign)
     }
 
-    /// The name that it is.
+    /// The name, if the token is a name.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
             TemplateToken::Name(name) => Some(name),
@@ -29,21 +28,21 @@ impl TemplateToken<'_> {
     }
 }
 
-/// The words of one tag, `{{ … }}` or `{% … %}`, each with its line.
+/// The tokens of one tag, `{{ … }}` or `{% … %}`, each with its line.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Tag<'a> {
     pub words: Vec<(TemplateToken<'a>, u64)>,
 }
 
-/// Shows every tag of a template in order.
-pub(super) fn tags<'a>(text: &'a str, mut look: impl FnMut(&Tag<'a>)) {
+/// Passes every tag of a template in order to `visit`.
+pub(super) fn tags<'a>(text: &'a str, mut visit: impl FnMut(&Tag<'a>)) {
     let mut lexer = TemplateLexer { text, at: 0, line: 1, open_ended: 0 };
     while let Some(end) = lexer.next_tag() {
         let tag = lexer.tag(end);
         let is_raw = matches!(tag.words.as_slice(), [(TemplateToken::Name("raw"), _)]);
-        look(&tag);
+        visit(&tag);
         if is_raw {
-            lexer.pass_raw();
+            lexer.skip_raw();
         }
     }
 }
@@ -52,48 +51,48 @@ struct TemplateLexer<'a> {
     text: &'a str,
     at: usize,
     line: u64,
-    /// How often something began that has no end: each took a look at all that follows.
+    /// The number of tags, comments and strings without an end. Each of them costs a search of the whole rest.
     open_ended: u32,
 }
 
-/// After so many, what begins is a word like others.
-const MOST_OPEN_ENDED: u32 = 64;
+/// The largest number of searches for a missing end.
+const MAX_OPEN_ENDED: u32 = 64;
 
 impl<'a> TemplateLexer<'a> {
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Goes on by so many bytes, which end with a character.
-    fn pass(&mut self, bytes: usize) -> &'a str {
-        let passed = self.rest().get(..bytes).unwrap_or_default();
-        self.line += passed.bytes().filter(|byte| *byte == b'\n').count() as u64;
+    /// Advances by a number of bytes, which must end at a character boundary, and returns the text.
+    fn advance(&mut self, bytes: usize) -> &'a str {
+        let text = self.rest().get(..bytes).unwrap_or_default();
+        self.line += text.bytes().filter(|byte| *byte == b'\n').count() as u64;
         self.at += bytes;
-        passed
+        text
     }
 
-    /// Goes to the inside of the next tag; what ends it is returned. Comments are passed over.
+    /// Advances to the inside of the next tag and returns the delimiter that ends it. Comments are skipped.
     fn next_tag(&mut self) -> Option<&'static str> {
         loop {
             let open = self.rest().find('{')?;
             let next = self.rest().as_bytes().get(open + 1).copied();
-            self.pass(open + 1);
+            self.advance(open + 1);
             match next {
                 Some(b'#') => {
-                    // One without an end is none for Jinja, and hides nothing here.
+                    // A comment without an end is not a comment for Jinja, so it must not hide anything here.
                     match self.ended(|rest| rest.find("#}")) {
                         Some(end) => {
-                            self.pass(end + 2);
+                            self.advance(end + 2);
                         }
                         None => continue,
                     }
                 }
                 Some(b'{') => {
-                    self.pass(1);
+                    self.advance(1);
                     return Some("}}");
                 }
                 Some(b'%') => {
-                    self.pass(1);
+                    self.advance(1);
                     return Some("%}");
                 }
                 _ => {}
@@ -101,8 +100,8 @@ impl<'a> TemplateLexer<'a> {
         }
     }
 
-    /// Goes behind the end of what is not to be read.
-    fn pass_raw(&mut self) {
+    /// Advances to the end of a raw block.
+    fn skip_raw(&mut self) {
         let end = self.ended(|rest| {
             let mut tags = rest.match_indices("{%").map(|(at, _)| at);
             tags.find(|at| {
@@ -110,12 +109,12 @@ impl<'a> TemplateLexer<'a> {
                 inside.trim_start_matches(['-', '+']).trim_start().starts_with("endraw")
             })
         });
-        self.pass(end.unwrap_or_default());
+        self.advance(end.unwrap_or_default());
     }
 
-    /// What `find` finds in the rest; what is not there is not looked for again and again.
+    /// Returns the result of `find` for the rest. After too many failures it does not search any more.
     fn ended<T>(&mut self, find: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
-        if self.open_ended >= MOST_OPEN_ENDED {
+        if self.open_ended >= MAX_OPEN_ENDED {
             return None;
         }
         let found = find(self.rest());
@@ -123,23 +122,23 @@ impl<'a> TemplateLexer<'a> {
         found
     }
 
-    /// The words up to the end of a tag.
+    /// Reads the tokens up to the end of a tag.
     fn tag(&mut self, end: &str) -> Tag<'a> {
         let mut tag = Tag::default();
         let mut open = 0usize;
-        // What trims the text before a tag is no word of it.
+        // The sign that trims the text before a tag is not a token.
         if self.rest().starts_with(['-', '+']) {
-            self.pass(1);
+            self.advance(1);
         }
         loop {
             let rest = self.rest();
             let blank = rest.len() - rest.trim_start().len();
-            self.pass(blank);
+            self.advance(blank);
             let rest = self.rest();
             let Some(first) = rest.chars().next() else { return tag };
             let closing = rest.strip_prefix(['-', '+']).unwrap_or(rest);
             if open == 0 && closing.starts_with(end) {
-                self.pass(rest.len() - closing.len() + end.len());
+                self.advance(rest.len() - closing.len() + end.len());
                 return tag;
             }
             let line = self.line;
@@ -160,37 +159,37 @@ impl<'a> TemplateLexer<'a> {
         match first {
             '\'' | '"' => match self.ended(|rest| string(rest, first)) {
                 Some((text, length)) => {
-                    self.pass(length);
+                    self.advance(length);
                     return TemplateToken::Text(text);
                 }
                 None => {
-                    self.pass(1);
+                    self.advance(1);
                 }
             },
             '0'..='9' => {
                 let mut length = length_of(|c| c == '_' || c.is_alphanumeric());
-                // A fraction, not an attribute.
+                // A dot before a digit begins a fraction, not an attribute.
                 let fraction = rest[length..].strip_prefix('.').unwrap_or_default();
                 if fraction.starts_with(|c: char| c.is_ascii_digit()) {
                     let end = fraction.find(|c: char| !is_part(c)).unwrap_or(fraction.len());
                     length += 1 + end;
                 }
-                return TemplateToken::Number(self.pass(length));
+                return TemplateToken::Number(self.advance(length));
             }
             c if is_part(c) => {
                 return TemplateToken::Name(
-                    self.pass(length_of(|c| c == '_' || c.is_alphanumeric())),
+                    self.advance(length_of(|c| c == '_' || c.is_alphanumeric())),
                 );
             }
             c => {
-                self.pass(c.len_utf8());
+                self.advance(c.len_utf8());
             }
         }
         TemplateToken::Sign(first)
     }
 }
 
-/// The string that a text begins with, as Python has it, and its length as it is written.
+/// Parses the Python string at the start of a text. Returns its value and its length in the text.
 fn string(text: &str, quote: char) -> Option<(String, usize)> {
     let mut value = String::new();
     let mut chars = text.char_indices().skip(1);
@@ -209,7 +208,7 @@ fn string(text: &str, quote: char) -> Option<(String, usize)> {
 
 type Chars<'t> = std::iter::Skip<std::str::CharIndices<'t>>;
 
-/// Resolves an escape; one that Python does not know stays as it is.
+/// Resolves an escape. An unknown escape is kept, as in Python.
 fn escape(escaped: char, chars: &mut Chars<'_>, value: &mut String) {
     let digits = match escaped {
         'n' => return value.push('\n'),
@@ -241,7 +240,7 @@ fn escape(escaped: char, chars: &mut Chars<'_>, value: &mut String) {
     }
 }
 
-/// Up to three octal digits.
+/// Resolves an escape of up to three octal digits.
 fn octal(first: char, chars: &mut Chars<'_>, value: &mut String) {
     let mut code = first.to_digit(8).unwrap_or_default();
     for _ in 0..2 {
@@ -253,7 +252,7 @@ fn octal(first: char, chars: &mut Chars<'_>, value: &mut String) {
     value.extend(char::from_u32(code));
 }
 
-/// A character by its name in Unicode. The underscore is the one that matters.
+/// Resolves an escape with the Unicode name of a character. Only the underscore matters.
 fn named(chars: &mut Chars<'_>, value: &mut String) {
     let mut ahead = chars.clone();
     let name: String = ahead.by_ref().map(|(_, c)| c).take(64).take_while(|c| *c != '}').collect();

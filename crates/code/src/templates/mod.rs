@@ -1,5 +1,5 @@
-//! Chat templates: programs in Jinja that loaders run on every conversation, in a sandbox. What reaches for
-//! names that begin with an underscore tries to leave it.
+//! Checks chat templates: Jinja programs that loaders run in a sandbox for every conversation. Access to names that
+//! begin with an underscore is an attempt to escape the sandbox.
 
 mod fold;
 mod lexer;
@@ -13,70 +13,73 @@ use super::lazy_file::LazyFile;
 use tensorseal_base::display::quoted;
 use tensorseal_format::{OpenError, ReadMetadataTexts};
 
-/// Longest template that is looked through; published ones have a few KiB.
-const MOST: usize = 4 << 20;
+/// The longest template in bytes that is checked. Published templates have a few KiB.
+const MAX_BYTES: usize = 4 << 20;
 
-/// Whether a file is a template by itself.
+/// Whether a file is a template.
 pub(super) fn is_template(path: &str) -> bool {
-    [".jinja", ".jinja2", ".j2"].iter().any(|ending| path.ends_with(ending))
+    [".jinja", ".jinja2", ".j2"].iter().any(|suffix| path.ends_with(suffix))
 }
 
-/// Looks through a template that is a file.
-pub(super) fn scan_file(source: &LazyFile<'_>, found: &mut FileFindings) -> Result<(), OpenError> {
+/// Checks a template file.
+pub(super) fn scan_file(
+    source: &LazyFile<'_>,
+    findings: &mut FileFindings,
+) -> Result<(), OpenError> {
     match source.whole()? {
-        Some(bytes) => scan_template("the template", &String::from_utf8_lossy(bytes), found),
-        None => too_long("the template", source.file.bytes, found),
+        Some(bytes) => scan_template("the template", &String::from_utf8_lossy(bytes), findings),
+        None => too_long("the template", source.file.bytes, findings),
     }
     Ok(())
 }
 
-/// Looks at a string of a configuration: the chat template, or one of several.
-pub(super) fn scan_member(way: &[PathStep<'_>], text: &str, found: &mut FileFindings) {
-    if !through(way, "chat_template") {
+/// Checks a string of a configuration that is a chat template or one of several.
+pub(super) fn scan_member(steps: &[PathStep<'_>], text: &str, findings: &mut FileFindings) {
+    if !through(steps, "chat_template") {
         return;
     }
-    match way {
-        // The name of one of several, `{"name": …, "template": …}`.
+    match steps {
+        // The name of one of several templates, `{"name": …, "template": …}`.
         [.., PathStep::Element(_), PathStep::Member(name)] if name == "name" => {}
         [.., PathStep::Element(at), PathStep::Member(_)] => {
-            scan_template(&format!("chat template {}", at.saturating_add(1)), text, found)
+            scan_template(&format!("chat template {}", at.saturating_add(1)), text, findings)
         }
         [.., PathStep::Member(name)] if name != "chat_template" => {
-            scan_template(&format!("the chat template {}", quoted(name)), text, found);
+            scan_template(&format!("the chat template {}", quoted(name)), text, findings);
         }
-        _ => scan_template("the chat template", text, found),
+        _ => scan_template("the chat template", text, findings),
     }
 }
 
-/// Looks through the templates in the metadata of a file, whose format gives them by `texts`.
+/// Checks the templates in the metadata of a file, which `texts` reads.
 pub(super) fn scan_metadata(
     source: &LazyFile<'_>,
     texts: ReadMetadataTexts,
-    found: &mut FileFindings,
+    findings: &mut FileFindings,
 ) -> Result<(), OpenError> {
     let is_template = |key: &str| key.starts_with("tokenizer.chat_template");
-    let texts = texts(source.opened()?, &is_template, MOST as u64);
+    let texts = texts(source.opened()?, &is_template, MAX_BYTES as u64);
     for text in texts.map_err(|error| source.failed(error))? {
         let label = format!("the metadata {}", quoted(&text.key));
         match text.value {
-            Some(bytes) => scan_template(&label, &String::from_utf8_lossy(&bytes), found),
-            None => too_long(&label, text.bytes, found),
+            Some(bytes) => scan_template(&label, &String::from_utf8_lossy(&bytes), findings),
+            None => too_long(&label, text.bytes, findings),
         }
     }
     Ok(())
 }
 
-/// Looks through a template; `label` is what messages call it.
-fn scan_template(label: &str, text: &str, found: &mut FileFindings) {
-    if text.len() > MOST {
-        return too_long(label, text.len() as u64, found);
+/// Checks a template. `label` is its name in messages.
+fn scan_template(label: &str, text: &str, findings: &mut FileFindings) {
+    if text.len() > MAX_BYTES {
+        return too_long(label, text.len() as u64, findings);
     }
-    scan::scan(label, text, found);
+    scan::scan(label, text, findings);
 }
 
-/// A program that nobody looked through is code.
-fn too_long(label: &str, bytes: u64, found: &mut FileFindings) {
-    let reason = format!("{label} has {bytes} bytes, more than are looked through");
-    found.code.push(reason.clone());
-    found.not_examined(reason);
+/// Reports a template that is too long. A program that was not checked counts as code.
+fn too_long(label: &str, bytes: u64, findings: &mut FileFindings) {
+    let reason = format!("{label} has {bytes} bytes; the limit is {MAX_BYTES} bytes");
+    findings.code.push(reason.clone());
+    findings.not_examined(reason);
 }

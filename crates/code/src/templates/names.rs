@@ -1,6 +1,6 @@
-//! The names that templates may call.
+//! The functions that templates may call.
 
-/// Functions that Jinja has, and those that loaders of chat templates add.
+/// The functions of Jinja, and those that loaders of chat templates add.
 const FUNCTIONS: [&str; 12] = [
     "caller",
     "cycler",
@@ -16,7 +16,7 @@ const FUNCTIONS: [&str; 12] = [
     "super",
 ];
 
-/// Words of the language that a bracket may follow.
+/// The keywords that a bracket may follow.
 const KEYWORDS: [&str; 24] = [
     "and",
     "as",
@@ -44,12 +44,12 @@ const KEYWORDS: [&str; 24] = [
     "with",
 ];
 
-/// Whether a function of this name is one of Jinja, or of every loader.
+/// Whether a function is part of Jinja or of every loader.
 pub(super) fn is_known(name: &str) -> bool {
     FUNCTIONS.contains(&name)
 }
 
-/// Whether it is a word of the language.
+/// Whether a name is a keyword.
 pub(super) fn is_keyword(name: &str) -> bool {
     KEYWORDS.contains(&name)
 }

@@ -1,24 +1,27 @@
-//! Whether a template is plain Jinja, to a reader that is not Jinja2.
+//! Checks whether minijinja can parse a template, within limits that protect its stack.
 
 use super::lexer::{Tag, TemplateToken};
 use minijinja::machinery::parse;
 
-/// Longest template that is parsed.
-const MOST_BYTES: usize = 1 << 20;
-/// Longest line: minijinja counts columns in 16 bits.
-pub(super) const MOST_LINE: usize = 60_000;
-/// Most words of a tag, most branches of conditions, and most blocks and brackets in one another: a parser
-/// that descends takes some KiB of stack for each, without a bound that suits a thread.
-const MOST_WORDS: usize = 1000;
-const MOST_BRANCHES: usize = 100;
-const MOST_BLOCKS: usize = 24;
-pub(super) const MOST_BRACKETS: usize = 16;
-/// Statements that others stand in.
+/// The longest template in bytes that is parsed.
+const MAX_BYTES: usize = 1 << 20;
+/// The longest line in bytes: minijinja counts columns in 16 bits.
+pub(super) const MAX_LINE: usize = 60_000;
+/// The largest number of tokens in a tag. The parser is recursive and takes some KiB of stack per level, without a
+/// limit that suits a thread; this and the following limits prevent an overflow.
+const MAX_WORDS: usize = 1000;
+/// The largest number of branches of conditions.
+const MAX_BRANCHES: usize = 100;
+/// The deepest nesting of blocks.
+const MAX_BLOCKS: usize = 24;
+/// The deepest nesting of brackets.
+pub(super) const MAX_BRACKETS: usize = 16;
+/// The statements that contain other statements.
 const BLOCKS: [&str; 8] = ["autoescape", "block", "call", "filter", "for", "if", "macro", "with"];
-/// Most signs in a row that turn a value round.
-const MOST_SIGNS: usize = 16;
+/// The largest number of consecutive negations.
+const MAX_NEGATIONS: usize = 16;
 
-/// Whether a template may be parsed: nothing in it makes a parser go deep.
+/// Tracks whether a template stays within the limits.
 #[derive(Debug, Default)]
 pub(super) struct NestingLimits {
     branches: usize,
@@ -27,13 +30,13 @@ pub(super) struct NestingLimits {
 }
 
 impl NestingLimits {
-    /// Looks at a tag.
+    /// Checks a tag.
     pub(super) fn check_tag(&mut self, tag: &Tag<'_>) {
         let mut in_row = 0usize;
         for (word, _) in &tag.words {
-            let turns = word.is('-') || word.name() == Some("not");
-            in_row = if turns { in_row + 1 } else { 0 };
-            self.too_deep |= in_row > MOST_SIGNS;
+            let negates = word.is('-') || word.name() == Some("not");
+            in_row = if negates { in_row + 1 } else { 0 };
+            self.too_deep |= in_row > MAX_NEGATIONS;
         }
         match tag.words.first().and_then(|(word, _)| word.name()) {
             Some("elif") => self.branches += 1,
@@ -42,18 +45,17 @@ impl NestingLimits {
             Some(name) if name.starts_with("end") => self.blocks = self.blocks.saturating_sub(1),
             _ => {}
         }
-        self.too_deep |= tag.words.len() > MOST_WORDS
-            || brackets(&tag.words) > MOST_BRACKETS
-            || self.branches > MOST_BRANCHES
-            || self.blocks > MOST_BLOCKS;
+        self.too_deep |= tag.words.len() > MAX_WORDS
+            || brackets(&tag.words) > MAX_BRACKETS
+            || self.branches > MAX_BRANCHES
+            || self.blocks > MAX_BLOCKS;
     }
 
-    /// Why a template is not plain Jinja; `None`: it is.
+    /// The reason why a template cannot be parsed, if there is one.
     pub(super) fn fault(&self, text: &str) -> Option<String> {
-        let is_long =
-            text.len() > MOST_BYTES || text.split('\n').any(|line| line.len() > MOST_LINE);
+        let is_long = text.len() > MAX_BYTES || text.split('\n').any(|line| line.len() > MAX_LINE);
         if self.too_deep || is_long {
-            return Some("it is longer than any that is read".to_owned());
+            return Some("it exceeds the limits of length or nesting".to_owned());
         }
         let error = parse(text, "", Default::default()).err()?;
         let line = error.line().map_or(String::new(), |line| format!(" in line {line}"));
@@ -61,18 +63,18 @@ impl NestingLimits {
     }
 }
 
-/// How deep brackets stand in one another.
+/// The deepest nesting of brackets.
 pub(super) fn brackets(words: &[(TemplateToken<'_>, u64)]) -> usize {
-    let (mut open, mut most) = (0usize, 0);
+    let (mut open, mut deepest) = (0usize, 0);
     for (word, _) in words {
         match word {
             TemplateToken::Sign('(' | '[' | '{') => open += 1,
             TemplateToken::Sign(')' | ']' | '}') => open = open.saturating_sub(1),
             _ => {}
         }
-        most = most.max(open);
+        deepest = deepest.max(open);
     }
-    most
+    deepest
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Looking through a template for what reaches out of it.
+//! Scans a template for attempts to escape the sandbox.
 
 use super::fold;
 use super::lexer::{Tag, TemplateToken, tags};
@@ -8,14 +8,14 @@ use crate::error::CodeError;
 use crate::findings::FileFindings;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most names that are kept of a template.
-const KEPT: usize = 64;
-/// Most names that a template may define before its calls are no longer told.
-const DEFINED: usize = 4096;
+/// The largest number of names that are kept of a template.
+const MAX_KEPT: usize = 64;
+/// The largest number of names that a template may define before its calls are no longer reported.
+const MAX_DEFINED: usize = 4096;
 
 type Tokens<'t, 'a> = &'t [(TemplateToken<'a>, u64)];
 
-/// A name that is reached for.
+/// An access to a name that begins with an underscore.
 struct SandboxEscape {
     name: String,
     how: &'static str,
@@ -25,25 +25,25 @@ struct SandboxEscape {
 #[derive(Default)]
 struct TemplateScan {
     escapes: Vec<SandboxEscape>,
-    /// A text that would reach for a name if it were used as a format.
+    /// A text that would access a name if it were used as a format string.
     format: Option<(String, u64)>,
-    /// Whether a text is used as a format.
+    /// Whether any text is used as a format string.
     formats: bool,
     called: BTreeSet<String>,
     defined: BTreeSet<String>,
-    /// Variables that were set to a text with an underscore in front: the text and the line.
+    /// The variables that were set to a text that begins with an underscore, with the text and the line.
     underscored: BTreeMap<String, (String, u64)>,
-    /// Variables that parts are taken by.
+    /// The variables that are used as subscripts.
     subscripts: BTreeSet<String>,
     depth: NestingLimits,
 }
 
-/// Notes what is wrong with a template, or worth knowing of it. Each cause once.
-pub(super) fn scan(label: &str, text: &str, found: &mut FileFindings) {
+/// Reports the findings in a template, each cause once.
+pub(super) fn scan(label: &str, text: &str, findings: &mut FileFindings) {
     let mut scan = TemplateScan::default();
     tags(text, |tag| scan.tag(tag));
     if let (true, Some((name, line))) = (scan.formats, scan.format.take()) {
-        scan.escapes.push(SandboxEscape { name, how: "by a format string", line });
+        scan.escapes.push(SandboxEscape { name, how: "with a format string", line });
     }
     for (variable, (name, line)) in std::mem::take(&mut scan.underscored) {
         if scan.subscripts.contains(&variable) {
@@ -52,15 +52,15 @@ pub(super) fn scan(label: &str, text: &str, found: &mut FileFindings) {
     }
     let template = label.to_owned();
     for SandboxEscape { name, how, line } in scan.escapes {
-        found.other.push(CodeError::Escape { template: template.clone(), name, how, line });
+        findings.other.push(CodeError::Escape { template: template.clone(), name, how, line });
     }
     let called = scan.called.difference(&scan.defined).cloned();
-    let names: Vec<String> = called.filter(|_| scan.defined.len() < DEFINED).collect();
+    let names: Vec<String> = called.filter(|_| scan.defined.len() < MAX_DEFINED).collect();
     if !names.is_empty() {
-        found.other.push(CodeError::UnknownFunction { template: template.clone(), names });
+        findings.other.push(CodeError::UnknownFunction { template: template.clone(), names });
     }
     if let Some(reason) = scan.depth.fault(text) {
-        found.other.push(CodeError::Unparsed { template, reason });
+        findings.other.push(CodeError::Unparsed { template, reason });
     }
 }
 
@@ -71,24 +71,24 @@ impl TemplateScan {
         for at in 0..tag.words.len() {
             self.word(&tag.words, at);
         }
-        self.runs(&tag.words);
+        self.strings(&tag.words);
     }
 
     fn escape(&mut self, name: &str, how: &'static str, line: u64) {
-        let is_new = self.escapes.iter().all(|known| known.name != name || known.how != how);
-        if is_new && self.escapes.len() < KEPT {
+        let is_new = self.escapes.iter().all(|escape| escape.name != name || escape.how != how);
+        if is_new && self.escapes.len() < MAX_KEPT {
             self.escapes.push(SandboxEscape { name: name.to_owned(), how, line });
         }
     }
 
-    /// A text that is nothing but the name of something internal: wherever it goes, it is there to be reached for.
+    /// Reports a text that is an internal name: wherever it is used, its purpose is an access.
     fn named(&mut self, name: &str, line: u64) {
-        if self.escapes.iter().all(|known| known.name != name) {
-            self.escape(name, "by a text", line);
+        if self.escapes.iter().all(|escape| escape.name != name) {
+            self.escape(name, "as a string", line);
         }
     }
 
-    /// Looks at one word and what stands around it.
+    /// Checks one token in its context.
     fn word(&mut self, words: Tokens<'_, '_>, at: usize) {
         let before = at.checked_sub(1).and_then(|at| words.get(at)).map(|(word, _)| word);
         let Some((word, line)) = words.get(at) else { return };
@@ -113,11 +113,11 @@ impl TemplateScan {
                     self.escape(&subscript, "by subscript", *line);
                 }
                 match within {
-                    // What a variable was set to is known at the end.
+                    // The values of variables are checked at the end.
                     [(TemplateToken::Name(variable), _)] => {
                         _ = self.subscripts.insert((*variable).to_owned())
                     }
-                    // Chosen, cut or repeated: it is there to be reached for.
+                    // A text that is chosen, cut or repeated is used for an access as well.
                     [_] => {}
                     _ => {
                         let is_cut = within.iter().any(|(word, _)| word.is('['));
@@ -138,20 +138,24 @@ impl TemplateScan {
     }
 
     fn call(&mut self, name: &str, before: Option<&TemplateToken<'_>>) {
-        // Tests may have brackets, too, and macros are being defined.
+        // Tests can have brackets as well, and macros are definitions.
         let other = matches!(
             before.and_then(TemplateToken::name),
             Some("is" | "not" | "macro" | "call" | "block" | "filter" | "import")
         );
         let is_not = before.and_then(TemplateToken::name) == Some("not");
-        if (!other || is_not) && !is_keyword(name) && !is_known(name) && self.called.len() < KEPT {
+        if (!other || is_not)
+            && !is_keyword(name)
+            && !is_known(name)
+            && self.called.len() < MAX_KEPT
+        {
             self.called.insert(name.to_owned());
         }
     }
 
-    /// Filters that take the name of an attribute.
+    /// Checks a filter that takes the name of an attribute.
     fn filter(&mut self, name: &str, arguments: Tokens<'_, '_>, line: u64) {
-        let arguments = divided(arguments);
+        let arguments = split_arguments(arguments);
         let text = |at: usize| arguments.get(at).and_then(|words| fold::text(words));
         let by_place = match name {
             "attr" | "selectattr" | "rejectattr" | "groupby" | "sum" => text(0),
@@ -170,11 +174,11 @@ impl TemplateScan {
         });
         for reached in by_place.into_iter().chain(by_name) {
             if reached.split('.').any(|part| part.starts_with('_')) {
-                self.escape(&reached, "by a filter", line);
+                self.escape(&reached, "with a filter", line);
             }
             self.formats |= matches!(reached.as_str(), "format" | "format_map");
         }
-        // Arguments that are put together: `**{'attribute': …}`.
+        // Unpacked arguments: `**{'attribute': …}`.
         let unpacked = arguments.iter().filter(|words| words.iter().any(|(word, _)| word.is('{')));
         for (text, line) in unpacked.flat_map(|words| texts(words)) {
             if is_underscored(text) {
@@ -183,8 +187,8 @@ impl TemplateScan {
         }
     }
 
-    /// Looks for a format that reaches for a name, in strings and in what is joined of them.
-    fn runs(&mut self, words: Tokens<'_, '_>) {
+    /// Checks strings and concatenations of strings for internal names and format strings.
+    fn strings(&mut self, words: Tokens<'_, '_>) {
         let is_joint = |word: &TemplateToken<'_>| {
             matches!(word, TemplateToken::Text(_) | TemplateToken::Sign('~' | '+' | '(' | ')'))
         };
@@ -202,7 +206,7 @@ impl TemplateScan {
         }
     }
 
-    /// Notes the names that a tag gives a meaning to.
+    /// Records the names that a tag defines.
     fn define(&mut self, words: Tokens<'_, '_>) {
         let Some(name) = words.first().and_then(|(word, _)| word.name()) else { return };
         let until: fn(&TemplateToken<'_>) -> bool = match name {
@@ -214,19 +218,19 @@ impl TemplateScan {
         if let [_, (TemplateToken::Name(variable), line), (TemplateToken::Sign('='), _), value @ ..] =
             words
             && let Some(text) = fold::text(value).filter(|text| is_underscored(text))
-            && self.underscored.len() < KEPT
+            && self.underscored.len() < MAX_KEPT
         {
             self.underscored.insert((*variable).to_owned(), (text, *line));
         }
         for (word, _) in words.iter().skip(1).take_while(|(word, _)| !until(word)) {
-            if let Some(name) = word.name().filter(|_| self.defined.len() < DEFINED) {
+            if let Some(name) = word.name().filter(|_| self.defined.len() < MAX_DEFINED) {
                 self.defined.insert(name.to_owned());
             }
         }
     }
 }
 
-/// The texts of an expression, and their lines.
+/// The texts of an expression with their lines.
 fn texts<'t>(words: Tokens<'t, '_>) -> impl Iterator<Item = (&'t str, u64)> {
     words.iter().filter_map(|(word, line)| match word {
         TemplateToken::Text(text) => Some((text.as_str(), *line)),
@@ -242,7 +246,7 @@ fn is_underscored(text: &str) -> bool {
         && word.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
 }
 
-/// Whether a text is a name of Python's own machinery: two underscores, a word, two underscores.
+/// Whether a text is an internal name of Python: two underscores, a word, two underscores.
 fn is_internal(text: &str) -> bool {
     let word = text.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
     word.is_some_and(|word| {
@@ -250,7 +254,7 @@ fn is_internal(text: &str) -> bool {
     })
 }
 
-/// Whether a word ends a value, so that a bracket behind it takes a part of that.
+/// Whether a token ends a value, so that a bracket after it is a subscript.
 fn is_value(word: &TemplateToken<'_>) -> bool {
     match word {
         TemplateToken::Name(name) => !is_keyword(name),
@@ -259,14 +263,14 @@ fn is_value(word: &TemplateToken<'_>) -> bool {
     }
 }
 
-/// What stands in the brackets that open at `at`; nothing where none do.
+/// The tokens in the brackets that open at `at`, or nothing if there are none.
 fn inside<'t, 'a>(words: Tokens<'t, 'a>, at: usize) -> Tokens<'t, 'a> {
-    /// Longer ones join no name; what is in them is looked at word by word.
-    const MOST: usize = 256;
+    /// Longer expressions do not build a name; their tokens are checked one by one.
+    const MAX_TOKENS: usize = 256;
     let Some((TemplateToken::Sign('(' | '['), _)) = words.get(at) else { return &[] };
     let rest = words.get(at + 1..).unwrap_or_default();
     let mut open = 0usize;
-    for (length, (word, _)) in rest.iter().enumerate().take(MOST) {
+    for (length, (word, _)) in rest.iter().enumerate().take(MAX_TOKENS) {
         match word {
             TemplateToken::Sign('(' | '[' | '{') => open += 1,
             TemplateToken::Sign(')' | ']' | '}') if open == 0 => {
@@ -279,8 +283,8 @@ fn inside<'t, 'a>(words: Tokens<'t, 'a>, at: usize) -> Tokens<'t, 'a> {
     &[]
 }
 
-/// The arguments of a call.
-fn divided<'t, 'a>(words: Tokens<'t, 'a>) -> Vec<Tokens<'t, 'a>> {
+/// Splits the tokens of the arguments of a call.
+fn split_arguments<'t, 'a>(words: Tokens<'t, 'a>) -> Vec<Tokens<'t, 'a>> {
     let mut open = 0usize;
     words
         .split(|(word, _)| {
@@ -294,7 +298,7 @@ fn divided<'t, 'a>(words: Tokens<'t, 'a>) -> Vec<Tokens<'t, 'a>> {
         .collect()
 }
 
-/// The name with an underscore that a format takes from what is put in its places.
+/// The name with an underscore that a format string accesses, if there is one.
 fn reached_by_format(text: &str) -> Option<&str> {
     text.split('{').skip(1).find_map(|place| {
         let place = place.split(['}', '!', ':']).next()?;
@@ -311,9 +315,9 @@ mod tests {
     use tensorseal_format::StructureError;
 
     fn rules(text: &str) -> Vec<&'static str> {
-        let mut found = FileFindings::default();
-        scan("it", text, &mut found);
-        found.other.iter().map(|error| error.rule().0).collect()
+        let mut findings = FileFindings::default();
+        scan("it", text, &mut findings);
+        findings.other.iter().map(|error| error.rule().0).collect()
     }
 
     const ESCAPE: &str = "content/template-escape";

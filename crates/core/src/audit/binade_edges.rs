@@ -1,41 +1,39 @@
-//! The edges of binades: what rounding to nearest does to the lowest mantissa of each binade, and what
-//! replaced low bits undo.
+//! Counts at the edges of binades. Rounding to nearest leaves a pattern there that replaced low bits destroy.
 //!
-//! Rounding to nearest sends an interval of one step to each code. Just above a power of two that
-//! interval is half a step on the lower side, of half the length: code 0 of a binade gets 3/4 of what
-//! code 1 gets. So R = (n1 - n0) / (n1 + n0) is near 1/7. Low bits that are random make pairs of codes
-//! alike, and R zero. So do casts that truncate, and grids of integers: R alone proves nothing.
+//! Rounding to nearest maps an interval of one step to each code. At a power of two the lower half of that interval is
+//! only half as long, because the step below the edge is half as wide: code 0 of a binade gets 3/4 of the values that
+//! code 1 gets, and R = (n1 - n0) / (n1 + n0) is near 1/7. Random low bits make the codes of a pair equally frequent, and
+//! R is zero. Casts that truncate and grids of integers give zero as well, so R alone proves nothing.
 
 use serde::{Deserialize, Serialize};
 use tensorseal_engine::measure::correlation::ElementFormat;
 use tensorseal_engine::measure::histogram::Histogram;
 
-/// Codes beside an edge that tell the density there.
-const BESIDE: usize = 8;
+/// The number of codes on each side of an edge that the density is estimated from.
+const EDGE_CODES: usize = 8;
 
-/// Relative difference of the densities above and below an edge from which it is no smooth place.
-const STEEP: f64 = 0.15;
+/// The relative difference between the densities above and below an edge from which the edge is not smooth.
+const MAX_DENSITY_DIFFERENCE: f64 = 0.15;
 
-/// Counts at the lower edges of the normal binades where the density is smooth, signs and binades added
-/// up.
+/// Counts at those lower edges of normal binades where the density is smooth, summed over signs and binades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BinadeEdges {
-    /// Values whose mantissa is zero.
+    /// The number of values whose mantissa is zero.
     pub zeroth: u64,
-    /// Values whose mantissa is one step.
+    /// The number of values whose mantissa is one step.
     pub first: u64,
-    /// Values whose mantissa is eight steps.
+    /// The number of values whose mantissa is eight steps.
     pub eighth: u64,
-    /// Edges that were counted.
+    /// The number of edges that were counted.
     pub edges: u32,
-    /// Values with even and with odd mantissas, beyond the first step.
+    /// The numbers of values with even and with odd mantissas above the first step.
     pub parity: [u64; 2],
-    /// Values of all normal binades.
+    /// The number of values in all normal binades.
     pub normal: u64,
 }
 
 impl BinadeEdges {
-    /// Of a type of 16 bits from its counts; `None` for other types.
+    /// Returns the counts for a 16-bit type, or `None` for other types.
     pub fn from_histogram(elements: &ElementFormat, histogram: &Histogram) -> Option<BinadeEdges> {
         if elements.width != 2 {
             return None;
@@ -51,14 +49,14 @@ impl BinadeEdges {
                     edges.parity[0] += pair[0];
                     edges.parity[1] += pair[1];
                 }
-                // Below the edge a step is half as wide; below the first binade it is as wide, and so
-                // are subnormal numbers.
-                let below = &counts[sign + binade - BESIDE..sign + binade];
+                // A step below the edge is half as wide, except below the first binade: subnormal numbers
+                // have steps of the same width.
+                let below = &counts[sign + binade - EDGE_CODES..sign + binade];
                 let width = if binade == step { 1.0 } else { 2.0 };
-                if is_smooth(&codes[1..=BESIDE], below, width) {
+                if is_smooth(&codes[1..=EDGE_CODES], below, width) {
                     edges.zeroth += codes[0];
                     edges.first += codes[1];
-                    edges.eighth += codes[BESIDE];
+                    edges.eighth += codes[EDGE_CODES];
                     edges.edges += 1;
                 }
             }
@@ -66,10 +64,10 @@ impl BinadeEdges {
         Some(edges)
     }
 
-    /// R, with the slope of the density taken out: what it would be were the density level at the
-    /// edges. NaN without values there.
+    /// Returns R corrected for the slope of the density, that is, for a density that is level at the edges; NaN if no value
+    /// lies there.
     ///
-    /// With a decline of s a step, n0 is 3/4 · n1 · (1 + s) and R falls by 0.49 · s; s is measured
+    /// If the density declines by s per step, n0 is 3/4 · n1 · (1 + s) and R falls by 0.49 · s. The slope s is measured
     /// between the first and the eighth step.
     pub fn ratio(&self) -> f64 {
         let (n0, n1, n8) = (self.zeroth as f64, self.first as f64, self.eighth as f64);
@@ -77,36 +75,38 @@ impl BinadeEdges {
         (n1 - n0) / (n1 + n0) + 0.49 * slope
     }
 
-    /// Share of values that lay on the grid of a 16-bit type with three more bits before they were rounded:
-    /// ties then go to even codes, which get 9 points of that grid where odd ones get 7, and code 0 gets 7.
-    /// Such values have R = 0. Zero up to an imbalance that the slope of the density makes.
+    /// Estimates the share (0 to 1) of the values that lay on the grid of a 16-bit type with three more bits before they
+    /// were rounded. Such values have R = 0.
+    ///
+    /// Ties go to even codes, which get 9 points of that grid where odd ones get 7, and code 0 gets 7. The result is 0 up to
+    /// the imbalance that the slope of the density explains.
     pub fn grid_share(&self) -> f64 {
-        const BY_SLOPE: f64 = 0.006;
-        const OF_GRID: f64 = 2.0 / 16.0;
+        const SLOPE_IMBALANCE: f64 = 0.006;
+        const GRID_IMBALANCE: f64 = 2.0 / 16.0;
         let [even, odd] = self.parity.map(|count| count as f64);
         let imbalance = (even - odd) / (even + odd).max(1.0);
-        ((imbalance - BY_SLOPE) / OF_GRID).clamp(0.0, 1.0)
+        ((imbalance - SLOPE_IMBALANCE) / GRID_IMBALANCE).clamp(0.0, 1.0)
     }
 
-    /// Standard deviation of [`BinadeEdges::ratio`] by counting alone: each value at the edge falls on one of
-    /// two codes (binomial variance), and so does each one that tells the slope.
+    /// Returns the standard deviation of [`BinadeEdges::ratio`] that counting causes: each value at an edge, and each value
+    /// that the slope is measured from, falls on one of two codes (binomial variance).
     pub fn deviation(&self) -> f64 {
         let slope = 0.49 * 2.0 / SLOPE_STEPS;
-        let of_edge = 1.0 / (self.zeroth + self.first) as f64;
-        let of_slope = slope * slope / (self.first + self.eighth) as f64;
-        libm::sqrt(of_edge + of_slope)
+        let edge_variance = 1.0 / (self.zeroth + self.first) as f64;
+        let slope_variance = slope * slope / (self.first + self.eighth) as f64;
+        libm::sqrt(edge_variance + slope_variance)
     }
 }
 
-/// Steps between the codes that tell the slope.
-const SLOPE_STEPS: f64 = (BESIDE - 1) as f64;
+/// The number of steps between the codes that the slope is measured from.
+const SLOPE_STEPS: f64 = (EDGE_CODES - 1) as f64;
 
-/// Whether the density goes on across an edge, within what counting allows.
+/// Returns whether the density is continuous across an edge, within the counting error.
 fn is_smooth(above: &[u64], below: &[u64], width: f64) -> bool {
     let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
     let (up, down) = (sum(above), sum(below) * width);
-    let by_counting = 4.0 * libm::sqrt(up + down * width);
-    up > 0.0 && libm::fabs(up - down) <= STEEP * (up + down) / 2.0 + by_counting
+    let counting_error = 4.0 * libm::sqrt(up + down * width);
+    up > 0.0 && libm::fabs(up - down) <= MAX_DENSITY_DIFFERENCE * (up + down) / 2.0 + counting_error
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_came_from_f16_are_told_by_ties() {
+    fn values_that_came_from_f16_are_recognised_by_ties() {
         let of = |share: usize| {
             let words: Vec<u16> = normal(3, 2_000_000)
                 .enumerate()
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_where_the_density_ends_is_left_out() {
+    fn an_edge_where_the_density_ends_is_skipped() {
         // Uniform up to a power of two: nothing lies above it.
         let words: Vec<u16> = (0..1_000_000)
             .map(|i| half::bf16::from_f64(f64::from(i % 99_991) / 99_991.0 / 256.0).to_bits())

@@ -1,4 +1,4 @@
-//! The facts of one tensor that judgements start from.
+//! The facts about one tensor that judgements start from.
 
 use super::binade_edges::BinadeEdges;
 use super::localization::Localization;
@@ -14,63 +14,64 @@ use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_engine::measure::structure::StructureLayout;
 use tensorseal_format::Tensor;
 
-/// See the module.
+/// Everything that an audit keeps about one tensor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TensorFacts {
-    /// Index into [`tensorseal_format::Checkpoint::tensors`].
+    /// The index of the tensor in [`tensorseal_format::Checkpoint::tensors`].
     #[serde(skip)]
     pub tensor: usize,
-    /// Plain BLAKE3 of its bytes.
+    /// The plain BLAKE3 digest of the tensor's bytes.
     #[serde(skip)]
     pub digest: ChainingValue,
-    /// Chaining values of its blocks.
+    /// The chaining values of the tensor's blocks of 1 MiB.
     #[serde(skip)]
     pub blocks: Vec<ChainingValue>,
-    /// Statistics of its values.
+    /// Statistics of the values.
     pub distribution: Distribution,
-    /// Counts of finite non-zero values by exponent (base 2), ascending; floating-point types only.
+    /// The counts of normal values by base-2 exponent, ascending; floating-point types only.
     pub exponents: Vec<(i32, u64)>,
-    /// The lower edges of its binades: 16-bit floating-point types only.
+    /// Counts at the lower edges of binades; 16-bit floating-point types only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edges: Option<BinadeEdges>,
-    /// Distinct values (of wider types: distinct upper halves; of blocks: distinct codes and scales).
+    /// The number of distinct values; of types wider than 16 bits, of distinct upper halves, and of block-quantised types,
+    /// of distinct codes and scales.
     pub distinct: u64,
-    /// Its pages.
+    /// Facts about the pages of 4,096 bytes.
     pub pages: PageFacts,
-    /// Fingerprints of its pages.
+    /// The fingerprints of the pages.
     #[serde(skip)]
     pub prints: PageFingerprints,
-    /// Its windows.
+    /// Facts about the windows of 4,096 elements.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows: Option<WindowFacts>,
-    /// Its low bits.
+    /// Facts about the low bits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub low_bits: Option<LowBitFacts>,
-    /// Its rows.
+    /// Statistics of the rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<RowColumnStatistics>,
-    /// Its columns.
+    /// Statistics of the columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<RowColumnStatistics>,
-    /// What a second look found.
+    /// Where in the tensor the unusual parts are, from a second look.
     #[serde(skip)]
-    pub seen: Localization,
+    pub localization: Localization,
 }
 
-/// How far the largest values lie above the usual ones.
+/// How far the largest values of a tensor lie above its usual ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExponentExcess {
-    /// The largest exponent (base 2).
+    /// The largest base-2 exponent.
     pub largest: i32,
-    /// The largest exponent once the largest one of every 10,000 values, and at least one, is left out.
+    /// The largest base-2 exponent after the largest 1 in 10,000 values, but at least one value, is left out.
     pub usual: i32,
-    /// Their difference.
+    /// The difference of the two exponents.
     pub binades: i32,
 }
 
 impl TensorFacts {
-    /// From what was measured of a tensor with all its counts and its structure; `None` without those.
-    /// `zeros`: see [`super::pages::sampling`].
+    /// Derives the facts from the measurement of a tensor, or returns `None` if the measurement lacks counts or structure.
+    /// `zeros` is the number of leading zero bits from [`super::pages::sampling`].
     pub fn new(
         index: usize,
         tensor: &Tensor,
@@ -82,7 +83,7 @@ impl TensorFacts {
         let ObjectMeasurement { digest, blocks, histogram, structure, codes, .. } = finished;
         let structure = structure?;
         let used = |counts: &[u64]| counts.iter().filter(|count| **count > 0).count() as u64;
-        // Blocks differ by their codes and by their scales.
+        // Codes and scales of block-quantised types are counted in separate tables.
         let distinct = histogram
             .map(|histogram| used(histogram.high()))
             .or_else(|| codes.map(|codes| used(&codes.elements) + used(codes.scales().high())));
@@ -107,17 +108,17 @@ impl TensorFacts {
             low_bits,
             rows: magnitudes.map(|m| RowColumnStatistics::new(&m.rows, layout.columns.into())),
             columns: magnitudes.map(|m| RowColumnStatistics::new(&m.columns, m.rows.len() as u64)),
-            seen: Localization::default(),
+            localization: Localization::default(),
             distribution,
         })
     }
 
-    /// Share of its elements that are zero.
+    /// Returns the share of elements that are zero, 0 to 1.
     pub fn zero_share(&self) -> f64 {
         self.distribution.zero as f64 / self.distribution.count.max(1) as f64
     }
 
-    /// Lets the counts go that nothing will be said about: 10 KiB a tensor.
+    /// Drops the byte counts of streams unless they are suspicious. This frees 10 KiB per tensor.
     pub fn discard_unremarkable_streams(&mut self) {
         if let Some(low_bits) = self.low_bits.as_mut().filter(|low_bits| !low_bits.is_suspicious())
         {
@@ -125,7 +126,7 @@ impl TensorFacts {
         }
     }
 
-    /// How far its largest values lie above the usual ones; `None` with fewer than three values.
+    /// Returns how far the largest values lie above the usual ones, or `None` if there are fewer than three values.
     pub fn exponent_excess(&self) -> Option<ExponentExcess> {
         let largest = self.exponents.last()?.0;
         let values: u64 = self.exponents.iter().map(|(_, count)| count).sum();
@@ -139,7 +140,7 @@ impl TensorFacts {
     }
 }
 
-/// Counts by exponent of base 2, subnormals and zeros left out.
+/// Returns the counts of values by base-2 exponent, ascending. Subnormal numbers and zeros are left out.
 pub fn exponents(dtype: Dtype, distribution: &Distribution) -> Vec<(i32, u64)> {
     let NumberFormat::Float(format) = dtype.number_format() else { return Vec::new() };
     let mut counts: Vec<(i32, u64)> = Vec::new();

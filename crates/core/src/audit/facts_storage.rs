@@ -1,4 +1,5 @@
-//! Facts as they are kept until an audit that was ended goes on: all of them, also what a report leaves out.
+//! Stores the facts of an audit that was interrupted, so that it can be resumed. The stored form also has what a report
+//! leaves out.
 
 use super::TensorFacts;
 use super::pages::PageFingerprints;
@@ -6,19 +7,20 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io;
 
-/// See the module. What a digest says is kept beside it.
+/// The stored form of [`TensorFacts`]. Digests are stored separately.
 #[derive(Serialize, Deserialize)]
 struct StoredFacts<'a> {
     facts: Cow<'a, TensorFacts>,
     prints: Cow<'a, PageFingerprints>,
-    /// By stream of its low bits.
+    /// The byte counts of each low-bit stream.
     bytes: Vec<Cow<'a, [u64]>>,
 }
 
-/// The facts of a tensor, but for its digest and its blocks, as CBOR (RFC 8949): numbers keep all their bits.
+/// Encodes the facts of a tensor, except for its digest and block values, as CBOR (RFC 8949). Numbers keep all their
+/// bits.
 ///
 /// # Errors
-/// Never of a vector; the signature is that of the writer.
+/// Returns the error of the CBOR writer. Writing to memory does not fail in practice.
 pub fn store(facts: &TensorFacts) -> io::Result<Vec<u8>> {
     let streams = facts.low_bits.iter().flat_map(|low_bits| &low_bits.streams);
     let stored = StoredFacts {
@@ -31,7 +33,7 @@ pub fn store(facts: &TensorFacts) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The facts that [`store`] gave; `None`: the bytes are no such.
+/// Decodes facts that [`store`] encoded, or returns `None` if the bytes do not hold any.
 pub fn restore(bytes: &[u8]) -> Option<TensorFacts> {
     let StoredFacts { facts, prints, bytes } = ciborium::from_reader(bytes).ok()?;
     let mut facts = TensorFacts { prints: prints.into_owned(), ..facts.into_owned() };

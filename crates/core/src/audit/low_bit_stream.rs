@@ -1,19 +1,19 @@
-//! The bits that an element has to spare, in the order in which somebody may have written into them.
+//! Streams made of the lowest bits of elements, in the orders in which a payload may have been written into them.
 
-/// In which order bits make bytes.
+/// The order in which bits make bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BitOrder {
-    /// The first bit is the lowest of a byte, and of an element.
+    /// The first bit is the lowest bit of a byte and of an element.
     LowFirst,
-    /// The first bit is the highest of a byte; of an element's low bits the highest comes first.
+    /// The first bit is the highest bit of a byte, and the highest of the low bits of an element.
     HighFirst,
 }
 
 impl BitOrder {
-    /// Both.
+    /// Both orders.
     pub const ALL: [BitOrder; 2] = [BitOrder::LowFirst, BitOrder::HighFirst];
 
-    /// As it is written.
+    /// Returns the name of the order, for people.
     pub fn name(self) -> &'static str {
         match self {
             BitOrder::LowFirst => "low bit first",
@@ -22,16 +22,16 @@ impl BitOrder {
     }
 }
 
-/// Which bits make a stream.
+/// A stream: which bits of each element it takes, and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LowBitStream {
-    /// How many of the lowest bits of each element.
+    /// The number of lowest bits taken from each element.
     pub bits: u32,
-    /// In which order.
+    /// The order of the bits.
     pub order: BitOrder,
 }
 
-/// Makes the bytes of a stream out of elements that come in pieces.
+/// Assembles the bytes of a stream from elements that arrive in pieces.
 #[derive(Debug, Clone)]
 pub struct StreamExtractor {
     stream: LowBitStream,
@@ -41,12 +41,13 @@ pub struct StreamExtractor {
 }
 
 impl StreamExtractor {
-    /// Of elements of `width` bytes, at most 4; the stream takes no more bits than they have.
+    /// Creates an extractor for elements of `width` bytes, at most 4. The stream must not take more bits than an element
+    /// has.
     pub fn new(stream: LowBitStream, width: usize) -> StreamExtractor {
         StreamExtractor { stream, width, pending: 0, count: 0 }
     }
 
-    /// Appends the bytes that `elements` complete.
+    /// Appends the bytes that `elements` complete to `out`.
     pub fn add(&mut self, elements: &[u8], out: &mut Vec<u8>) {
         let bits = self.stream.bits;
         let mask = (1u64 << bits) - 1;
@@ -78,15 +79,15 @@ impl StreamExtractor {
     }
 }
 
-/// The streams that are searched, of elements of so many bytes, and by how many elements their start is
-/// shifted: so that a payload is met whatever element it begins with.
-pub fn searched(width: usize) -> impl Iterator<Item = (LowBitStream, usize)> {
+/// Returns the streams that are searched in elements of `width` bytes, each with the number of elements by which its
+/// start is shifted. The shifts make sure that a payload is found whichever element it begins with.
+pub fn searched_streams(width: usize) -> impl Iterator<Item = (LowBitStream, usize)> {
     let widths: &[u32] = match width {
         2 => &[1, 2, 3, 4, 5, 6, 7, 8, 10, 16],
         _ => &[1, 2, 3, 4, 5, 6, 7, 8, 16, 23, 24, 32],
     };
     widths.iter().flat_map(|bits| {
-        // Whole bytes lie the same way in both orders, or are no stream that anyone writes.
+        // Whole bytes lie the same way in both orders, or make no stream that is used in practice.
         let orders: &[BitOrder] = if bits % 8 == 0 { &BitOrder::ALL[..1] } else { &BitOrder::ALL };
         let shifts = 8 / greatest_divisor(*bits) as usize;
         orders.iter().flat_map(move |order| {
@@ -95,7 +96,7 @@ pub fn searched(width: usize) -> impl Iterator<Item = (LowBitStream, usize)> {
     })
 }
 
-/// Greatest common divisor of `bits` and 8.
+/// Returns the greatest common divisor of `bits` and 8.
 fn greatest_divisor(bits: u32) -> u32 {
     1 << bits.trailing_zeros().min(3)
 }
@@ -107,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_comes_out(
+        fn a_written_payload_is_extracted(
             payload in prop::collection::vec(any::<u8>(), 1..200),
             bits in 1u32..=24,
             high in any::<bool>(),
@@ -142,9 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn every_start_of_a_payload_is_met() {
+    fn every_start_of_a_payload_is_covered() {
         let shifts = |width, bits| {
-            searched(width).filter(|(s, _)| s.bits == bits && s.order == BitOrder::LowFirst).count()
+            searched_streams(width)
+                .filter(|(s, _)| s.bits == bits && s.order == BitOrder::LowFirst)
+                .count()
         };
         assert_eq!((shifts(2, 1), shifts(2, 2), shifts(2, 4), shifts(2, 7)), (8, 4, 2, 8));
         assert_eq!((shifts(4, 8), shifts(4, 24), shifts(4, 23)), (1, 1, 8));

@@ -1,15 +1,14 @@
-//! What files begin with: signatures that random bytes do not have by chance.
+//! Recognises the start of a file by signatures that random bytes do not have by chance.
 //!
-//! A bare magic number of two to four bytes turns up in every gigabyte of noise. Each signature here
-//! asks for more of the header than that: at least 40 bits are fixed, 32 of them in bytes that are not
-//! zero (streams of sparse weights are mostly zeros). What begins with few such bytes, as a pickle does,
-//! cannot be told this way.
+//! A bare magic number of two to four bytes turns up in every gigabyte of noise. Each signature here therefore fixes at
+//! least 40 bits of the header, 32 of them in non-zero bytes (streams of sparse weights are mostly zeros). Formats with
+//! shorter signatures, such as pickles, cannot be recognised this way.
 
-/// Bytes that must follow a place for its signature to be told.
-pub const LONGEST: usize = 1100;
+/// The number of bytes, from the start of a file, that the longest signature needs.
+pub const MAX_SIGNATURE_LEN: usize = 1100;
 
-/// Whether a known kind of file begins with this byte.
-static FIRST: [bool; 256] = first_bytes();
+/// Whether a known kind of file begins with a byte, by byte.
+static IS_FIRST_BYTE: [bool; 256] = first_bytes();
 
 const fn first_bytes() -> [bool; 256] {
     let bytes = [0x7F, b'M', 0xCE, 0xCF, 0xFE, b'P', 0x1F, 0xFD, b'7', b'B', b'R', b'%', b'#', 0];
@@ -22,7 +21,7 @@ const fn first_bytes() -> [bool; 256] {
     first
 }
 
-/// The kind of file that begins at the start of `bytes`; `None`: none that is known.
+/// Returns the kind of file that begins at the start of `bytes`, or `None` if no known kind does.
 pub fn at_start(bytes: &[u8]) -> Option<&'static str> {
     let (first, rest) = bytes.split_first()?;
     match first {
@@ -42,29 +41,29 @@ pub fn at_start(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The first place in `bytes` where a known kind of file begins.
+/// Returns the first position in `bytes` where a known kind of file begins, and the kind.
 pub fn find(bytes: &[u8]) -> Option<(usize, &'static str)> {
-    let starts = bytes.iter().enumerate().filter(|(_, byte)| FIRST[usize::from(**byte)]);
+    let starts = bytes.iter().enumerate().filter(|(_, byte)| IS_FIRST_BYTE[usize::from(**byte)]);
     starts.map(|(at, _)| at).find_map(|at| {
-        let end = (at + LONGEST).min(bytes.len());
+        let end = (at + MAX_SIGNATURE_LEN).min(bytes.len());
         at_start(&bytes[at..end]).map(|kind| (at, kind))
     })
 }
 
 fn elf(rest: &[u8]) -> Option<&'static str> {
     // Class, byte order and version (System V ABI, ELF header).
-    let known = rest.starts_with(b"ELF")
+    let is_valid = rest.starts_with(b"ELF")
         && matches!(rest.get(3), Some(1 | 2))
         && matches!(rest.get(4), Some(1 | 2))
         && rest.get(5) == Some(&1);
-    known.then_some("ELF executable")
+    is_valid.then_some("ELF executable")
 }
 
 fn pe(bytes: &[u8]) -> Option<&'static str> {
     if !bytes.starts_with(b"MZ") {
         return None;
     }
-    // The header's place is at 0x3C (Microsoft PE format, MS-DOS stub).
+    // The offset of the PE header is at 0x3C (Microsoft PE format, MS-DOS stub).
     let at = u32::from_le_bytes(*bytes.get(0x3C..)?.first_chunk()?) as usize;
     (at < 1024 && bytes.get(at..)?.starts_with(b"PE\0\0")).then_some("Windows executable")
 }
@@ -77,9 +76,9 @@ fn mach_o(bytes: &[u8]) -> Option<&'static str> {
         0xCEFA_EDFE | 0xCFFA_EDFE => (u32::from_be_bytes(word(4)?), u32::from_be_bytes(word(12)?)),
         _ => return None,
     };
-    // x86, ARM and PowerPC, each with 64 bits or not.
-    let known = matches!(kind & 0x00FF_FFFF, 7 | 12 | 18) && (1..=12).contains(&file_type);
-    known.then_some("Mach-O executable")
+    // x86, ARM and PowerPC, each in a 32-bit and a 64-bit variant.
+    let is_valid = matches!(kind & 0x00FF_FFFF, 7 | 12 | 18) && (1..=12).contains(&file_type);
+    is_valid.then_some("Mach-O executable")
 }
 
 fn zip(bytes: &[u8]) -> Option<&'static str> {
@@ -89,9 +88,9 @@ fn zip(bytes: &[u8]) -> Option<&'static str> {
     // Version needed and method (APPNOTE 4.4.3 and 4.4.5).
     let version = u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?) & 0xFF;
     let method = u16::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
-    let known =
+    let is_valid =
         (10..=63).contains(&version) && matches!(method, 0 | 8 | 9 | 12 | 14 | 93 | 95 | 98 | 99);
-    known.then_some("zip archive")
+    is_valid.then_some("zip archive")
 }
 
 fn gzip(bytes: &[u8]) -> Option<&'static str> {
@@ -99,15 +98,16 @@ fn gzip(bytes: &[u8]) -> Option<&'static str> {
     let [0x1F, 0x8B, 8, flags, _, _, _, _, extra, system] = bytes.first_chunk::<10>()? else {
         return None;
     };
-    let known = matches!(flags, 0 | 8) && matches!(extra, 0 | 2 | 4) && matches!(system, 3 | 255);
-    known.then_some("gzip archive")
+    let is_valid =
+        matches!(flags, 0 | 8) && matches!(extra, 0 | 2 | 4) && matches!(system, 3 | 255);
+    is_valid.then_some("gzip archive")
 }
 
 fn bzip2(bytes: &[u8]) -> Option<&'static str> {
-    let known = bytes.starts_with(b"BZh")
+    let is_valid = bytes.starts_with(b"BZh")
         && matches!(bytes.get(3), Some(b'1'..=b'9'))
         && bytes.get(4..)?.starts_with(b"\x31\x41\x59\x26\x53\x59");
-    known.then_some("bzip2 archive")
+    is_valid.then_some("bzip2 archive")
 }
 
 fn script(bytes: &[u8]) -> Option<&'static str> {
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_told_by_their_headers() {
+    fn files_are_recognised_by_their_headers() {
         let mut pe = vec![0; 256];
         pe[..2].copy_from_slice(b"MZ");
         pe[0x3C] = 0x80;

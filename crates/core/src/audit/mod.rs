@@ -1,8 +1,8 @@
-//! Audits: what of a model is measured and kept to judge its weights by themselves.
+//! Audits: what is measured about a model to judge its weights without a reference.
 //!
-//! One pass over every byte gives the [`facts`] of each tensor: its statistics, and what is left of
-//! the structure after everything usual was dropped, so that what is kept does not grow with a tensor
-//! (but for one fingerprint a page). What it means is said by [`crate::judge`].
+//! One pass over every byte gives the [`facts`] of each tensor: its statistics, and the unusual parts of its structure.
+//! The size of the facts does not grow with the tensor, except for one fingerprint per page. [`crate::judge`] interprets
+//! them.
 
 pub mod binade_edges;
 pub mod extraction;

@@ -1,77 +1,78 @@
-//! Pages of one word, and pages that occur twice.
+//! Constant pages, and pages that occur more than once.
 //!
-//! Of each whole page its fingerprint is kept, 1/512 of the model. Beyond [`EXACT_BYTES`] only pages
-//! whose fingerprint begins with enough zeros are: equal pages have equal fingerprints, so that a share
-//! of the *doubled* pages is found, at the same rate.
+//! The fingerprint of each whole page is kept, which takes 1/512 of the size of the model. In models larger than
+//! [`EXACT_BYTES`] only fingerprints with enough leading zeros are kept. Equal pages have equal fingerprints, so
+//! duplicates are found at the same rate at which pages are kept.
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use tensorseal_engine::measure::pages::{PAGE_LEN, PageState, Pages};
 
-/// Up to this size of a model every doubled page is found.
+/// The size of a model in bytes up to which every duplicate page is found.
 pub const EXACT_BYTES: u64 = 64 << 30;
 
-/// Runs of constant pages kept one by one, for each tensor.
-const KEPT_RUNS: usize = 1024;
+/// The number of runs of constant pages that are kept one by one for each tensor.
+const MAX_KEPT_RUNS: usize = 1024;
 
-/// Doubled pages that are looked at one by one.
-const MOST_DOUBLED: usize = 1 << 20;
+/// The number of duplicated fingerprints that are examined.
+const MAX_DUPLICATES: usize = 1 << 20;
 
-/// Parts in which fingerprints are sorted, so that the copy that is sorted stays small.
+/// The number of parts in which fingerprints are sorted, so that the sorted copy stays small.
 const PARTS: u64 = 16;
 
-/// Consecutive pages of one word.
+/// Consecutive pages that repeat one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConstantPages {
-    /// First page, as in [`Pages`].
+    /// The number of the first page, as in [`Pages`].
     pub page: u64,
-    /// How many.
+    /// The number of pages.
     pub pages: u64,
-    /// The word.
+    /// The repeated 32-bit word.
     pub word: u32,
 }
 
-/// The pages that lie wholly inside a tensor.
+/// Facts about the pages that lie wholly inside a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PageFacts {
-    /// How many.
+    /// The number of pages.
     pub pages: u64,
-    /// How many of them repeat one word.
+    /// The number of pages that repeat one word.
     pub constant: u64,
-    /// Where those are, the first ones.
+    /// The first runs of constant pages.
     pub runs: Vec<ConstantPages>,
 }
 
 /// The fingerprints of a tensor's pages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageFingerprints {
-    /// Numbers of the pages; empty when the prints are those of all pages from `first` on.
+    /// The numbers of the pages; empty if `prints` has all pages from `first` on.
     numbers: Vec<u32>,
     first: u64,
     prints: Vec<u64>,
 }
 
-/// How many leading zeros a fingerprint must have to be kept, for a model of so many bytes.
+/// Returns the number of leading zero bits that a fingerprint must have to be kept, for a model of `bytes` bytes.
 pub fn sampling(bytes: u64) -> u32 {
     let share = bytes.div_ceil(EXACT_BYTES).max(1);
     share.next_power_of_two().trailing_zeros()
 }
 
 impl PageFacts {
-    /// From all pages that a tensor of `bytes` bytes touches. `zeros`: see [`sampling`].
+    /// Derives the facts from all pages that a tensor of `bytes` bytes touches. `phase` is the position of the tensor in its
+    /// first page, and `zeros` the number of leading zero bits from [`sampling`].
     pub fn new(pages: &Pages, phase: u32, bytes: u64, zeros: u32) -> (PageFacts, PageFingerprints) {
         let phase = u64::from(phase);
         let first = phase.div_ceil(PAGE_LEN);
         let end = ((phase + bytes) / PAGE_LEN).max(first);
-        let whole = pages.pages.get(first as usize..end as usize).unwrap_or_default();
-        let mut facts = PageFacts { pages: whole.len() as u64, ..PageFacts::default() };
+        let whole_pages = pages.pages.get(first as usize..end as usize).unwrap_or_default();
+        let mut facts = PageFacts { pages: whole_pages.len() as u64, ..PageFacts::default() };
         let mut prints = PageFingerprints { first, ..PageFingerprints::default() };
-        for (page, number) in whole.iter().zip(first..) {
+        for (page, number) in whole_pages.iter().zip(first..) {
             let constant = page.state == PageState::Constant;
             if constant {
                 facts.add_constant(number, page.word);
             }
-            // A constant page has no print: it is no news that it occurs again.
+            // A constant page gets no fingerprint: that it occurs again means nothing.
             let print = if constant { 0 } else { page.fingerprint };
             match zeros {
                 0 => prints.prints.push(print),
@@ -87,10 +88,10 @@ impl PageFacts {
 
     fn add_constant(&mut self, page: u64, word: u32) {
         self.constant += 1;
-        let room = self.runs.len() < KEPT_RUNS;
+        let has_room = self.runs.len() < MAX_KEPT_RUNS;
         match self.runs.last_mut() {
             Some(run) if run.page + run.pages == page && run.word == word => run.pages += 1,
-            _ if room => self.runs.push(ConstantPages { page, pages: 1, word }),
+            _ if has_room => self.runs.push(ConstantPages { page, pages: 1, word }),
             _ => {}
         }
     }
@@ -105,37 +106,37 @@ impl PageFingerprints {
     }
 }
 
-/// Consecutive pages that occur a second time.
+/// Consecutive pages that occur again elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DuplicatePages {
-    /// Index of the tensor in the list that was searched, and page in it.
+    /// The index of the tensor in the searched list, and the page in it, of the first occurrence.
     pub here: (usize, u64),
-    /// The same of the place that has the same bytes; it comes after `here`.
+    /// The tensor and the page of the later occurrence.
     pub there: (usize, u64),
-    /// How many pages in a row.
+    /// The number of consecutive pages.
     pub pages: u64,
-    /// How often the first of them occurs in all.
+    /// The total number of occurrences of the first page.
     pub times: u64,
 }
 
-/// All doubled pages of the tensors `prints`, in order of the second place.
+/// Returns all duplicate pages of the tensors with these fingerprints, ordered by the later occurrence.
 pub fn find_duplicates(prints: &[&PageFingerprints]) -> Vec<DuplicatePages> {
-    let twice = duplicate_fingerprints(prints);
-    let mut places: HashMap<u64, Vec<(usize, u64)>> =
-        twice.into_iter().map(|print| (print, Vec::new())).collect();
+    let duplicated = duplicate_fingerprints(prints);
+    let mut occurrences: HashMap<u64, Vec<(usize, u64)>> =
+        duplicated.into_iter().map(|print| (print, Vec::new())).collect();
     for (tensor, prints) in prints.iter().enumerate() {
         for (page, print) in prints.pages() {
-            if let Some(places) = places.get_mut(&print) {
-                places.push((tensor, page));
+            if let Some(occurrences) = occurrences.get_mut(&print) {
+                occurrences.push((tensor, page));
             }
         }
     }
-    let mut pairs: Vec<DuplicatePages> = places
+    let mut pairs: Vec<DuplicatePages> = occurrences
         .into_values()
-        .flat_map(|places| {
-            let (here, times) = (places[0], places.len() as u64);
+        .flat_map(|occurrences| {
+            let (here, times) = (occurrences[0], occurrences.len() as u64);
             let pair = move |there| DuplicatePages { here, there, pages: 1, times };
-            places.into_iter().skip(1).map(pair)
+            occurrences.into_iter().skip(1).map(pair)
         })
         .collect();
     pairs.sort_unstable_by_key(|pair| (pair.there, pair.here));
@@ -153,29 +154,29 @@ pub fn find_duplicates(prints: &[&PageFingerprints]) -> Vec<DuplicatePages> {
     runs
 }
 
-/// The fingerprints that occur more than once, at most [`MOST_DOUBLED`] of them.
+/// Returns the fingerprints that occur more than once, at most [`MAX_DUPLICATES`] of them.
 fn duplicate_fingerprints(prints: &[&PageFingerprints]) -> Vec<u64> {
-    let mut twice = Vec::new();
+    let mut duplicated = Vec::new();
     let mut part = Vec::new();
     for index in 0..PARTS {
         part.clear();
         for prints in prints {
-            // Kept prints of a sampled model begin with zeros: their low bits are as good.
-            let here = prints.prints.iter().filter(|p| **p != 0 && **p % PARTS == index);
-            part.extend(here.copied());
+            // The leading bits of a sampled model's fingerprints are zeros, so the low bits select the part.
+            let selected = prints.prints.iter().filter(|p| **p != 0 && **p % PARTS == index);
+            part.extend(selected.copied());
         }
         part.sort_unstable();
         let pairs = part.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-        let before = twice.len();
-        twice.extend(pairs);
-        twice[before..].sort_unstable();
-        twice.dedup();
-        if twice.len() > MOST_DOUBLED {
-            twice.truncate(MOST_DOUBLED);
+        let before = duplicated.len();
+        duplicated.extend(pairs);
+        duplicated[before..].sort_unstable();
+        duplicated.dedup();
+        if duplicated.len() > MAX_DUPLICATES {
+            duplicated.truncate(MAX_DUPLICATES);
             break;
         }
     }
-    twice
+    duplicated
 }
 
 #[cfg(test)]
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_occurs_again_is_one() {
+    fn a_repeated_run_is_reported_once() {
         let a = [page(1), page(2), page(3), page(4)].concat();
         let b = [page(9), page(2), page(3), vec![0; 8192], page(1)].concat();
         let (facts_a, a) = facts(0, &a, 0);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_pages_count_and_the_phase_is_that_of_the_file() {
+    fn only_whole_pages_count_and_the_phase_is_relative_to_the_file() {
         let bytes = [page(1)[2048..].to_vec(), page(2), page(2), page(1)[..100].to_vec()].concat();
         let (facts, prints) = facts(2048, &bytes, 0);
         assert_eq!(facts.pages, 2);
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_within_a_page_has_none() {
+    fn a_tensor_within_a_page_has_no_whole_page() {
         for (phase, len) in [(8, 100), (4, 0), (0, 4095), (4092, 4100)] {
             let (facts, prints) = facts(phase, &vec![7; len], 0);
             assert_eq!(
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_sampled_model_a_share_of_the_pages_is_found() {
+    fn a_share_of_the_duplicates_of_a_sampled_model_is_found() {
         assert_eq!(sampling(EXACT_BYTES), 0);
         assert_eq!(sampling(EXACT_BYTES + 1), 1);
         assert_eq!(sampling(1 << 40), 4);

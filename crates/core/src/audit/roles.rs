@@ -1,20 +1,20 @@
-//! What a tensor does, and in which layer: from its name alone.
+//! Derives the role of a tensor and the number of its layer from its name alone.
 //!
 //! Every family of models numbers its layers, and names the tensors of all layers alike:
 //! `model.layers.7.mlp.up_proj.weight`, `h.7.mlp.c_fc.weight`, `encoder.layer.7.output.dense.weight`,
 //! `blocks.7.attn.qkv.weight`, `layer2.1.conv1.weight`. The first number is the layer; the name
 //! without it is the role. Further numbers (experts, sub-blocks) belong to the role.
 
-/// Role and layer of a tensor.
+/// The role and the layer of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorRole {
-    /// The name with `*` for the layer. Tensors of equal roles are siblings.
+    /// The name with `*` in place of the layer number. Tensors of equal roles are siblings.
     pub role: String,
-    /// The number of the layer; `None`: outside the layers.
+    /// The number of the layer, or `None` for a tensor outside the layers.
     pub depth: Option<u64>,
 }
 
-/// Of a tensor of this name.
+/// Returns the role and the layer of the tensor called `name`.
 pub fn role(name: &str) -> TensorRole {
     let mut depth = None;
     let mut parts: Vec<&str> = Vec::new();
@@ -31,14 +31,14 @@ pub fn role(name: &str) -> TensorRole {
     TensorRole { role: parts.join("."), depth }
 }
 
-/// A short title of a role: what follows the layer, without `.weight`.
+/// Returns a short title for a role: the part after the layer number, without `.weight`.
 pub fn title(role: &str) -> &str {
-    let own = role.split_once("*.").map_or(role, |(_, own)| own);
-    own.strip_suffix(".weight").unwrap_or(own)
+    let suffix = role.split_once("*.").map_or(role, |(_, suffix)| suffix);
+    suffix.strip_suffix(".weight").unwrap_or(suffix)
 }
 
-/// Whether the name tells of a table that is looked up by row: some of its rows may never have been
-/// trained.
+/// Returns whether the name is that of a table that is looked up by row, such as an embedding. Some rows of such a table
+/// may never have been trained.
 pub fn is_table(name: &str) -> bool {
     const PARTS: [&str; 10] = [
         "embed",
@@ -52,10 +52,12 @@ pub fn is_table(name: &str) -> bool {
         "vocab",
         "decoder.bias",
     ];
-    // GGUF's `attn_output.weight` is none.
-    const HEAD: &str = "output.weight";
+    // GGUF's `attn_output.weight` is not a table.
+    const OUTPUT_HEAD: &str = "output.weight";
     let name = name.to_ascii_lowercase();
-    PARTS.iter().any(|part| name.contains(part)) || name == HEAD || name.ends_with(".output.weight")
+    PARTS.iter().any(|part| name.contains(part))
+        || name == OUTPUT_HEAD
+        || name.ends_with(".output.weight")
 }
 
 #[cfg(test)]
@@ -63,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_are_told_by_their_numbers() {
+    fn layers_are_recognised_in_every_family() {
         for (name, expected, depth) in [
             ("model.layers.7.mlp.up_proj.weight", "model.layers.*.mlp.up_proj.weight", Some(7)),
             ("h.11.attn.c_attn.weight", "h.*.attn.c_attn.weight", Some(11)),

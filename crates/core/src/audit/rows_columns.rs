@@ -1,49 +1,53 @@
-//! Rows and columns that stand out among their like.
+//! Statistics of the rows and columns of a tensor, and which of them stand out.
 
 use serde::{Deserialize, Serialize};
 use tensorseal_engine::measure::magnitudes::STEPS;
 
-/// Rows or columns kept one by one.
-const KEPT: usize = 16;
+/// The number of rows or columns that are kept one by one.
+const MAX_KEPT: usize = 16;
 
-/// Standard deviation, in binades, of log2 of the magnitude of a normal variable: pi / (2 sqrt 2 ln 2).
-const SPREAD_OF_ONE: f64 = 1.602_4;
+/// The standard deviation, in binades, of log2 of the magnitude of a normal variable: π / (2 √2 ln 2).
+const LOG_NORMAL_DEVIATION: f64 = 1.602_4;
 
-/// One row or column that stands out.
+/// A row or column that stands out.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Outlier {
-    /// Its number.
+    /// The index of the row or column.
     pub index: u64,
-    /// Binades by which the mean of log2 of its magnitudes lies above the median; negative: below.
+    /// How far the mean of log2 of the magnitudes lies above the median of all rows or columns, in binades; negative values
+    /// lie below.
     pub binades: f64,
-    /// The same in robust standard deviations.
+    /// The same distance in robust standard deviations.
     pub z: f64,
 }
 
-/// The rows, or the columns, of a tensor.
+/// Statistics of all rows, or all columns, of a tensor.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RowColumnStatistics {
-    /// How many there are.
+    /// The number of rows or columns.
     pub count: u64,
-    /// Robust standard deviation of the means, in binades: 1.4826 times the median of the deviations
-    /// from the median, but no less than counting alone gives.
+    /// The robust standard deviation of the means in binades: 1.4826 times the median absolute deviation, but at least the
+    /// deviation that sampling alone causes.
     pub spread: f64,
-    /// How many have no finite non-zero value above the first step.
+    /// The number of rows or columns without a finite non-zero value above the first step.
     pub dead: u64,
-    /// From the first of those to one past the last.
+    /// The half-open range of indices from the first to the last dead row or column.
     pub dead_rows: Option<[u64; 2]>,
-    /// The most extreme ones that are not dead, by |z|.
+    /// The most extreme rows or columns that are not dead, by descending |z|.
     pub outliers: Vec<Outlier>,
-    /// Quantiles of the means in binades: 0, 1/4, 1/2, 3/4, 1, relative to the smallest exponent.
+    /// The quantiles 0, 1/4, 1/2, 3/4 and 1 of the means, in binades above the smallest exponent.
     pub quantiles: [f64; 5],
 }
 
 impl RowColumnStatistics {
-    /// From sums of steps over `elements` elements each.
+    /// Derives the statistics from the sum of steps of each row or column, each over `elements` elements.
     pub fn new(sums: &[u32], elements: u64) -> RowColumnStatistics {
-        let per = (f64::from(STEPS) * elements as f64).max(1.0);
-        let mut means: Vec<f64> =
-            sums.iter().filter(|sum| **sum > 0).map(|sum| f64::from(*sum) / per).collect();
+        let steps_per_binade = (f64::from(STEPS) * elements as f64).max(1.0);
+        let mut means: Vec<f64> = sums
+            .iter()
+            .filter(|sum| **sum > 0)
+            .map(|sum| f64::from(*sum) / steps_per_binade)
+            .collect();
         let dead = (sums.len() - means.len()) as u64;
         let count = sums.len() as u64;
         let mut zeros =
@@ -63,25 +67,25 @@ impl RowColumnStatistics {
         let median = quantiles[2];
         let mut deviations: Vec<f64> = means.iter().map(|mean| libm::fabs(mean - median)).collect();
         deviations.sort_unstable_by(f64::total_cmp);
-        let by_counting = SPREAD_OF_ONE / libm::sqrt(elements as f64);
-        let spread = (1.4826 * deviations[deviations.len() / 2]).max(by_counting);
+        let sampling_deviation = LOG_NORMAL_DEVIATION / libm::sqrt(elements as f64);
+        let spread = (1.4826 * deviations[deviations.len() / 2]).max(sampling_deviation);
         let mut outliers: Vec<Outlier> = sums
             .iter()
             .zip(0..)
             .filter(|(sum, _)| **sum > 0)
             .map(|(sum, index)| {
-                let binades = f64::from(*sum) / per - median;
+                let binades = f64::from(*sum) / steps_per_binade - median;
                 Outlier { index, binades, z: binades / spread }
             })
             .collect();
-        let by_size = |a: &Outlier, b: &Outlier| {
+        let by_descending_z = |a: &Outlier, b: &Outlier| {
             libm::fabs(b.z).total_cmp(&libm::fabs(a.z)).then(a.index.cmp(&b.index))
         };
-        if outliers.len() > KEPT {
-            outliers.select_nth_unstable_by(KEPT, by_size);
-            outliers.truncate(KEPT);
+        if outliers.len() > MAX_KEPT {
+            outliers.select_nth_unstable_by(MAX_KEPT, by_descending_z);
+            outliers.truncate(MAX_KEPT);
         }
-        outliers.sort_unstable_by(by_size);
+        outliers.sort_unstable_by(by_descending_z);
         RowColumnStatistics { count, spread, dead, dead_rows, outliers, quantiles }
     }
 }

@@ -1,4 +1,4 @@
-//! One pass over a model for an audit.
+//! Measures a model for an audit, in one pass.
 
 use super::facts::TensorFacts;
 use super::localize;
@@ -14,28 +14,28 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport, Threads};
 use tensorseal_format::Checkpoint;
 
-/// What an audit measured.
+/// The measurements of an audit.
 #[derive(Debug)]
 pub struct AuditMeasurements {
-    /// By tensor of the model, those that fit their file.
+    /// The facts of the tensors that fit their file, in the order of the model's tensors.
     pub facts: Vec<TensorFacts>,
-    /// The model as a whole.
+    /// The totals and the root of the model.
     pub model: ModelSeal,
-    /// Who measured.
+    /// Which engine measured, and the totals of the run.
     pub run: RunReport,
-    /// Pages that occur twice, by index into `facts`; equal tensors are looked at once.
+    /// Pages that occur more than once. Tensors are indices into `facts`; of equal tensors only the first is searched.
     pub duplicate_pages: Vec<DuplicatePages>,
-    /// Share of the doubled pages that is looked for: 1 up to [`pages::EXACT_BYTES`].
+    /// The share of duplicate pages that is found: 1 for models of up to [`pages::EXACT_BYTES`].
     pub page_share: f64,
 }
 
-/// Tensors up to which the bytes of all streams are kept, to be drawn.
-const DRAWN: usize = 4096;
+/// The number of tensors up to which the byte counts of all streams are kept for plots.
+const MAX_TENSORS_WITH_ALL_STREAMS: usize = 4096;
 
-/// Measures every byte of `model`, and the structure of its tensors.
+/// Measures every byte of `model` and the structure of its tensors.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the model cannot be read, changed while it was read, or the run was interrupted.
 pub fn measure(
     model: &Checkpoint,
     options: &RunOptions,
@@ -48,18 +48,18 @@ pub fn measure(
     auditing.finish(&run, &options.threads, progress)
 }
 
-/// An audit while its model is being measured: the facts of the tensors that are finished.
+/// Collects the facts of tensors while a model is being measured.
 pub struct AuditBuilder<'a> {
     model: &'a Checkpoint,
     plan: &'a Plan,
-    /// See [`pages::sampling`].
+    /// The number of leading zero bits from [`pages::sampling`].
     zeros: u32,
-    /// By tensor of the model.
+    /// The facts of each tensor of the model, once it was measured.
     facts: Vec<Mutex<Option<TensorFacts>>>,
 }
 
 impl<'a> AuditBuilder<'a> {
-    /// Of `model`, when the objects of `plan` are measured: all of it, with counts and
+    /// Creates a builder for `model`. `plan` must cover the whole model, with counts and
     /// [structure](Plan::with_structure).
     pub fn new(model: &'a Checkpoint, plan: &'a Plan) -> Self {
         let zeros = pages::sampling(plan.bytes() - plan.signed_only_bytes());
@@ -67,42 +67,42 @@ impl<'a> AuditBuilder<'a> {
         Self { model, plan, zeros, facts }
     }
 
-    /// Keeps the facts of an object, if it is a tensor.
+    /// Adds the facts of a measured object if it is a tensor.
     pub fn add(&self, finished: ObjectMeasurement<'_>) {
-        if let Some(found) = self.facts_of(finished) {
-            self.insert(found);
+        if let Some(facts) = self.facts_of(finished) {
+            self.insert(facts);
         }
     }
 
-    /// The facts of an object, if it is a tensor.
+    /// Returns the facts of a measured object if it is a tensor.
     pub fn facts_of(&self, finished: ObjectMeasurement<'_>) -> Option<TensorFacts> {
         let object = &self.plan.objects[finished.object];
         let ObjectKind::Tensor(index) = object.kind else { return None };
         let (tensors, layout) = (&self.model.tensors, object.layout.as_ref()?);
-        let mut found = TensorFacts::new(index, &tensors[index], layout, finished, self.zeros)?;
-        if tensors.len() > DRAWN {
-            found.discard_unremarkable_streams();
+        let mut facts = TensorFacts::new(index, &tensors[index], layout, finished, self.zeros)?;
+        if tensors.len() > MAX_TENSORS_WITH_ALL_STREAMS {
+            facts.discard_unremarkable_streams();
         }
-        Some(found)
+        Some(facts)
     }
 
-    /// Keeps facts that an earlier run had of an object of the plan.
-    pub fn add_known(&self, object: usize, facts: TensorFacts) {
+    /// Adds the facts of an object of the plan that an earlier run stored.
+    pub fn add_stored(&self, object: usize, facts: TensorFacts) {
         if let ObjectKind::Tensor(tensor) = self.plan.objects[object].kind {
             self.insert(TensorFacts { tensor, ..facts });
         }
     }
 
-    /// Keeps [facts](Auditing::facts_of).
+    /// Adds facts that [`facts_of`](Self::facts_of) returned.
     pub fn insert(&self, facts: TensorFacts) {
-        let place = &self.facts[facts.tensor];
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
+        let cell = &self.facts[facts.tensor];
+        *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
     }
 
-    /// The second look, when all objects were measured by `run`, and what was found.
+    /// Takes the second look after `run` measured all objects, and returns all measurements.
     ///
     /// # Errors
-    /// See [`RunError`].
+    /// Returns a [`RunError`] if a file cannot be read or changed, or if the run was interrupted.
     pub fn finish(
         self,
         run: &RunReport,
@@ -116,22 +116,22 @@ impl<'a> AuditBuilder<'a> {
         localize::localize(model, &mut facts, threads, progress)?;
         let digests: HashMap<usize, ChainingValue> =
             facts.iter().map(|facts| (facts.tensor, facts.digest)).collect();
-        let alike = doubled(&mut facts);
-        let doubled = localize::confirm(model, &facts, alike, progress)?;
+        let candidates = find_duplicate_pages(&mut facts);
+        let duplicate_pages = localize::confirm(model, &facts, candidates, progress)?;
         let page_share = libm::ldexp(1.0, -(self.zeros as i32));
         let run = run.clone();
         Ok(AuditMeasurements {
             model: model_seal(model, &digests),
             facts,
             run,
-            duplicate_pages: doubled,
+            duplicate_pages,
             page_share,
         })
     }
 }
 
-/// Finds pages with equal fingerprints, and lets the fingerprints go.
-fn doubled(facts: &mut [TensorFacts]) -> Vec<DuplicatePages> {
+/// Finds pages with equal fingerprints, and drops the fingerprints.
+fn find_duplicate_pages(facts: &mut [TensorFacts]) -> Vec<DuplicatePages> {
     let mut contents = HashSet::new();
     for facts in facts.iter_mut() {
         if !contents.insert(facts.digest) {
@@ -139,7 +139,7 @@ fn doubled(facts: &mut [TensorFacts]) -> Vec<DuplicatePages> {
         }
     }
     let prints: Vec<&PageFingerprints> = facts.iter().map(|facts| &facts.prints).collect();
-    let doubled = pages::find_duplicates(&prints);
+    let duplicate_pages = pages::find_duplicates(&prints);
     facts.iter_mut().for_each(|facts| facts.prints = PageFingerprints::default());
-    doubled
+    duplicate_pages
 }

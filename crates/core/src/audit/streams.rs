@@ -1,10 +1,10 @@
-//! What the streams of low bits look like: do bytes lie in them?
+//! Statistics of the low-bit streams of a tensor, which show whether a payload lies in them.
 //!
-//! Weights that lie side by side are exchangeable: nothing tells the first half of the elements that a
-//! byte of a stream is made of from the second half. So a byte and the same byte with its halves
-//! exchanged are equally probable, whatever the distribution of the weights, whatever changes from row
-//! to row. Bytes of programs, archives and texts are not like that: `e` is 0x65, and 0x56 is `V`. Bytes
-//! that are uniformly random are, and look like weights here.
+//! Neighbouring weights are exchangeable: nothing distinguishes the first half of the elements that make up a byte of a
+//! stream from the second half. A byte and the same byte with its halves exchanged are therefore equally probable,
+//! whatever the distribution of the weights is and however it changes from row to row. Bytes of programs, archives and
+//! texts are different: `e` is 0x65, and 0x56 is `V`. Uniformly random bytes, such as encrypted ones, look like weights
+//! to this test.
 
 use crate::seal::distribution::Distribution;
 use serde::{Deserialize, Serialize};
@@ -13,38 +13,39 @@ use tensorseal_engine::measure::correlation::ElementFormat;
 use tensorseal_engine::measure::histogram::{BINS, Histogram};
 use tensorseal_engine::measure::low_bits::{BitCounts, COUNTED, GROUP_LEN, LowBits, WIDTHS};
 
-/// Streams whose bytes fall into halves of whole elements: those of 1, 2 and 4 bits.
-const HALVED: usize = 3;
+/// The number of streams in which each half of a byte consists of whole elements: those of 1, 2 and 4 bits.
+const HALVED_STREAMS: usize = 3;
 
-/// Least expected count of a pair of bytes, below which Pearson's approximation is not used.
-const LEAST_PAIR: u64 = 10;
+/// The smallest count of a pair of bytes for which Pearson's approximation is used.
+const MIN_PAIR_COUNT: u64 = 10;
 
-/// Share of zeros from which streams show the pattern of the zeros and nothing else.
+/// The share of zeros from which streams show only the pattern of the zeros.
 pub const MOSTLY_ZERO_FROM: f64 = 0.2;
 
-/// Robust standard deviations from which a block's agreement is odd.
+/// The number of robust standard deviations from which the agreement of a block is odd.
 const ODD_FROM: f64 = 8.0;
 
-/// Normalised statistic from which a tensor is looked at again.
+/// The normalised statistic from which the streams of a tensor are searched for files.
 const SUSPICIOUS_FROM: f64 = 12.0;
 
-/// Effects below which rows that repeat, or a grid, explain it.
+/// The effect of asymmetry up to which repeated rows explain it.
 const SUSPICIOUS_EFFECT: f64 = 0.012;
+/// The effect of unevenness in the lowest byte up to which a grid of values explains it.
 const UNEVEN_FROM: f64 = 0.2;
 
-/// Pearson's chi-square, and how large the effect is whatever the number of bytes.
+/// Pearson's chi-square statistic, and an effect size that does not depend on the number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct ChiSquare {
-    /// The statistic.
+    /// The value of the statistic.
     pub value: f64,
-    /// Its degrees of freedom.
+    /// The degrees of freedom.
     pub freedom: f64,
-    /// The statistic by byte (Cohen's w²).
+    /// The statistic divided by the number of bytes (Cohen's w²).
     pub effect: f64,
 }
 
 impl ChiSquare {
-    /// (x - f) / sqrt(2 f): about standard normal under the null hypothesis.
+    /// Returns (x − f) / √(2 f), which is about standard normal under the null hypothesis, or 0 without degrees of freedom.
     pub fn z(&self) -> f64 {
         if self.freedom > 0.0 {
             (self.value - self.freedom) / libm::sqrt(2.0 * self.freedom)
@@ -54,41 +55,42 @@ impl ChiSquare {
     }
 }
 
-/// One stream.
+/// Statistics of one low-bit stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StreamFacts {
-    /// Bits it takes of an element.
+    /// The number of lowest bits that the stream takes from each element.
     pub bits: usize,
-    /// Bytes it has.
+    /// The number of bytes in the stream.
     pub total: u64,
-    /// Bytes against bytes with their halves exchanged; none for streams whose bytes have no such halves.
+    /// The counts of bytes compared with the counts of the bytes with halves exchanged; none for streams whose bytes do not
+    /// split into whole elements.
     pub asymmetry: Option<ChiSquare>,
-    /// Share of ones.
+    /// The share of ones among the bits.
     pub ones: f64,
-    /// Share of bits that equal the next one, and the eighth next one, within words of 64 bits.
+    /// The shares of bits that equal the next bit, and the eighth bit after them, within words of 64 bits.
     pub agreement: [f64; 2],
-    /// Bytes of the tensor, whole blocks of 1 MiB, in which agreement is unlike that of the median block.
+    /// The byte range of the tensor, in whole blocks of 1 MiB, where agreement differs from that of the median block.
     pub odd: Option<[u64; 2]>,
-    /// Counts of the bytes.
+    /// The count of each of the 256 bytes.
     #[serde(skip)]
     pub bytes: Vec<u64>,
 }
 
-/// The streams of a tensor, and how its low bits are spread.
+/// Statistics of the streams of a tensor and of its low bits.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LowBitFacts {
-    /// By stream.
+    /// The statistics of each stream.
     pub streams: Vec<StreamFacts>,
-    /// Distinct values of the lowest 16 bits (of a 16-bit type: distinct values).
+    /// The number of distinct values of the lowest 16 bits, which are the whole value in a 16-bit type.
     pub distinct: u64,
-    /// 32-bit types: the lowest bytes that are not zero against all being equally frequent.
+    /// The counts of the non-zero lowest bytes compared with a uniform distribution; 32-bit types only.
     pub lowest_byte: Option<ChiSquare>,
-    /// 32-bit types: elements whose lower half is zero although they are not.
+    /// The number of non-zero elements whose lower 16 bits are zero; 32-bit types only.
     pub empty_halves: u64,
 }
 
 impl LowBitFacts {
-    /// From the streams and the counts of a tensor; `zeros`: its elements that are zero.
+    /// Derives the statistics from the streams and the counts of a tensor; `zeros` is the number of zero elements.
     pub fn new(
         elements: &ElementFormat,
         low_bits: &LowBits,
@@ -113,18 +115,18 @@ impl LowBitFacts {
         }
     }
 
-    /// Whether files are to be looked for in all of its streams. A finding asks for more.
+    /// Returns whether the streams of the whole tensor should be searched for files. A finding needs stronger evidence.
     pub fn is_suspicious(&self) -> bool {
-        let of_halves = self.streams.iter().filter_map(|stream| stream.asymmetry);
+        let asymmetries = self.streams.iter().filter_map(|stream| stream.asymmetry);
         let uneven = self.lowest_byte.filter(|lowest| lowest.effect > UNEVEN_FROM);
-        of_halves
+        asymmetries
             .filter(|asymmetry| asymmetry.effect > SUSPICIOUS_EFFECT)
             .chain(uneven)
             .any(|chi_square| chi_square.z() > SUSPICIOUS_FROM)
     }
 
-    /// Whether some lower halves are empty and some are not: neither a plain F32 tensor nor one that was
-    /// widened from 16 bits.
+    /// Returns whether some lower halves are zero and some are not, so that the tensor is neither a plain F32 tensor nor one
+    /// that was widened from 16 bits.
     pub fn has_mixed_halves(&self, distribution: &Distribution) -> bool {
         let nonzero = distribution.count - distribution.zero;
         let share = self.empty_halves as f64 / nonzero.max(1) as f64;
@@ -146,7 +148,7 @@ fn stream(index: usize, width: usize, low_bits: &LowBits, lowest: &[u64; 256]) -
     StreamFacts {
         bits,
         total: 8 * words,
-        asymmetry: (index < HALVED).then(|| asymmetry(counts)),
+        asymmetry: (index < HALVED_STREAMS).then(|| asymmetry(counts)),
         ones: share(sums[0], 64),
         agreement: [share(sums[1], 63), share(sums[2], 56)],
         odd: odd_blocks(low_bits, index, width),
@@ -154,16 +156,16 @@ fn stream(index: usize, width: usize, low_bits: &LowBits, lowest: &[u64; 256]) -
     }
 }
 
-/// Each pair of bytes that are one another with halves exchanged: (a - b)² / (a + b), one degree of
-/// freedom a pair (a conditional test: given their sum, the two are a fair coin's).
+/// Sums (a − b)² / (a + b) over the pairs of bytes that are each other with halves exchanged, with one degree of freedom
+/// per pair. This is a conditional test: given their sum, the two counts follow a fair coin.
 fn asymmetry(counts: &[u64; 256]) -> ChiSquare {
     let mut sum = ChiSquare::default();
     for (byte, count) in counts.iter().enumerate() {
         let exchanged = (byte & 15) << 4 | byte >> 4;
-        let other = counts[exchanged];
-        if byte < exchanged && count + other >= LEAST_PAIR {
-            let difference = *count as f64 - other as f64;
-            sum.value += difference * difference / (count + other) as f64;
+        let exchanged_count = counts[exchanged];
+        if byte < exchanged && count + exchanged_count >= MIN_PAIR_COUNT {
+            let difference = *count as f64 - exchanged_count as f64;
+            sum.value += difference * difference / (count + exchanged_count) as f64;
             sum.freedom += 1.0;
         }
     }
@@ -171,11 +173,11 @@ fn asymmetry(counts: &[u64; 256]) -> ChiSquare {
     sum
 }
 
-/// Against equal frequencies.
+/// Compares counts with a uniform distribution.
 fn evenness(counts: &[u64]) -> ChiSquare {
     let total: u64 = counts.iter().sum();
     let expected = total as f64 / counts.len() as f64;
-    if expected < LEAST_PAIR as f64 {
+    if expected < MIN_PAIR_COUNT as f64 {
         return ChiSquare::default();
     }
     let terms = counts.iter().map(|count| {
@@ -187,15 +189,15 @@ fn evenness(counts: &[u64]) -> ChiSquare {
 }
 
 fn odd_blocks(low_bits: &LowBits, stream: usize, width: usize) -> Option<[u64; 2]> {
-    // Only whole blocks are compared: the last one has fewer pairs.
-    let whole = low_bits.blocks.len().saturating_sub(1);
-    if whole < 3 {
+    // Only whole blocks are compared, since the last one has fewer pairs.
+    let whole_blocks = low_bits.blocks.len().saturating_sub(1);
+    if whole_blocks < 3 {
         return None;
     }
     let words = (BLOCK_LEN / width / GROUP_LEN * WIDTHS[stream]) as f64;
     let mut odd: Vec<usize> = Vec::new();
     for (pairs, lag) in [(63.0 * words, 0), (56.0 * words, 1)] {
-        let agreement: Vec<f64> = low_bits.blocks[..whole]
+        let agreement: Vec<f64> = low_bits.blocks[..whole_blocks]
             .iter()
             .map(|block| {
                 let BitCounts { lag1, lag8, .. } = block[stream];
@@ -204,10 +206,10 @@ fn odd_blocks(low_bits: &LowBits, stream: usize, width: usize) -> Option<[u64; 2
             .collect();
         let median = median(agreement.clone());
         let deviations = agreement.iter().map(|share| libm::fabs(share - median)).collect();
-        // No less than a fair coin's: half the square root of the pairs.
+        // At least the deviation of a fair coin: half over the square root of the number of pairs.
         let spread = (1.4826 * self::median(deviations)).max(0.5 / libm::sqrt(pairs));
         let is_odd = |index: &usize| libm::fabs(agreement[*index] - median) > ODD_FROM * spread;
-        odd.extend((0..whole).filter(is_odd));
+        odd.extend((0..whole_blocks).filter(is_odd));
     }
     let (first, last) = (odd.iter().min()?, odd.iter().max()?);
     let block = BLOCK_LEN as u64;
@@ -239,7 +241,7 @@ mod tests {
         LowBitFacts::new(&elements, &low_bits, &histogram, 0)
     }
 
-    /// Rows of different granularity: what independence of neighbours would be wrong about.
+    /// Rows of different granularity, for which a test that assumes independent neighbours would be wrong.
     fn weights(len: usize) -> Vec<u16> {
         let mut noise = vec![0; 2 * len];
         blake3::Hasher::new().update(b"weights").finalize_xof().fill(&mut noise);

@@ -1,48 +1,49 @@
-//! Windows whose magnitudes are unlike those of their tensor.
+//! Finds windows whose magnitudes do not occur in the rest of their tensor.
 
 use serde::{Deserialize, Serialize};
 use tensorseal_engine::measure::windows::{CLASSES, Window, Windows};
 
-/// Windows kept one by one.
-const KEPT: usize = 64;
+/// The number of windows that are kept one by one.
+const MAX_KEPT: usize = 64;
 
-/// A window with values that the rest of its tensor has none of.
+/// A window with values of a class that the rest of its tensor does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OddWindow {
-    /// Its number in the tensor.
+    /// The number of the window in the tensor.
     pub index: u64,
-    /// Its elements by class.
+    /// The number of elements in each class.
     pub classes: Window,
-    /// How many of them the rest of the tensor has none of.
+    /// The number of elements of the class that the rest of the tensor does not have.
     pub foreign: u16,
 }
 
-/// The windows of a tensor.
+/// Facts about the windows of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WindowFacts {
-    /// How many there are.
+    /// The number of windows.
     pub count: u64,
-    /// Elements of the whole tensor by class.
+    /// The number of elements of the whole tensor in each class.
     pub classes: [u64; CLASSES],
-    /// Windows with more than [`FOREIGN_SHARE`] of values that the rest of the tensor has none of.
+    /// The number of foreign windows: at least [`FOREIGN_SHARE`] of their values are of a class that the rest of the tensor
+    /// does not have.
     pub foreign: u64,
-    /// The first ones of those, in order.
+    /// The first foreign windows, in order.
     pub kept: Vec<OddWindow>,
-    /// One past the last of them.
+    /// The number after that of the last foreign window.
     pub end: u64,
 }
 
-/// Share of a window from which its foreign values are no accident of one row.
+/// The share of foreign values from which a window is foreign. A single row cannot reach it by accident.
 pub const FOREIGN_SHARE: f64 = 0.01;
 
-/// Share of the rest of a tensor up to which it has none of such values.
-const NONE_SHARE: f64 = 1e-4;
+/// The share of values up to which the rest of a tensor counts as having none of a class.
+const MAX_REST_SHARE: f64 = 1e-4;
 
-/// Classes that weights hardly have: below 2^-24, from 2^4 on, from 2^16 on or not finite.
+/// Classes that weights rarely have: magnitudes below 2^-24, from 2^4 on, and from 2^16 on or not finite.
 const EXTREME: [usize; 3] = [1, CLASSES - 2, CLASSES - 1];
 
 impl WindowFacts {
-    /// From all windows of a tensor.
+    /// Derives the facts from all windows of a tensor.
     pub fn new(windows: &Windows) -> WindowFacts {
         let mut facts =
             WindowFacts { count: windows.windows.len() as u64, ..WindowFacts::default() };
@@ -51,7 +52,7 @@ impl WindowFacts {
                 *class += u64::from(*count);
             }
         }
-        // A window is foreign by itself; the rest is what is neither.
+        // A window with enough values of the class is a candidate; the others are the rest of the tensor.
         let share = |window: &Window, class: usize| {
             let total: f64 = window.iter().map(|count| f64::from(*count)).sum();
             f64::from(window[class]) / total.max(1.0)
@@ -62,14 +63,15 @@ impl WindowFacts {
                 .iter()
                 .zip(0u64..)
                 .partition(|(window, _)| share(window, class) >= FOREIGN_SHARE);
-            let values = |part: &[(&Window, u64)], of: &dyn Fn(&Window) -> u64| -> u64 {
+            let sum_over = |part: &[(&Window, u64)], of: &dyn Fn(&Window) -> u64| -> u64 {
                 part.iter().map(|(window, _)| of(window)).sum()
             };
-            let all = |window: &Window| window.iter().map(|count| u64::from(*count)).sum();
-            let there = values(&low, &|window| window[class].into());
-            let rest = values(&low, &all);
-            // Most of a tensor cannot be foreign to it.
-            if high.len() > low.len() || there as f64 > NONE_SHARE * rest as f64 {
+            let element_count =
+                |window: &Window| window.iter().map(|count| u64::from(*count)).sum();
+            let in_class = sum_over(&low, &|window| window[class].into());
+            let rest_total = sum_over(&low, &element_count);
+            // Foreign windows are a minority.
+            if high.len() > low.len() || in_class as f64 > MAX_REST_SHARE * rest_total as f64 {
                 continue;
             }
             facts.kept.extend(high.iter().map(|(window, index)| OddWindow {
@@ -82,7 +84,7 @@ impl WindowFacts {
         facts.kept.dedup_by_key(|odd| odd.index);
         facts.foreign = facts.kept.len() as u64;
         facts.end = facts.kept.last().map_or(0, |odd| odd.index + 1);
-        facts.kept.truncate(KEPT);
+        facts.kept.truncate(MAX_KEPT);
         facts
     }
 }
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_the_rest_has_none_of_are_foreign() {
+    fn values_that_the_rest_lacks_are_foreign() {
         let mut windows = Windows { first: 0, windows: vec![usual(); 40] };
         assert_eq!(WindowFacts::new(&windows).foreign, 0);
         // A row that is larger is not foreign, and one huge value is not either.
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_most_of_a_tensor_has_is_its_own() {
+    fn values_of_most_windows_are_not_foreign() {
         let tiny = [900, 3196, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let windows = Windows { first: 0, windows: vec![tiny, tiny, usual(), tiny] };
         assert_eq!(WindowFacts::new(&windows).foreign, 0);

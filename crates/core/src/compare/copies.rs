@@ -1,12 +1,11 @@
-//! The same weights in several formats in one model: are they the same?
+//! Compares weights that one model holds in several formats.
 //!
-//! A repository often holds a model twice, as safetensors and as what PyTorch saved, or beside its
-//! quantised form. Which of them is loaded depends on the loader, so whoever checked one has not checked
-//! the other.
+//! A repository often holds a model twice: as safetensors and in the format of PyTorch, or with a quantised form. Which
+//! one is loaded depends on the loader, so a check of one says nothing about the other.
 
 use super::duplicates::layout_key;
 use super::pairing::{Pairing, WeightPair};
-use super::{PairOutcome, values};
+use super::{PairOutcome, compare_values};
 use std::collections::{BTreeMap, HashMap};
 use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_engine::stream::progress::Progress;
@@ -17,19 +16,20 @@ use tensorseal_weights::{Weight, Weights};
 /// A weight that a model holds in two formats.
 #[derive(Debug)]
 pub struct DuplicateWeight {
-    /// In the format that loaders prefer.
+    /// The weight in the format that loaders prefer.
     pub first: Weight,
-    /// In another.
+    /// The weight in the other format.
     pub second: Weight,
-    /// What became of the pair.
+    /// The result of the comparison.
     pub outcome: PairOutcome,
 }
 
-/// Puts every weight that is there in several formats beside the one that loaders prefer. `digests`: of
-/// the model's tensors, by index; the files must have been measured by now.
+/// Compares every weight that exists in several formats with the one that loaders prefer.
+///
+/// `digests` are those of the model's tensors, by index. The files must have been measured before.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the weights cannot be read, or if the run was interrupted.
 pub fn measure(
     model: &Checkpoint,
     digests: &HashMap<usize, ChainingValue>,
@@ -49,17 +49,17 @@ pub fn measure(
     }
     let (mut firsts, mut seconds, mut pairing) = (Vec::new(), Vec::new(), Pairing::default());
     let mut same = Vec::new();
-    for mut together in by_name.into_values() {
-        together.sort_by_key(|weight| (format(weight), weight.name.clone()));
-        let mut formats = together.into_iter();
+    for mut same_name in by_name.into_values() {
+        same_name.sort_by_key(|weight| (format(weight), weight.name.clone()));
+        let mut formats = same_name.into_iter();
         let Some(first) = formats.next() else { continue };
-        let mut seen = format(&first);
+        let mut last_format = format(&first);
         for second in formats {
-            // Several of one format are no copies: parts of two models, say.
-            if format(&second) == seen {
+            // Several weights of one format are not copies. They may be parts of two models.
+            if format(&second) == last_format {
                 continue;
             }
-            seen = format(&second);
+            last_format = format(&second);
             let at = firsts.len();
             let same_shape = super::pairing::same_shape(&first, &second);
             pairing.pairs.push(WeightPair { first: at, second: at, same_shape });
@@ -70,7 +70,7 @@ pub fn measure(
     }
     let weights =
         [firsts, seconds].map(|weights| Weights { readable: weights, unreadable: Vec::new() });
-    let outcomes = values([model, model], &weights, &pairing, &same, threads, progress)?;
+    let outcomes = compare_values([model, model], &weights, &pairing, &same, threads, progress)?;
     let [firsts, seconds] = weights.map(|weights| weights.readable);
     let copies = firsts.into_iter().zip(seconds).zip(outcomes);
     Ok(copies
@@ -78,7 +78,7 @@ pub fn measure(
         .collect())
 }
 
-/// Whether two weights are the same bytes of the same type.
+/// Returns whether two weights have the same type and the same bytes.
 fn is_same(
     model: &Checkpoint,
     digests: &HashMap<usize, ChainingValue>,
@@ -86,6 +86,6 @@ fn is_same(
 ) -> bool {
     let [Some(one), Some(other)] = weights.map(Weight::whole_tensor) else { return false };
     let [a, b] = [&model.tensors[one], &model.tensors[other]];
-    let [of_a, of_b] = [digests.get(&one), digests.get(&other)];
-    layout_key(a) == layout_key(b) && of_a.is_some() && of_a == of_b
+    let [digest_a, digest_b] = [digests.get(&one), digests.get(&other)];
+    layout_key(a) == layout_key(b) && digest_a.is_some() && digest_a == digest_b
 }

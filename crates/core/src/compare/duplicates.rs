@@ -1,5 +1,4 @@
-//! Tensors that have the same bytes: digests of some, and of one model those that may be tied. Only what may be equal is
-//! read whole.
+//! Digests of those tensors of a model that may be equal to one another. Only candidates are read completely.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -10,35 +9,36 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport};
 use tensorseal_format::{Checkpoint, Tensor};
 
-/// Bytes in the middle of a tensor that are looked at to find those that may be equal.
+/// The number of bytes in the middle of a tensor that are compared to find candidates.
 const SAMPLE_LEN: u64 = 4096;
 
-/// Type, dimensions and strides: tensors that have these and their bytes in common are equal.
+/// Type, dimensions and strides. Tensors that have these and their bytes in common are equal.
 pub type TensorLayoutKey<'a> = (&'a str, &'a [u64], Option<&'a [u64]>);
 
-/// Those of a tensor.
+/// Returns the type, dimensions and strides of a tensor.
 pub fn layout_key(tensor: &Tensor) -> TensorLayoutKey<'_> {
     (tensor.dtype.name(), &tensor.shape, tensor.strides.as_deref())
 }
 
-/// Digests of those tensors, of some by index, that have type, dimensions and middle in common with another.
+/// Returns the digests, by index, of those candidates that have type, dimensions and middle bytes in common with
+/// another candidate.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the tensors cannot be read, or if the run was interrupted.
 pub fn digest_duplicates(
     model: &Checkpoint,
     candidates: &[usize],
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<HashMap<usize, ChainingValue>, RunError> {
-    let mut alike: HashMap<TensorLayoutKey<'_>, Vec<usize>> = HashMap::new();
+    let mut by_layout: HashMap<TensorLayoutKey<'_>, Vec<usize>> = HashMap::new();
     for index in candidates {
         let tensor = &model.tensors[*index];
-        alike.entry(layout_key(tensor)).or_default().push(*index);
+        by_layout.entry(layout_key(tensor)).or_default().push(*index);
     }
-    alike.retain(|_, tensors| tensors.len() > 1);
-    let wanted: BTreeSet<usize> = alike.values().flatten().copied().collect();
-    let plan = Plan::from_tensors(wanted.iter().map(|index| (*index, &model.tensors[*index])));
+    by_layout.retain(|_, tensors| tensors.len() > 1);
+    let selected: BTreeSet<usize> = by_layout.values().flatten().copied().collect();
+    let plan = Plan::from_tensors(selected.iter().map(|index| (*index, &model.tensors[*index])));
     let mut samples: HashMap<usize, blake3::Hash> = HashMap::new();
     {
         let files = FileSet::new(&model.files, &plan);
@@ -61,30 +61,30 @@ pub fn digest_duplicates(
             samples.insert(index, hasher.finalize());
         }
     }
-    let mut same: BTreeSet<usize> = BTreeSet::new();
-    for tensors in alike.values() {
-        let mut seen: HashMap<blake3::Hash, usize> = HashMap::new();
+    let mut duplicates: BTreeSet<usize> = BTreeSet::new();
+    for tensors in by_layout.values() {
+        let mut by_sample: HashMap<blake3::Hash, usize> = HashMap::new();
         for index in tensors {
             let Some(sample) = samples.get(index) else { continue };
-            if let Some(first) = seen.insert(*sample, *index) {
-                same.extend([first, *index]);
+            if let Some(first) = by_sample.insert(*sample, *index) {
+                duplicates.extend([first, *index]);
             }
         }
     }
-    if same.is_empty() {
+    if duplicates.is_empty() {
         return Ok(HashMap::new());
     }
-    digests(model, &same, options, progress).map(|(digests, _)| digests)
+    digests(model, &duplicates, options, progress).map(|(digests, _)| digests)
 }
 
-/// The digests of some tensors.
+/// Returns the digests of some tensors, by index.
 pub(super) fn digests(
     model: &Checkpoint,
-    wanted: &BTreeSet<usize>,
+    selected: &BTreeSet<usize>,
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(HashMap<usize, ChainingValue>, RunReport), RunError> {
-    let plan = Plan::from_tensors(wanted.iter().map(|index| (*index, &model.tensors[*index])));
+    let plan = Plan::from_tensors(selected.iter().map(|index| (*index, &model.tensors[*index])));
     let digests: Mutex<HashMap<usize, ChainingValue>> = Mutex::default();
     let run = engine::run(&model.files, &plan, options, progress, &|finished| {
         if let ObjectKind::Tensor(index) = plan.objects[finished.object].kind {

@@ -1,10 +1,10 @@
-//! Comparing two models, whatever containers, names and quantisations they are in.
+//! Compares two models across containers, naming schemes and quantisations.
 //!
-//! [`pairing`] says which weights are the same by their names; tensors of one type and shape are
-//! digested, on any engine, and what is equal is not read again; of the rest [`value_comparison`] are formed of the
-//! values of both, piece by piece, in constant memory. What it means is said by
-//! [`crate::judge::compare`]. [`copies`] are two forms of one weight within a model, [`tied`] two names of one,
-//! [`unreadable`] those that nobody here can read, and [`name_only`] those of which there is a name alone.
+//! [`pairing`] pairs weights by their names. Pairs of one type and shape are digested, on any engine, and equal ones are
+//! not read again. [`value_comparison`] compares the values of the rest piece by piece, in constant memory.
+//! [`crate::judge::compare`] interprets the results. [`copies`] handles two forms of one weight within a model, [`tied`]
+//! two names of one weight, [`unreadable`] weights in an unknown layout, and [`name_only`] tensors of which only the name
+//! is known.
 
 pub mod copies;
 pub mod duplicates;
@@ -28,54 +28,54 @@ use tensorseal_weights::reader::{self, WeightReader};
 use tensorseal_weights::{Weight, Weights};
 use value_comparison::ValueComparison;
 
-/// Pieces a thread that are in memory at once.
-const PIECES_A_THREAD: usize = 2;
+/// The number of pieces per thread that are in memory at once.
+const PIECES_PER_THREAD: usize = 2;
 
-/// One of the two models.
+/// One of the two compared models.
 #[derive(Debug)]
 pub struct ComparedModel<'m> {
-    /// The model.
+    /// The opened model.
     pub model: &'m Checkpoint,
-    /// Its weights.
+    /// The weights of the model.
     pub weights: Weights,
-    /// Digests of the tensors that were digested, by index.
+    /// The digests of the tensors that were digested, by index.
     pub digests: HashMap<usize, ChainingValue>,
-    /// Who digested.
+    /// Which engine digested, and the totals of the run.
     pub run: RunReport,
 }
 
-/// What became of a pair of weights.
+/// The result for a pair of weights.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PairOutcome {
-    /// The same bytes of the same type.
+    /// The weights have the same type and the same bytes.
     Identical,
-    /// Values, side by side.
+    /// The values of the weights were compared.
     Values(ValueComparison),
-    /// Other dimensions: there is nothing to put side by side.
+    /// The weights have different dimensions and cannot be compared.
     Shapes,
 }
 
-/// Two models, compared.
+/// The comparison of two models.
 #[derive(Debug)]
 pub struct ModelComparison<'m> {
-    /// The first, and the second.
+    /// The first and the second model.
     pub sides: [ComparedModel<'m>; 2],
-    /// Weights of both, by number.
+    /// Which weights of the two models are paired, by index.
     pub pairing: Pairing,
-    /// What became of each pair.
+    /// The result for each pair.
     pub outcomes: Vec<PairOutcome>,
-    /// Weights that cannot be read on a side at least.
+    /// Weights that cannot be read in at least one model.
     pub unreadable: Vec<unreadable::UnreadablePair>,
-    /// Tensors that a file of a side at least names, and that are not read.
+    /// Tensors of which at least one model only has the name.
     pub name_only: Vec<name_only::NameOnlyTensor>,
-    /// By side: weights that are alone and have the bytes of one that is paired, and the number of that pair.
+    /// For each model, unpaired weights whose bytes equal those of a paired weight, with the index of that pair.
     pub tied: [BTreeMap<usize, usize>; 2],
 }
 
-/// Compares two models.
+/// Compares two models, weight by weight.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if a model cannot be read, or if the run was interrupted.
 pub fn measure<'m>(
     models: [&'m Checkpoint; 2],
     options: &RunOptions,
@@ -83,9 +83,9 @@ pub fn measure<'m>(
 ) -> Result<ModelComparison<'m>, RunError> {
     let weights = models.map(Weights::from_checkpoint);
     let mut pairing = Pairing::new(&weights);
-    let mut not_read = unreadable::pair(models, &weights, &mut pairing);
-    let named = name_only::pair(models, &weights, &mut pairing, options, progress)?;
-    let of_unread: Vec<[usize; 2]> = not_read
+    let mut unreadable_pairs = unreadable::pair(models, &weights, &mut pairing);
+    let name_only_tensors = name_only::pair(models, &weights, &mut pairing, options, progress)?;
+    let unreadable_tensors: Vec<[usize; 2]> = unreadable_pairs
         .iter()
         .filter_map(|pair| Some([pair.unreadable[0]?, pair.unreadable[1]?]))
         .filter_map(|[first, second]| {
@@ -96,41 +96,57 @@ pub fn measure<'m>(
         })
         .flatten()
         .collect();
-    let alike = |pair: &WeightPair| {
+    let same_layout = |pair: &WeightPair| {
         let tensors = pair.weights(&weights).map(Weight::whole_tensor);
         let [Some(one), Some(other)] = tensors else { return None };
         let [a, b] = [&models[0].tensors[one], &models[1].tensors[other]];
         (layout_key(a) == layout_key(b)).then_some([one, other])
     };
-    let alike: Vec<Option<[usize; 2]>> = pairing.pairs.iter().map(alike).collect();
+    let same_layout: Vec<Option<[usize; 2]>> = pairing.pairs.iter().map(same_layout).collect();
     let side = |at: usize| {
-        let wanted: BTreeSet<usize> =
-            alike.iter().flatten().chain(&of_unread).map(|tensors| tensors[at]).collect();
-        digests(models[at], &wanted, options, progress)
+        let selected: BTreeSet<usize> = same_layout
+            .iter()
+            .flatten()
+            .chain(&unreadable_tensors)
+            .map(|tensors| tensors[at])
+            .collect();
+        digests(models[at], &selected, options, progress)
     };
-    let found = [side(0)?, side(1)?];
+    let digested = [side(0)?, side(1)?];
     let same = |tensors: &[usize; 2]| {
-        let digest = |at: usize| found[at].0.get(&tensors[at]);
+        let digest = |at: usize| digested[at].0.get(&tensors[at]);
         digest(0).is_some() && digest(0) == digest(1)
     };
-    let same: Vec<bool> = alike.iter().map(|t| t.as_ref().is_some_and(same)).collect();
-    unreadable::set_identical(models, &weights, &mut not_read, [&found[0].0, &found[1].0]);
+    let same: Vec<bool> = same_layout.iter().map(|t| t.as_ref().is_some_and(same)).collect();
+    unreadable::set_identical(
+        models,
+        &weights,
+        &mut unreadable_pairs,
+        [&digested[0].0, &digested[1].0],
+    );
     let mut tied = |side: usize| {
         tied::find(models[side], &weights[side], &mut pairing, side, options, progress)
     };
     let tied = [tied(0)?, tied(1)?];
-    let outcomes = values(models, &weights, &pairing, &same, &options.threads, progress)?;
+    let outcomes = compare_values(models, &weights, &pairing, &same, &options.threads, progress)?;
     let mut weights = weights.into_iter();
-    let mut found = found.into_iter();
+    let mut digested = digested.into_iter();
     let sides = models.map(|model| {
-        let (digests, run) = found.next().unwrap_or_default();
+        let (digests, run) = digested.next().unwrap_or_default();
         ComparedModel { model, weights: weights.next().unwrap_or_default(), digests, run }
     });
-    Ok(ModelComparison { sides, pairing, outcomes, unreadable: not_read, name_only: named, tied })
+    Ok(ModelComparison {
+        sides,
+        pairing,
+        outcomes,
+        unreadable: unreadable_pairs,
+        name_only: name_only_tensors,
+        tied,
+    })
 }
 
-/// The outcome of each pair; `same`: those that are known to be equal.
-fn values(
+/// Returns the outcome of each pair. `same` tells which pairs have equal bytes.
+fn compare_values(
     models: [&Checkpoint; 2],
     weights: &[Weights; 2],
     pairing: &Pairing,
@@ -140,7 +156,7 @@ fn values(
 ) -> Result<Vec<PairOutcome>, RunError> {
     let read = |(pair, same): (&WeightPair, &bool)| !same && pair.same_shape;
     let to_read: Vec<&WeightPair> =
-        pairing.pairs.iter().zip(same).filter(|both| read(*both)).map(|(pair, _)| pair).collect();
+        pairing.pairs.iter().zip(same).filter(|item| read(*item)).map(|(pair, _)| pair).collect();
     let plans = [0, 1].map(|at| {
         reader::read_plan(models[at], to_read.iter().map(|pair| pair.weights(weights)[at]))
     });
@@ -154,22 +170,23 @@ fn values(
             (true, _) => PairOutcome::Identical,
             (false, false) => PairOutcome::Shapes,
             (false, true) => {
-                let both = pair.weights(weights);
-                let sums = pool.install(|| sums_of(&readers, both, progress))?;
+                let pair_weights = pair.weights(weights);
+                let comparison =
+                    pool.install(|| compare_weights(&readers, pair_weights, progress))?;
                 for at in [0, 1] {
-                    reader::finish_weight(models[at], &files[at], both[at])?;
-                    let read = both[at].tensors().into_iter();
+                    reader::finish_weight(models[at], &files[at], pair_weights[at])?;
+                    let read = pair_weights[at].tensors().into_iter();
                     progress.add(read.map(|index| models[at].tensors[index].bytes).sum());
                 }
-                PairOutcome::Values(sums)
+                PairOutcome::Values(comparison)
             }
         });
     }
     Ok(outcomes)
 }
 
-/// Of two weights of one shape.
-fn sums_of(
+/// Compares the values of two weights of one shape.
+fn compare_weights(
     readers: &[WeightReader<'_>; 2],
     weights: [&Weight; 2],
     progress: &Progress,
@@ -177,9 +194,9 @@ fn sums_of(
     let elements = weights[0].elements().unwrap_or(0);
     let piece = weights.map(WeightReader::piece_len).into_iter().max().unwrap_or(1);
     let starts: Vec<u64> = (0..elements).step_by(piece as usize).collect();
-    let mut whole = ValueComparison::default();
-    // In batches, so that what waits to be added up in order is bounded.
-    for batch in starts.chunks(PIECES_A_THREAD * rayon::current_num_threads()) {
+    let mut total = ValueComparison::default();
+    // Batches bound the number of results that wait to be added up in order.
+    for batch in starts.chunks(PIECES_PER_THREAD * rayon::current_num_threads()) {
         let parts: Vec<ValueComparison> = batch
             .par_iter()
             .map(|first| {
@@ -192,7 +209,7 @@ fn sums_of(
                 Ok(ValueComparison::from_values(*first, &before, &after))
             })
             .collect::<Result<_, RunError>>()?;
-        parts.iter().for_each(|part| whole.merge(part));
+        parts.iter().for_each(|part| total.merge(part));
     }
-    Ok(whole)
+    Ok(total)
 }

@@ -1,5 +1,5 @@
-//! Tensors that a file names and nobody here reads: of them there is a name, and the file that they are in. They are
-//! the same in two models where their files are the same, byte for byte.
+//! Pairs tensors of which only the name and the file are known, because the file's format cannot be read. They are
+//! identical in two models if their files are, byte for byte.
 
 use super::pairing::Pairing;
 use std::collections::{BTreeSet, HashMap};
@@ -12,22 +12,22 @@ use tensorseal_format::Checkpoint;
 use tensorseal_format::canonical::canonical_name;
 use tensorseal_weights::Weights;
 
-/// Such a tensor, of either model or of both.
+/// A tensor of which at least one of two models only has the name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameOnlyTensor {
-    /// What each model calls it that does not read it.
+    /// The name in each model that only has the name.
     pub names: [Option<String>; 2],
-    /// Where the other model can be read: its index in [`Weights::weights`].
-    pub read: [Option<usize>; 2],
-    /// Whether it is in files that are the same in both.
+    /// The index in [`Weights::readable`] of the weight in a model that can be read.
+    pub readable: [Option<usize>; 2],
+    /// Whether the tensor lies in files that are identical in both models.
     pub is_identical: bool,
 }
 
-/// Pairs such tensors by their names, then with the weights of the other model that they may be, which are no longer
-/// alone. Files that may be the same are read whole.
+/// Pairs these tensors by their names, and then with unpaired weights of the other model, which are removed from
+/// `pairing.unpaired`. Files that may be identical are read completely.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if a file cannot be read, or if the run was interrupted.
 pub fn pair(
     models: [&Checkpoint; 2],
     weights: &[Weights; 2],
@@ -35,51 +35,52 @@ pub fn pair(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<Vec<NameOnlyTensor>, RunError> {
-    let all = models.map(|model| model.unread_tensors().collect::<Vec<_>>());
-    let digests = digests(models, &all, options, progress)?;
-    let canonical = all.each_ref().map(|names| -> Vec<String> {
+    let named = models.map(|model| model.unread_tensors().collect::<Vec<_>>());
+    let digests = digests(models, &named, options, progress)?;
+    let canonical = named.each_ref().map(|names| -> Vec<String> {
         names.iter().map(|(_, name)| canonical_name(name).into_owned()).collect()
     });
-    let mut left = all.each_ref().map(|names| -> BTreeSet<usize> { (0..names.len()).collect() });
-    let mut pairs = Vec::with_capacity(all[0].len());
-    // As everywhere: what they are called, then what that is canonically.
+    let mut remaining =
+        named.each_ref().map(|names| -> BTreeSet<usize> { (0..names.len()).collect() });
+    let mut pairs = Vec::with_capacity(named[0].len());
+    // As for other weights: by name first, then by canonical name.
     for is_canonical in [false, true] {
         let key = |side: usize, at: usize| match is_canonical {
             true => canonical[side][at].as_str(),
-            false => all[side][at].1,
+            false => named[side][at].1,
         };
-        let mut places: HashMap<&str, usize> =
-            left[1].iter().rev().map(|at| (key(1, *at), *at)).collect();
-        for first in left[0].clone() {
-            let Some(second) = places.remove(key(0, first)) else { continue };
-            let both = [all[0][first], all[1][second]];
-            let digest = |side: usize| digests[side].get(&both[side].0);
+        let mut by_key: HashMap<&str, usize> =
+            remaining[1].iter().rev().map(|at| (key(1, *at), *at)).collect();
+        for first in remaining[0].clone() {
+            let Some(second) = by_key.remove(key(0, first)) else { continue };
+            let tensors = [named[0][first], named[1][second]];
+            let digest = |side: usize| digests[side].get(&tensors[side].0);
             pairs.push(NameOnlyTensor {
-                names: both.map(|(_, name)| Some(name.to_owned())),
+                names: tensors.map(|(_, name)| Some(name.to_owned())),
                 is_identical: digest(0).is_some() && digest(0) == digest(1),
                 ..NameOnlyTensor::default()
             });
-            left[0].remove(&first);
-            left[1].remove(&second);
+            remaining[0].remove(&first);
+            remaining[1].remove(&second);
         }
     }
     for side in [0, 1] {
         let other = 1 - side;
-        let mut alone = pairing.unpaired_by_name(weights, other);
-        let mut taken = BTreeSet::new();
-        for at in &left[side] {
+        let mut unpaired = pairing.unpaired_by_name(weights, other);
+        let mut paired = BTreeSet::new();
+        for at in &remaining[side] {
             let mut pair = NameOnlyTensor::default();
-            pair.names[side] = Some(all[side][*at].1.to_owned());
-            pair.read[other] = alone.remove(canonical[side][*at].as_str());
-            taken.extend(pair.read[other]);
+            pair.names[side] = Some(named[side][*at].1.to_owned());
+            pair.readable[other] = unpaired.remove(canonical[side][*at].as_str());
+            paired.extend(pair.readable[other]);
             pairs.push(pair);
         }
-        pairing.unpaired[other].retain(|index| !taken.contains(index));
+        pairing.unpaired[other].retain(|index| !paired.contains(index));
     }
     Ok(pairs)
 }
 
-/// Digests of the files with such tensors, by index, that are as long as one of the other model.
+/// Returns the digests, by index, of the files with these tensors that have the same length as one of the other model.
 fn digests(
     models: [&Checkpoint; 2],
     named: &[Vec<(usize, &str)>; 2],
@@ -95,12 +96,12 @@ fn digests(
     });
     let mut found = [HashMap::new(), HashMap::new()];
     for (side, found) in found.iter_mut().enumerate() {
-        let wanted =
+        let selected =
             files[side].iter().filter(|file| lengths[1 - side].contains(&bytes(side, file)));
         let object = |file: &usize| {
             Object::digest_only(ObjectKind::File(*file), *file, 0, bytes(side, file))
         };
-        let plan = Plan { objects: wanted.map(object).collect(), ..Plan::default() };
+        let plan = Plan { objects: selected.map(object).collect(), ..Plan::default() };
         if plan.objects.is_empty() {
             continue;
         }

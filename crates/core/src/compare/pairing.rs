@@ -1,65 +1,71 @@
-//! Which weights of two models are the same, by their names.
+//! Pairs the weights of two models by their names.
 
 use std::collections::{BTreeSet, HashMap};
 use tensorseal_weights::{Weight, Weights};
 
-/// A weight of each model.
+/// A pair of weights, one of each model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WeightPair {
-    /// Index of the first model's, in [`Weights::readable`].
+    /// The index of the first model's weight in [`Weights::readable`].
     pub first: usize,
-    /// Index of the second's.
+    /// The index of the second model's weight in [`Weights::readable`].
     pub second: usize,
-    /// Whether both have the same dimensions.
+    /// Whether both weights have the same dimensions.
     pub same_shape: bool,
 }
 
 impl WeightPair {
-    /// The two weights.
+    /// Returns the two weights.
     pub fn weights<'w>(&self, weights: &'w [Weights; 2]) -> [&'w Weight; 2] {
         [&weights[0].readable[self.first], &weights[1].readable[self.second]]
     }
 }
 
-/// See the module; all numbers are indexes into [`Weights::readable`].
+/// The paired and the unpaired weights of two models. All numbers are indices into [`Weights::readable`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pairing {
-    /// Weights of both, in the order of the first.
+    /// The pairs, in the order of the first model.
     pub pairs: Vec<WeightPair>,
-    /// Weights of one alone: the first, the second.
+    /// The weights without a partner, for each model.
     pub unpaired: [Vec<usize>; 2],
 }
 
 impl Pairing {
-    /// Pairs weights of the same name, and of the rest those of the same canonical name. Where several
-    /// have one (a model in two formats, say), the first of each are paired and the others left alone.
+    /// Pairs weights of the same name, and then those of the same canonical name. If several weights of a model share a
+    /// name, as in a model in two formats, the first of each model are paired and the others stay unpaired.
     pub fn new(weights: &[Weights; 2]) -> Pairing {
-        let mut left: BTreeSet<usize> = (0..weights[0].readable.len()).collect();
-        let mut right: BTreeSet<usize> = (0..weights[1].readable.len()).collect();
+        let mut first_remaining: BTreeSet<usize> = (0..weights[0].readable.len()).collect();
+        let mut second_remaining: BTreeSet<usize> = (0..weights[1].readable.len()).collect();
         let mut pairs = Vec::new();
-        // A stack of experts gives its name to many weights: the canonical one tells them apart.
+        // The weights of a stack of experts share one name. Their canonical names differ.
         type Key = fn(&Weight) -> (&str, &str);
         let keys: [Key; 2] =
             [|weight| (&weight.name, &weight.canonical), |weight| (&weight.canonical, "")];
         for key in keys {
-            let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-            for index in right.iter().rev() {
-                places.insert(key(&weights[1].readable[*index]), *index);
+            let mut by_key: HashMap<(&str, &str), usize> = HashMap::new();
+            for index in second_remaining.iter().rev() {
+                by_key.insert(key(&weights[1].readable[*index]), *index);
             }
-            for first in left.clone() {
+            for first in first_remaining.clone() {
                 let weight = &weights[0].readable[first];
-                let Some(second) = places.remove(&key(weight)) else { continue };
+                let Some(second) = by_key.remove(&key(weight)) else { continue };
                 let same_shape = same_shape(weight, &weights[1].readable[second]);
                 pairs.push(WeightPair { first, second, same_shape });
-                left.remove(&first);
-                right.remove(&second);
+                first_remaining.remove(&first);
+                second_remaining.remove(&second);
             }
         }
         pairs.sort_by_key(|pair| pair.first);
-        Pairing { pairs, unpaired: [left.into_iter().collect(), right.into_iter().collect()] }
+        Pairing {
+            pairs,
+            unpaired: [
+                first_remaining.into_iter().collect(),
+                second_remaining.into_iter().collect(),
+            ],
+        }
     }
 
-    /// The weights that one model alone has, by canonical name: of several of one name the first.
+    /// Returns the unpaired weights of one model by canonical name. Of several weights of one name the first is returned.
     pub(super) fn unpaired_by_name<'w>(
         &self,
         weights: &'w [Weights; 2],
@@ -70,8 +76,8 @@ impl Pairing {
     }
 }
 
-/// Dimensions of one do not matter: containers add and drop them. Where the dimensions of one are not known, their
-/// product counts.
+/// Returns whether two weights have the same shape. Dimensions of length 1 are ignored, since containers add and drop
+/// them. If a weight is flattened, only the numbers of elements are compared.
 pub(super) fn same_shape(one: &Weight, other: &Weight) -> bool {
     let sizes = |weight: &Weight| -> Vec<u64> {
         weight.shape.iter().copied().filter(|len| *len != 1).collect()
@@ -106,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn names_come_first_then_canonical_ones() {
+    fn names_match_before_canonical_names() {
         let one = weights(&[
             ("model.x.weight", &[2, 3]),
             ("x.weight", &[2, 3]),
@@ -125,10 +131,10 @@ mod tests {
         assert!(named.contains(&(["x.weight", "x.weight"], false)), "{named:?}");
         assert!(named.contains(&(["model.y.weight", "module.y.weight"], true)), "{named:?}");
         assert_eq!(named.len(), 2);
-        let alone = |side: usize| -> Vec<&str> {
+        let unpaired = |side: usize| -> Vec<&str> {
             pairing.unpaired[side].iter().map(|at| &both[side].readable[*at].name[..]).collect()
         };
-        assert_eq!(alone(0), ["model.x.weight", "z.weight"]);
-        assert_eq!(alone(1), ["w.weight"]);
+        assert_eq!(unpaired(0), ["model.x.weight", "z.weight"]);
+        assert_eq!(unpaired(1), ["w.weight"]);
     }
 }

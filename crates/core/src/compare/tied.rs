@@ -1,4 +1,4 @@
-//! Tied weights: two names for the same bytes, of which a checkpoint may keep one.
+//! Finds tied weights: two names for the same content, of which a checkpoint may store only one.
 
 use super::duplicates::{TensorLayoutKey, digest_duplicates, layout_key};
 use super::pairing::Pairing;
@@ -11,14 +11,14 @@ use tensorseal_engine::{RunError, RunOptions};
 use tensorseal_format::{Checkpoint, Tensor};
 use tensorseal_weights::Weights;
 
-/// Bytes of a tensor that are looked at: weights that are all the same number are equal and not tied.
+/// The number of bytes of a tensor that are checked for variation: equal constant tensors are not tied.
 const SAMPLE_LEN: u64 = 4096;
 
-/// The weights of one side that are alone and have the bytes of a weight that is paired: index of the one, and
-/// of the pair. They are no longer alone.
+/// Finds the unpaired weights of one model that have the bytes of a paired weight, and removes them from
+/// `pairing.unpaired`. Returns the index of each such weight and the index of the pair.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the model cannot be read, or if the run was interrupted.
 pub fn find(
     model: &Checkpoint,
     weights: &Weights,
@@ -30,11 +30,11 @@ pub fn find(
     let tensor = |index: usize| weights.readable[index].whole_tensor();
     let is_table =
         |index: &usize| model.tensors[*index].shape.iter().filter(|len| **len > 1).count() >= 2;
-    let mut alone: Vec<(usize, usize)> =
+    let mut unpaired: Vec<(usize, usize)> =
         pairing.unpaired[side].iter().filter_map(|index| Some((*index, tensor(*index)?))).collect();
-    alone.retain(|(_, tensor)| is_table(tensor));
+    unpaired.retain(|(_, tensor)| is_table(tensor));
     let layouts: HashSet<TensorLayoutKey<'_>> =
-        alone.iter().map(|(_, tensor)| layout_key(&model.tensors[*tensor])).collect();
+        unpaired.iter().map(|(_, tensor)| layout_key(&model.tensors[*tensor])).collect();
     let paired: Vec<(usize, usize)> = pairing
         .pairs
         .iter()
@@ -42,10 +42,11 @@ pub fn find(
         .filter_map(|(at, pair)| Some((at, tensor([pair.first, pair.second][side])?)))
         .filter(|(_, tensor)| layouts.contains(&layout_key(&model.tensors[*tensor])))
         .collect();
-    if alone.is_empty() || paired.is_empty() {
+    if unpaired.is_empty() || paired.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let candidates: Vec<usize> = alone.iter().chain(&paired).map(|(_, tensor)| *tensor).collect();
+    let candidates: Vec<usize> =
+        unpaired.iter().chain(&paired).map(|(_, tensor)| *tensor).collect();
     let digests = digest_duplicates(model, &candidates, options, progress)?;
     let mut by_content: HashMap<(TensorLayoutKey<'_>, ChainingValue), usize> = HashMap::new();
     for (at, tensor) in paired.iter().rev() {
@@ -54,7 +55,7 @@ pub fn find(
         }
     }
     let mut tied = BTreeMap::new();
-    for (index, tensor) in alone {
+    for (index, tensor) in unpaired {
         let Some(digest) = digests.get(&tensor) else { continue };
         let Some(at) = by_content.get(&(layout_key(&model.tensors[tensor]), *digest)) else {
             continue;
@@ -67,12 +68,12 @@ pub fn find(
     Ok(tied)
 }
 
-/// Whether the elements in the middle of a tensor are not all the same.
+/// Returns whether the elements in the middle of a tensor differ from one another.
 fn varies(model: &Checkpoint, index: usize) -> Result<bool, RunError> {
     let tensor: &Tensor = &model.tensors[index];
     let plan = Plan::from_tensors([(index, tensor)].into_iter());
     let files = FileSet::new(&model.files, &plan);
-    // Blocks of quantised types begin with a scale: bytes that repeat are those of zeros.
+    // Quantisation blocks begin with a scale, so only zeros make repeated bytes.
     let width = u64::from(tensor.dtype.bits() / 8).max(1);
     let len = tensor.bytes.min(SAMPLE_LEN) / width * width;
     let middle = (tensor.bytes - len) / 2 / width * width;

@@ -1,5 +1,4 @@
-//! Weights of two models that nobody here can read: which of them are the same, byte for byte, and which weight of
-//! the other model each stands for.
+//! Pairs weights in an unknown layout with weights of another model, and finds those that are identical byte for byte.
 
 use super::duplicates::layout_key;
 use super::pairing::Pairing;
@@ -8,50 +7,54 @@ use tensorseal_engine::measure::digest::ChainingValue;
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::{UnreadableWeight, Weights};
 
-/// A weight of either model or of both that cannot be read in one of them at least.
+/// A weight that cannot be read in at least one of two models.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnreadablePair {
-    /// Its index in [`Weights::unreadable`] of each side that cannot be read.
+    /// The index in [`Weights::unreadable`], for each model in which the weight cannot be read.
     pub unreadable: [Option<usize>; 2],
-    /// Where the other side can be read: its index in [`Weights::weights`].
+    /// The index in [`Weights::readable`], for a model in which the weight can be read.
     pub readable: [Option<usize>; 2],
-    /// Whether all its tensors are there in both, with the same types and shapes.
+    /// Whether both models have all tensors of the weight, with the same types and shapes.
     pub is_alike: bool,
-    /// Whether they have the same bytes, too.
+    /// Whether these tensors also have the same bytes.
     pub is_identical: bool,
 }
 
-/// Pairs what cannot be read by names: of the codes, then of the weights that they may stand for. Weights that
-/// are paired so are no longer alone.
+/// Pairs unreadable weights by name: first by the name of their codes, then with weights that the codes may represent.
+/// Weights that are paired this way are removed from `pairing.unpaired`.
 pub fn pair(
     models: [&Checkpoint; 2],
     weights: &[Weights; 2],
     pairing: &mut Pairing,
 ) -> Vec<UnreadablePair> {
-    let mut left = [0, 1]
+    let mut remaining = [0, 1]
         .map(|side: usize| -> BTreeSet<usize> { (0..weights[side].unreadable.len()).collect() });
     let mut pairs = Vec::new();
     let name = |side: usize, index: usize| {
         models[side].tensors[weights[side].unreadable[index].tensor].name.as_str()
     };
     let names = [0, 1].map(|side: usize| -> Vec<Vec<String>> {
-        weights[side].unreadable.iter().map(|unread| unread.canonical_names(models[side])).collect()
+        weights[side]
+            .unreadable
+            .iter()
+            .map(|unreadable| unreadable.canonical_names(models[side]))
+            .collect()
     });
-    // The same codes first: what they are called, and what that is canonically.
+    // First the same codes: by name, then by canonical name.
     type Key<'k> = Box<dyn Fn(usize, usize) -> &'k str + 'k>;
     let keys: [Key<'_>; 2] = [
         Box::new(name),
         Box::new(|side, index| names[side][index].first().map_or("", String::as_str)),
     ];
     for key in keys {
-        let places: HashMap<&str, usize> =
-            left[1].iter().rev().map(|index| (key(1, *index), *index)).collect();
-        for first in left[0].clone() {
-            let Some(second) = places.get(key(0, first)).copied() else { continue };
-            if !left[1].remove(&second) {
+        let by_key: HashMap<&str, usize> =
+            remaining[1].iter().rev().map(|index| (key(1, *index), *index)).collect();
+        for first in remaining[0].clone() {
+            let Some(second) = by_key.get(key(0, first)).copied() else { continue };
+            if !remaining[1].remove(&second) {
                 continue;
             }
-            left[0].remove(&first);
+            remaining[0].remove(&first);
             let both = [&weights[0].unreadable[first], &weights[1].unreadable[second]];
             pairs.push(UnreadablePair {
                 unreadable: [Some(first), Some(second)],
@@ -60,36 +63,39 @@ pub fn pair(
             });
         }
     }
-    // Then the weights that the other model has as they are, and codes that stand for the same weight.
+    // Then readable weights of the other model, and other codes that represent the same weight.
     for side in [0, 1] {
         let other = 1 - side;
-        let mut alone = pairing.unpaired_by_name(weights, other);
-        let mut taken = BTreeSet::new();
-        for index in left[side].clone() {
+        let mut unpaired = pairing.unpaired_by_name(weights, other);
+        let mut paired = BTreeSet::new();
+        for index in remaining[side].clone() {
             let mut names = names[side][index].iter();
-            let Some(found) = names.find_map(|name| alone.remove(name.as_str())) else { continue };
+            let Some(readable) = names.find_map(|name| unpaired.remove(name.as_str())) else {
+                continue;
+            };
             let mut pair = UnreadablePair::default();
-            (pair.unreadable[side], pair.readable[other]) = (Some(index), Some(found));
+            (pair.unreadable[side], pair.readable[other]) = (Some(index), Some(readable));
             pairs.push(pair);
-            left[side].remove(&index);
-            taken.insert(found);
+            remaining[side].remove(&index);
+            paired.insert(readable);
         }
-        pairing.unpaired[other].retain(|index| !taken.contains(index));
+        pairing.unpaired[other].retain(|index| !paired.contains(index));
     }
     let mut others: HashMap<&str, usize> = HashMap::new();
-    for index in left[1].iter().rev() {
+    for index in remaining[1].iter().rev() {
         others.extend(names[1][*index].iter().map(|name| (name.as_str(), *index)));
     }
-    for first in left[0].clone() {
-        let found = names[0][first].iter().filter_map(|name| others.get(name.as_str()).copied());
-        let second = found.into_iter().find(|second| left[1].contains(second));
-        second.inspect(|second| _ = left[1].remove(second));
+    for first in remaining[0].clone() {
+        let candidates =
+            names[0][first].iter().filter_map(|name| others.get(name.as_str()).copied());
+        let second = candidates.into_iter().find(|second| remaining[1].contains(second));
+        second.inspect(|second| _ = remaining[1].remove(second));
         pairs.push(UnreadablePair {
             unreadable: [Some(first), second],
             ..UnreadablePair::default()
         });
     }
-    for second in &left[1] {
+    for second in &remaining[1] {
         pairs.push(UnreadablePair {
             unreadable: [None, Some(*second)],
             ..UnreadablePair::default()
@@ -99,7 +105,8 @@ pub fn pair(
     pairs
 }
 
-/// The tensors of two unread weights side by side, if both have the same: names, types, shapes and layouts.
+/// Returns the pairs of tensors of two unreadable weights, or `None` unless both weights have tensors of the same names,
+/// types, shapes and strides.
 pub fn matching_tensors(
     models: [&Checkpoint; 2],
     both: [&UnreadableWeight; 2],
@@ -116,7 +123,7 @@ pub fn matching_tensors(
     (one.len() == other.len()).then(|| one.iter().map(pair).collect()).flatten()
 }
 
-/// Notes which pairs have the same bytes.
+/// Sets [`UnreadablePair::is_identical`] of the pairs that have the same bytes.
 pub fn set_identical(
     models: [&Checkpoint; 2],
     weights: &[Weights; 2],

@@ -1,82 +1,81 @@
-//! What two tensors of values have in common.
+//! Sums that compare the values of two tensors.
 //!
-//! Values are formed in f64 and added up in the order of the pieces, so that the sums do not depend on
-//! the number of threads. What is not finite in either counts as changed where the other is anything
-//! else, and is in no sum.
+//! Values are converted to f64 and added up in the order of the pieces, so that the sums do not depend on the number of
+//! threads. A value that is not finite counts as changed unless the other one is the same, and enters no sum.
 
-/// Sums over the elements of both: merging adds them, in order.
+/// Sums over the elements of two tensors. Merging adds the sums of consecutive pieces, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ValueComparison {
-    /// Number of elements.
+    /// The number of elements.
     pub elements: u64,
-    /// Elements with another value.
+    /// The number of elements whose value changed.
     pub changed: u64,
-    /// Changed elements of which one is not finite, or both in different ways.
-    pub unlike: u64,
-    /// Sum of the squares of the first.
+    /// The number of changed elements of which at least one value is not finite.
+    pub non_finite_changes: u64,
+    /// The sum of the squares of the first tensor.
     pub before: f64,
-    /// Sum of the squares of the second.
+    /// The sum of the squares of the second tensor.
     pub after: f64,
-    /// Sum of the products of both.
+    /// The sum of the products of both tensors.
     pub dot: f64,
-    /// Sum of the squares of the differences.
+    /// The sum of the squares of the differences.
     pub squares: f64,
-    /// The difference of largest magnitude, second less first.
+    /// The difference of largest magnitude, second minus first.
     pub largest: f64,
-    /// The element it is in.
+    /// The index of the element with the largest difference.
     pub largest_at: u64,
-    /// The largest magnitude of either.
-    pub most: f64,
+    /// The largest magnitude of a value in either tensor.
+    pub max_magnitude: f64,
 }
 
 impl ValueComparison {
-    /// Of consecutive elements, the first of which has this number.
+    /// Compares consecutive elements, of which the first has the index `first`.
     pub fn from_values(first: u64, before: &[f64], after: &[f64]) -> ValueComparison {
         let mut sums =
             ValueComparison { elements: before.len() as u64, ..ValueComparison::default() };
-        // Four of each sum side by side, so that additions need not wait for one another.
-        let mut lanes = [[0.0f64; 4]; 4];
-        let mut most = [0.0f64; 4];
+        // Four partial sums of each kind, so that additions need not wait for one another.
+        let mut partial_sums = [[0.0f64; 4]; 4];
+        let mut max_magnitude = [0.0f64; 4];
         for (at, (was, is)) in before.iter().zip(after).enumerate() {
             if !(was.is_finite() && is.is_finite()) {
                 let alike = was == is || was.is_nan() && is.is_nan();
                 sums.changed += u64::from(!alike);
-                sums.unlike += u64::from(!alike);
+                sums.non_finite_changes += u64::from(!alike);
                 continue;
             }
             let difference = is - was;
             let lane = at % 4;
-            lanes[0][lane] += was * was;
-            lanes[1][lane] += is * is;
-            lanes[2][lane] += was * is;
-            lanes[3][lane] += difference * difference;
-            most[lane] = most[lane].max(libm::fabs(*was)).max(libm::fabs(*is));
+            partial_sums[0][lane] += was * was;
+            partial_sums[1][lane] += is * is;
+            partial_sums[2][lane] += was * is;
+            partial_sums[3][lane] += difference * difference;
+            max_magnitude[lane] = max_magnitude[lane].max(libm::fabs(*was)).max(libm::fabs(*is));
             sums.changed += u64::from(difference != 0.0);
             if libm::fabs(difference) > libm::fabs(sums.largest) {
                 (sums.largest, sums.largest_at) = (difference, first + at as u64);
             }
         }
-        let [before, after, dot, squares] = lanes.map(|lanes| lanes.iter().sum());
-        let most = most.into_iter().fold(0.0, f64::max);
-        ValueComparison { before, after, dot, squares, most, ..sums }
+        let [before, after, dot, squares] = partial_sums.map(|sums| sums.iter().sum());
+        let max_magnitude = max_magnitude.into_iter().fold(0.0, f64::max);
+        ValueComparison { before, after, dot, squares, max_magnitude, ..sums }
     }
 
-    /// Adds the elements that follow.
+    /// Adds the sums of the elements that follow.
     pub fn merge(&mut self, next: &ValueComparison) {
         self.elements += next.elements;
         self.changed += next.changed;
-        self.unlike += next.unlike;
+        self.non_finite_changes += next.non_finite_changes;
         self.before += next.before;
         self.after += next.after;
         self.dot += next.dot;
         self.squares += next.squares;
-        self.most = self.most.max(next.most);
+        self.max_magnitude = self.max_magnitude.max(next.max_magnitude);
         if libm::fabs(next.largest) > libm::fabs(self.largest) {
             (self.largest, self.largest_at) = (next.largest, next.largest_at);
         }
     }
 
-    /// Frobenius norm of the difference over that of the first; infinite where the first is zero and
+    /// Returns the Frobenius norm of the difference divided by that of the first tensor; infinite if the first is zero and
     /// the second is not.
     pub fn relative(&self) -> f64 {
         match (self.squares == 0.0, self.before == 0.0) {
@@ -86,12 +85,12 @@ impl ValueComparison {
         }
     }
 
-    /// Cosine of the angle between both; not a number where one is zero.
+    /// Returns the cosine of the angle between both tensors; NaN if one of them is zero.
     pub fn cosine(&self) -> f64 {
         (self.dot / (libm::sqrt(self.before) * libm::sqrt(self.after))).clamp(-1.0, 1.0)
     }
 
-    /// Share of the elements that have another value.
+    /// Returns the share of the elements whose value changed, 0 to 1.
     pub fn changed_share(&self) -> f64 {
         if self.elements == 0 { 0.0 } else { self.changed as f64 / self.elements as f64 }
     }
@@ -103,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn sums_are_those_of_the_definition() {
+    fn sums_follow_the_definition() {
         let sums = ValueComparison::from_values(
             7,
             &[1.0, 2.0, -2.0, 0.0, 4.0],
@@ -113,7 +112,10 @@ mod tests {
         assert_eq!((sums.before, sums.after, sums.dot, sums.squares), (25.0, 30.0, 17.0, 21.0));
         assert_eq!((sums.largest, sums.largest_at), (4.0, 9));
         assert_eq!(
-            (sums.most, ValueComparison::from_values(0, &[-7.0, 1.0], &[2.0, 6.0]).most),
+            (
+                sums.max_magnitude,
+                ValueComparison::from_values(0, &[-7.0, 1.0], &[2.0, 6.0]).max_magnitude
+            ),
             (5.0, 7.0)
         );
         assert!((sums.relative() - 21f64.sqrt() / 5.0).abs() < 1e-15);
@@ -128,7 +130,7 @@ mod tests {
             &[f64::NAN, f64::NAN, 1.0, 2.0],
         );
         assert_eq!((lost.elements, lost.changed, lost.before, lost.squares), (4, 2, 4.0, 0.0));
-        assert_eq!(lost.unlike, 2);
+        assert_eq!(lost.non_finite_changes, 2);
     }
 
     proptest! {

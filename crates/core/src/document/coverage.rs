@@ -1,4 +1,4 @@
-//! How much of a model was looked at, and what was not.
+//! How much of a model was measured, and which parts were not.
 
 use super::{safe_text, units};
 use serde::Serialize;
@@ -7,47 +7,48 @@ use tensorseal_base::hex::hex;
 use tensorseal_engine::RunReport;
 use tensorseal_format::{Checkpoint, FileRole, ModelFile, SkippedPath};
 
-/// What a report speaks of, and what not.
+/// The parts of a model that a report covers, and those that it does not.
 #[derive(Debug, Default, Serialize)]
 pub struct Coverage {
-    /// Bytes of all files of the model.
+    /// The size of all model files in bytes.
     pub bytes_total: u64,
-    /// Bytes that were measured.
+    /// The number of bytes that were measured.
     pub bytes_checked: u64,
-    /// What exists and was not measured.
+    /// Paths that exist and are not part of the model.
     pub not_covered: Vec<SkippedPath>,
-    /// Files that are neither weights nor known to go along with them: measured as bytes, and nobody here
-    /// knows what they are.
+    /// Files that are neither weights nor known companion files. Their bytes are measured, but their content is not
+    /// understood.
     pub not_understood: Vec<UnrecognisedFile>,
-    /// Bytes of files that hold weights, or are loaded as if they did, and that no audit can look into here.
+    /// The number of bytes in files that hold weights, or are loaded as weights, and that an audit cannot read.
     pub weights_bytes_not_audited: u64,
-    /// The files that these are of.
+    /// The files with weights that an audit cannot read.
     #[serde(skip)]
     pub weights_not_audited: Vec<String>,
 }
 
-/// A file that nobody here knows what it is.
+/// A file of an unknown kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnrecognisedFile {
-    /// Path relative to the model.
+    /// The path relative to the model.
     pub path: String,
-    /// The class of its bytes, as far as they have one.
+    /// The content class of the file.
     pub class: &'static str,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// The hash function, `:`, and the digest of the file; null: its bytes were not read.
+    /// The digest of the file as `ALGORITHM:HEX`; null if the file was not read.
     pub digest: Option<String>,
 }
 
 impl Coverage {
-    /// Of a model, of which `run` measured `bytes_checked` bytes; `None`: nothing was measured.
+    /// Returns the coverage of a model of which `run` measured `bytes_checked` bytes. `run` is `None` if nothing was
+    /// measured.
     pub fn new(model: &Checkpoint, run: Option<&RunReport>, bytes_checked: u64) -> Self {
         let mut coverage = Self { bytes_checked, ..Self::default() };
         coverage.add(model, run);
         coverage
     }
 
-    /// Adds another model: of a comparison, the second.
+    /// Adds another model, such as the second one of a comparison.
     pub fn add(&mut self, model: &Checkpoint, run: Option<&RunReport>) {
         let files = model.model_files();
         self.bytes_total += files.iter().map(|file| file.bytes).sum::<u64>();
@@ -67,12 +68,13 @@ impl Coverage {
         }
     }
 
-    /// Weights that no audit could look into, in words: how much, and in which files.
+    /// Describes the weights that were not audited, by size and file; `None` if there are none.
     pub fn not_audited(&self) -> Option<String> {
-        const NAMED: usize = 3;
-        let named = self.weights_not_audited.iter().take(NAMED).map(|path| safe_text::name(path));
+        const MAX_NAMED: usize = 3;
+        let named =
+            self.weights_not_audited.iter().take(MAX_NAMED).map(|path| safe_text::name(path));
         let named: Vec<String> = named.collect();
-        let more = match self.weights_not_audited.len().saturating_sub(NAMED) {
+        let more = match self.weights_not_audited.len().saturating_sub(MAX_NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
@@ -82,18 +84,18 @@ impl Coverage {
     }
 }
 
-/// What a model is that has not one tensor which can be read: what is there instead.
+/// Describes the files of a model without a readable tensor.
 pub fn describe_missing_weights(model: &Checkpoint) -> String {
-    const NAMED: usize = 5;
+    const MAX_NAMED: usize = 5;
     let files = model.model_files();
     let mut order: Vec<&ModelFile> = files.iter().collect();
-    // Those that hold weights come first.
+    // Files that hold weights come first.
     order.sort_by_key(|file| (file.content.role, file.content.class));
     let mut kinds: Vec<String> = Vec::new();
     let alike = |a: &&ModelFile, b: &&ModelFile| {
         (a.content.role, a.content.class) == (b.content.role, b.content.class)
     };
-    for of_class in order.chunk_by(alike).take(NAMED) {
+    for of_class in order.chunk_by(alike).take(MAX_NAMED) {
         let class = of_class[0].content.class.name();
         let more = match of_class.len() - 1 {
             0 => String::new(),
@@ -101,26 +103,26 @@ pub fn describe_missing_weights(model: &Checkpoint) -> String {
         };
         kinds.push(format!("{class} ({}{more})", safe_text::name(&of_class[0].path)));
     }
-    let there = match kinds.is_empty() {
+    let content = match kinds.is_empty() {
         true => "there is no file".to_owned(),
-        false => format!("there is {}", kinds.join(", ")),
+        false => format!("files: {}", kinds.join(", ")),
     };
-    format!("no tensor that can be read: nothing to judge; {there}")
+    format!("no tensor that can be read, nothing to judge; {content}")
 }
 
-/// Whether nobody here knows what a file is. Programs and libraries are known, and told of by themselves.
+/// Returns whether the kind of a file is unknown. Programs and libraries are known kinds, which have findings.
 fn is_unrecognised(file: &ModelFile) -> bool {
     file.content.role == FileRole::Unknown
 }
 
-/// The digest of a whole file, by the first hash function that a run has one of.
+/// Returns the digest of a whole file, by the first hash function that the run used for it.
 fn digest(run: &RunReport, index: usize) -> Option<String> {
     if let Some(whole) = run.whole_files.get(&index) {
         return Some(format!("blake3:{}", hex(whole)));
     }
-    let found = run.file_digests.get(index)?.as_ref()?;
+    let digests = run.file_digests.get(index)?.as_ref()?;
     let of = |algorithm: HashAlgorithm| {
-        Some(format!("{}:{}", algorithm.name(), hex(found.whole(algorithm)?)))
+        Some(format!("{}:{}", algorithm.name(), hex(digests.whole(algorithm)?)))
     };
     HashAlgorithm::ALL.into_iter().find_map(of)
 }
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_listed_and_is_no_weight() {
+    fn unknown_files_are_listed_and_do_not_count_as_weights() {
         let mut model =
             model(&[("a.xyz", b"\x01\x02\xff\x00"), ("b.onnx", b"12345"), ("c.txt", b"text")]);
         for file in &mut model.files {
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn of_no_file_it_says_so() {
+    fn a_model_without_files_is_described() {
         assert!(describe_missing_weights(&model(&[])).ends_with("there is no file"));
         assert_eq!(Coverage::new(&model(&[]), None, 0).not_audited(), None);
     }

@@ -1,4 +1,4 @@
-//! What every verb that measures says of the model and of the run.
+//! Fills a report with the model and the run, for every command that measures.
 
 use super::{Coverage, ModelSummary, Report, inventory};
 use crate::judge::{checksums, structure};
@@ -7,14 +7,14 @@ use tensorseal_engine::RunReport;
 use tensorseal_format::{Checkpoint, Tensor};
 
 impl Report {
-    /// Fills in a model that was measured, of which `found` is what a seal would say of it as a whole.
+    /// Fills in a measured model. `found` has its totals and its root, as a seal would state them.
     pub fn fill(&mut self, model: &Checkpoint, found: &ModelSeal, run: &RunReport) {
-        // Bytes that several tensors lie in are read for each of them.
+        // Bytes that several tensors share are read once for each of them.
         let listed =
             model.tensors.iter().fold(0u64, |sum, tensor| sum.saturating_add(tensor.bytes));
-        let again = listed.saturating_sub(model.distinct_bytes(0..model.tensors.len()));
+        let read_again = listed.saturating_sub(model.distinct_bytes(0..model.tensors.len()));
         let checked =
-            run.engine.bytes_read.saturating_sub(run.signed_only_bytes).saturating_sub(again);
+            run.engine.bytes_read.saturating_sub(run.signed_only_bytes).saturating_sub(read_again);
         self.fill_run(model, run, checked);
         self.model = ModelSummary {
             path: model.path.display().to_string(),
@@ -28,7 +28,7 @@ impl Report {
         self.findings.extend(checksums::findings(model, run));
     }
 
-    /// As [`Report::fill`], where files were hashed and no tensor was measured.
+    /// Fills in a model whose files were hashed, but whose tensors were not measured.
     pub fn fill_files(&mut self, model: &Checkpoint, run: &RunReport) {
         self.fill_run(model, run, run.engine.bytes_read);
         self.model = ModelSummary::from_headers(model);
@@ -42,16 +42,17 @@ impl Report {
         self.findings.extend(model.remarks.iter().map(structure::finding));
     }
 
-    /// Notes what `auto` chose, and that a device was left.
+    /// Adds notes on the engine that `auto` chose, and on a GPU that failed during the run.
     pub fn note_run(&mut self, run: &RunReport) {
-        self.notes.extend(run.choice.iter().map(|choice| format!("measured by {choice}")));
-        let left = run.engine.fallback.iter();
-        self.notes.extend(left.map(|why| format!("the device was left: {why}")));
+        self.notes.extend(run.choice.iter().map(|choice| format!("compute device: {choice}")));
+        let fallback = run.engine.fallback.iter();
+        self.notes
+            .extend(fallback.map(|reason| format!("GPU failed, continued on the CPU: {reason}")));
     }
 }
 
 impl ModelSummary {
-    /// A model of which nothing was measured, as its headers say it is.
+    /// Summarises a model from its headers, without measuring it.
     pub fn from_headers(model: &Checkpoint) -> Self {
         let files = model.model_files();
         Self {

@@ -1,33 +1,34 @@
-//! The files of a model, with those digests of them that were made.
+//! Lists the files of a model with the digests that a run computed.
 
 use tensorseal_base::hashing::HashAlgorithm;
 use tensorseal_base::hex::hex;
 use tensorseal_engine::RunReport;
 use tensorseal_format::Checkpoint;
 
-/// A file of the model.
+/// A file of a model, with its digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InventoryFile {
-    /// Path relative to the model.
+    /// The path relative to the model.
     pub path: String,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// Digests of the whole file, in hexadecimal.
+    /// The digests of the whole file, in hexadecimal.
     pub digests: Vec<(HashAlgorithm, String)>,
 }
 
-/// All files of a model, in its order, and what a run digested of them.
+/// Returns all files of a model, in its order, with the digests that a run computed.
 pub fn list_files(model: &Checkpoint, run: &RunReport) -> Vec<InventoryFile> {
     let digests = |index: usize| {
-        let found = run.file_digests.get(index).and_then(Option::as_ref);
-        let of = |algorithm| Some((algorithm, hex(found?.whole(algorithm)?)));
+        let computed = run.file_digests.get(index).and_then(Option::as_ref);
+        let of = |algorithm| Some((algorithm, hex(computed?.whole(algorithm)?)));
         HashAlgorithm::ALL.into_iter().filter_map(of).collect()
     };
-    let own = model.files.iter().enumerate().filter(|(_, file)| file.signed_only.is_none());
-    own.map(|(index, file)| InventoryFile {
-        path: file.path.clone(),
-        bytes: file.bytes,
-        digests: digests(index),
-    })
-    .collect()
+    let model_files = model.files.iter().enumerate().filter(|(_, file)| file.signed_only.is_none());
+    model_files
+        .map(|(index, file)| InventoryFile {
+            path: file.path.clone(),
+            bytes: file.bytes,
+            digests: digests(index),
+        })
+        .collect()
 }

@@ -1,7 +1,6 @@
-//! The document of a run: everything that a verb has to say of a model, as data.
+//! The report of a run as data: everything that a command has to say about a model.
 //!
-//! Verbs fill it in and draw its verdict; how it is told to people and machines is left to whoever writes
-//! reports of it.
+//! Commands fill in the report and draw its verdict. The `tensorseal-report` crate renders it for people and machines.
 
 pub mod coverage;
 mod fill;
@@ -27,99 +26,99 @@ use serde_json::Value;
 pub use signature::SignatureUsed;
 use tensorseal_engine::EngineUse;
 
-/// Schema name of the JSON report.
+/// The schema name of the JSON report.
 pub const SCHEMA: &str = "tensorseal.report/2";
 
-/// Everything a command has to say.
+/// The report of a command.
 #[derive(Debug, Serialize)]
-#[must_use = "what was found is in it: look at its verdict"]
+#[must_use = "a report carries the verdict and the exit code of the command"]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// The schema name, [`SCHEMA`].
     pub schema: &'static str,
-    /// Who wrote it.
+    /// The program that wrote the report.
     pub tool: Tool,
-    /// The verb.
+    /// The name of the command.
     pub command: &'static str,
     /// The model, as far as it could be read.
     pub model: ModelSummary,
-    /// Who measured; null when nothing was measured.
+    /// The engine that measured; null if nothing was measured.
     pub engine: Option<EngineUse>,
-    /// What was covered.
+    /// How much of the model was measured.
     pub coverage: Coverage,
-    /// The signature that was made or checked.
+    /// The signature that was created or verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<SignatureUsed>,
     /// The seal that was written or compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal: Option<SealUsed>,
-    /// The policy that it was judged by.
+    /// The policy that the model was judged by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyUsed>,
-    /// Outcome.
+    /// The verdict of the command.
     pub verdict: Verdict,
     /// The exit code of the command.
     pub exit_code: u8,
-    /// Why it is incomplete.
+    /// Why the verdict is incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Findings, worst first.
+    /// The findings, worst first.
     pub findings: Vec<Finding>,
-    /// What is drawn of tensors; empty: nothing was measured that can be drawn.
+    /// Data for plots of tensors; empty if nothing was measured that can be plotted.
     #[serde(skip)]
     pub profiles: Vec<Profile>,
-    /// How much an audit looked at.
+    /// How much of the model an audit examined.
     #[serde(skip)]
     pub audited: Option<AuditExtent>,
-    /// What whoever waits is told besides, in the order that it came up: who measured, that nothing moved.
+    /// Further notes for the terminal, in the order in which they came up, such as the engine that measured.
     #[serde(skip)]
     pub notes: Vec<String>,
-    /// The files of the model, as far as they were listed.
+    /// The files of the model, if the command lists them.
     #[serde(skip)]
     pub inventory: Vec<InventoryFile>,
-    /// Lowest severity that makes the command fail, where no policy says what does.
+    /// The lowest severity that makes the command fail, unless a policy decides.
     #[serde(skip)]
     pub fail_on: Severity,
-    /// What was found of marks, or the mark that was embedded.
+    /// The result of a search for watermarks, or the mark that was embedded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<WatermarkReport>,
-    /// How two models differ.
+    /// The comparison with another model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<ComparisonUsed>,
-    /// Tensors, on request.
+    /// The tensors of the model, on request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Value>,
 }
 
-/// The program.
+/// The program that wrote a report.
 #[derive(Debug, Serialize)]
 pub struct Tool {
-    /// Its name.
+    /// The name of the program.
     pub name: &'static str,
-    /// Its version.
+    /// The version of the program.
     pub version: &'static str,
 }
 
-/// The model of a report.
+/// The model that a report is about.
 #[derive(Debug, Default, Serialize)]
 pub struct ModelSummary {
-    /// The path as given.
+    /// The path as the user gave it.
     pub path: String,
-    /// Container format.
+    /// The container format.
     pub format: String,
-    /// Number of files.
+    /// The number of model files.
     pub files: u64,
-    /// Number of tensors.
+    /// The number of tensors.
     pub tensors: u64,
-    /// Elements of all tensors.
+    /// The number of elements of all tensors.
     pub elements: u64,
-    /// Bytes of all files.
+    /// The size of all model files in bytes.
     pub bytes: u64,
-    /// Model root, when all of it was measured.
+    /// The model root, if the whole model was measured.
     pub root: Option<String>,
 }
 
 impl ModelSummary {
-    /// How much of what it has: files, tensors, elements, bytes.
+    /// Describes the size of the model: the numbers of files, tensors, elements and bytes.
     pub fn content(&self) -> String {
         format!(
             "{}, {}, {} elements, {}",
@@ -131,72 +130,72 @@ impl ModelSummary {
     }
 }
 
-/// The seal of a report.
+/// The seal that a command wrote or compared with.
 #[derive(Debug, Serialize)]
 pub struct SealUsed {
-    /// `blake3:` and the digest of the seal's bytes.
+    /// `blake3:` and the digest of the seal's bytes in hexadecimal.
     pub digest: Option<String>,
-    /// Where it is.
+    /// The path or URI of the seal.
     pub source: String,
-    /// Who signed it; null: nobody who is trusted.
+    /// The trusted signer of the seal; null if it has none.
     pub signed_by: Option<String>,
-    /// What of the model was compared with it; none where it was not.
+    /// What was compared with the seal; `None` if nothing was.
     #[serde(skip)]
     pub compared: Option<SealedCounts>,
 }
 
-/// What a seal lists.
+/// How many tensors and files a seal lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealedCounts {
-    /// Tensors.
+    /// The number of sealed tensors.
     pub tensors: u64,
-    /// Files that hold none.
+    /// The number of sealed files that hold no tensors.
     pub other_files: u64,
 }
 
 impl SealedCounts {
-    /// Of this seal.
+    /// Counts what `seal` lists.
     pub fn from_seal(seal: &Seal) -> Self {
         let other_files = seal.files.iter().filter(|file| file.outside.is_none()).count() as u64;
         Self { tensors: seal.model.tensors, other_files }
     }
 }
 
-/// What an audit looked at.
+/// How much of a model an audit examined.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AuditExtent {
-    /// Tensors of weights.
+    /// The number of tensors whose values were audited.
     pub weights: u64,
-    /// Tensors of other types: their digests and pages only.
+    /// The number of tensors of other types, of which only digests and pages were checked.
     pub others: u64,
-    /// Share of the pages that doubled ones are found in, 0 to 1.
+    /// The share of duplicate pages that is found, 0 to 1.
     pub page_share: f64,
 }
 
-/// What a model was compared with, and how they differ.
+/// The comparison of a model with another one.
 #[derive(Debug, Serialize)]
 pub struct ComparisonUsed {
     /// The other model.
     pub other: ModelSummary,
-    /// How they differ.
+    /// How the two models differ.
     #[serde(flatten)]
     pub comparison: ComparisonReport,
 }
 
-/// The watermark of a report.
+/// The watermark part of a report.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum WatermarkReport {
-    /// One key was looked for.
+    /// The result for a single key.
     Detected(Box<Detection>),
-    /// Several keys were, in the order they were given.
+    /// The results for several keys, in the order in which they were given.
     AllDetected(Vec<Detection>),
-    /// A mark was embedded.
+    /// The mark that was embedded.
     Embedded(Embedding),
 }
 
 impl WatermarkReport {
-    /// The outcome for each key.
+    /// Creates the part from one result per key.
     pub fn from_detections(mut detections: Vec<Detection>) -> Self {
         match detections.pop() {
             Some(only) if detections.is_empty() => Self::Detected(Box::new(only)),
@@ -209,7 +208,7 @@ impl WatermarkReport {
 }
 
 impl Report {
-    /// An empty report of a command.
+    /// Creates an empty report of `command` on the model at `path`. Its verdict is incomplete.
     pub fn new(command: &'static str, path: &str) -> Self {
         Self {
             schema: SCHEMA,
@@ -236,7 +235,7 @@ impl Report {
         }
     }
 
-    /// Sorts the findings and draws the verdict from them.
+    /// Sorts the findings and draws the verdict: fail if a finding has at least the severity `fail_on`.
     pub fn judge(&mut self, fail_on: Severity) {
         self.fail_on = fail_on;
         self.sort();
@@ -244,7 +243,7 @@ impl Report {
         self.conclude(if failed { Verdict::Fail } else { Verdict::Pass });
     }
 
-    /// Takes over what a policy said. It alone draws the verdict.
+    /// Takes over the verdict and the findings of a policy.
     pub fn judge_by(&mut self, policy: PolicyUsed, findings: Vec<Finding>) {
         self.conclude(if policy.passed { Verdict::Pass } else { Verdict::Fail });
         self.policy = Some(policy);
@@ -252,7 +251,7 @@ impl Report {
         self.sort();
     }
 
-    /// Sets the verdict, and the exit code that goes with it.
+    /// Sets the verdict and the exit code that belongs to it.
     pub fn conclude(&mut self, verdict: Verdict) {
         self.verdict = verdict;
         self.exit_code = match verdict {
@@ -262,27 +261,27 @@ impl Report {
         };
     }
 
-    /// Turns a pass into what it is where something that was asked for was not looked at (exit code 3), or
-    /// there was nothing to look at (4). Findings that fail stand before both, and 3 before 4.
-    pub fn downgrade_pass(&mut self, why: impl Into<String>, exit_code: u8) {
+    /// Turns a pass into an incomplete verdict because something could not be checked (exit code 3) or there was nothing to
+    /// check (exit code 4). A failure takes precedence over both, and exit code 3 over 4.
+    pub fn downgrade_pass(&mut self, reason: impl Into<String>, exit_code: u8) {
         let passed = self.verdict == Verdict::Pass;
         if passed || self.verdict == Verdict::Incomplete && exit_code < self.exit_code {
             self.verdict = Verdict::Incomplete;
             self.exit_code = exit_code;
-            self.error = Some(why.into());
+            self.error = Some(reason.into());
         }
     }
 
-    /// Whether a finding makes the command fail.
+    /// Returns whether a finding makes the command fail.
     pub fn fails(&self, finding: &Finding) -> bool {
         finding.fails(self.fail_on)
     }
 
-    /// Worst first; what a policy does not let through before what it does.
+    /// Sorts the findings by descending severity. Findings that violate a policy come before those that it allows.
     fn sort(&mut self) {
-        let lets_through =
+        let is_allowed =
             |finding: &Finding| finding.standing.as_ref().is_some_and(|s| !s.violates());
         self.findings
-            .sort_by_key(|finding| (lets_through(finding), std::cmp::Reverse(finding.severity)));
+            .sort_by_key(|finding| (is_allowed(finding), std::cmp::Reverse(finding.severity)));
     }
 }

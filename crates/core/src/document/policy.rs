@@ -1,4 +1,4 @@
-//! The policy of a report: what it asked for, and what became of each of its rules.
+//! The policy part of a report: the policy and the outcome of each of its rules.
 
 use crate::policy::PolicyFile;
 use crate::policy::gate::{ExceptionUse, Judgement, RuleOutcome};
@@ -9,25 +9,25 @@ use tensorseal_base::hex::hex;
 /// The policy that a model was judged by.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PolicyUsed {
-    /// Where it is.
+    /// The path of the policy.
     pub source: String,
-    /// What it calls itself.
+    /// The name that the policy states.
     pub name: Option<String>,
-    /// SHA-256 of its bytes, in hexadecimal.
+    /// The SHA-256 of the policy's bytes, in hexadecimal.
     pub sha256: String,
-    /// When the model was judged: ages and ends of exceptions count from here.
+    /// The time of the judgement. Ages and the expiry of exceptions are relative to it.
     pub time: Timestamp,
     /// Whether every rule is met.
     pub passed: bool,
-    /// Every rule, in the order of the policy.
+    /// The outcome of every rule, in the order of the policy.
     pub rules: Vec<RuleOutcome>,
-    /// Every exception, in the order of the policy.
+    /// The use of every exception, in the order of the policy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<ExceptionUse>,
 }
 
 impl PolicyUsed {
-    /// What a policy said of a model, without the findings.
+    /// Summarises the judgement of a policy on a model, without the findings.
     pub fn new(file: &PolicyFile, time: Timestamp, judgement: &Judgement) -> Self {
         Self {
             source: file.path.display().to_string(),
@@ -40,12 +40,12 @@ impl PolicyUsed {
         }
     }
 
-    /// The rules that are not met.
+    /// Returns the rules that are not met.
     pub fn failing(&self) -> impl Iterator<Item = &RuleOutcome> {
         self.rules.iter().filter(|rule| rule.outcome.fails())
     }
 
-    /// Its name, else where it is.
+    /// Returns the name of the policy, or its path if it states no name.
     pub fn title(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.source)
     }

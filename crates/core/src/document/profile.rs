@@ -1,40 +1,40 @@
-//! What is drawn of tensors: their place in the map, their exponents, their low bits.
+//! Data for plots of tensors: their place in the map, their exponents and their low bits.
 
 use serde::Serialize;
 
-/// What is drawn of one tensor.
+/// Data for the plots of one tensor.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Profile {
-    /// Its name.
+    /// The name of the tensor.
     pub tensor: String,
-    /// Path of its file, relative to the model.
+    /// The path of the tensor's file, relative to the model.
     pub file: String,
-    /// Element type.
+    /// The element type.
     pub dtype: String,
-    /// Dimensions, row-major.
+    /// The dimensions, row-major.
     pub shape: Vec<u64>,
-    /// Position of its first byte in the file.
+    /// The position of the first byte in the file.
     pub offset: u64,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// Column of the map: what the tensor does (`attention.query`, `mlp.up`, `norm`, `embedding`, ...).
-    /// Empty: it is not in the map.
+    /// The column of the map, which is the role of the tensor, such as `attention.query`, `mlp.up`, `norm` or `embedding`.
+    /// It is empty for a tensor that is not in the map.
     pub role: String,
-    /// Row of the map: number of the layer; None: outside the layers.
+    /// The row of the map, which is the number of the layer; `None` for a tensor outside the layers.
     pub depth: Option<u64>,
-    /// Only of tensors with findings: (base-2 exponent, count) ascending, finite non-zero values.
+    /// The base-2 exponents of the finite non-zero values with their counts, ascending; only for tensors with findings.
     pub exponents: Vec<(i32, u64)>,
-    /// The same in the baseline; empty: there is none.
+    /// The same counts in the baseline; empty if there is no baseline.
     pub exponents_before: Vec<(i32, u64)>,
-    /// Only of tensors with findings: low-bit streams.
+    /// The byte counts of low-bit streams; only for tensors with findings.
     pub low_bits: Vec<LowBitCounts>,
 }
 
-/// Counts of the bytes of the stream of the lowest `bits` bits of each element.
+/// The counts of bytes in one low-bit stream.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LowBitCounts {
-    /// Lowest bits taken of each element.
+    /// The number of lowest bits taken from each element.
     pub bits: u32,
-    /// How often each byte occurs in the stream: 256 counts.
+    /// The count of each byte in the stream: 256 counts.
     pub bytes: Vec<u64>,
 }

@@ -1,21 +1,20 @@
-//! Text that comes from a model, made safe to look at: one line, of bounded length, with every
-//! character that acts on a reader's screen written out. What a format itself must escape is left to
-//! its writer.
+//! Makes text from a model safe to display: one line of bounded length in which every character that acts on a terminal
+//! or browser is escaped. Escaping for an output format such as HTML is left to the writer of that format.
 
 use tensorseal_base::display::is_hidden;
 
-/// Longest name that is shown, in characters.
+/// The length of the longest name that is shown, in characters.
 pub const NAME: usize = 120;
 
-/// Longest message that is shown, in characters.
+/// The length of the longest message that is shown, in characters.
 pub const MESSAGE: usize = 600;
 
-/// A name as it can be shown.
+/// Returns a name that is safe to display, clipped to [`NAME`] characters.
 pub fn name(text: &str) -> String {
     clipped(text, NAME)
 }
 
-/// A name as one word of a line: quoted and escaped where it has control characters or spaces.
+/// Returns a name as a single word of a line: quoted and escaped if it is empty or has control characters or spaces.
 pub fn word(name: &str) -> String {
     let plain = !name.is_empty() && name.chars().all(|c| !c.is_control() && !c.is_whitespace());
     let clipped: String = name.chars().take(160).collect();
@@ -23,7 +22,7 @@ pub fn word(name: &str) -> String {
     if plain { format!("{clipped}{rest}") } else { format!("{clipped:?}{rest}") }
 }
 
-/// At most `limit` characters of a text, hidden ones escaped; the length is told when it is clipped.
+/// Returns at most `limit` characters of a text, with hidden characters escaped. Clipped text ends with its full length.
 pub fn clipped(text: &str, limit: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(limit) + 8);
     for (at, c) in text.chars().enumerate() {
@@ -31,7 +30,7 @@ pub fn clipped(text: &str, limit: usize) -> String {
             shown.push_str(&format!("… ({} bytes)", text.len()));
             break;
         }
-        // Characters that no XML document may hold are escaped here, too.
+        // Noncharacters, which XML documents must not contain, are escaped as well.
         if is_hidden(c) || (c as u32) & 0xfffe == 0xfffe {
             shown.extend(c.escape_default());
         } else {
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_acts_on_a_screen() {
+    fn control_characters_are_escaped() {
         assert_eq!(name("a\u{202e}b\n\u{7}"), "a\\u{202e}b\\n\\u{7}");
         assert_eq!(name("\u{ffff}\u{fffe}"), "\\u{ffff}\\u{fffe}");
         assert_eq!(name("schicht.größe"), "schicht.größe");

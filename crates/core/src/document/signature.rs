@@ -1,67 +1,67 @@
-//! The signature of a report: what was signed, by whom, and what else the signer states.
+//! The signature part of a report: what was signed, by whom, and the attestations of the signer.
 
 use serde::Serialize;
 use tensorseal_signing::attestation::{Attestation, AttestationKind, AttestedAudit};
 use tensorseal_signing::{Manifest, Signer};
 
-/// The signature that was made or checked.
+/// The signature that a command created or verified.
 #[derive(Debug, Clone, Serialize)]
 pub struct SignatureUsed {
-    /// Where its bundle is.
+    /// The path or URI of the bundle.
     pub source: String,
-    /// Who signed, if that is who is trusted; null: nobody who is.
+    /// The trusted signer; null if there is none.
     pub signer: Option<Signer>,
-    /// What was signed; null where that could not be read, or must not be.
+    /// The signed model; null if the statement could not be read or must not be believed.
     pub signed: Option<SignedModel>,
-    /// What else was signed of the model.
+    /// The attestations about the model.
     pub attestations: Vec<AttestationUsed>,
 }
 
-/// The model of a signature.
+/// The model that a signature covers.
 #[derive(Debug, Clone, Serialize)]
 pub struct SignedModel {
-    /// Its name, as the signer put it.
+    /// The name of the model that the signer stated.
     pub name: String,
-    /// SHA-256 over the digests of all files: the subject of the statement.
+    /// The SHA-256 over the digests of all files, which is the subject of the statement.
     pub sha256: String,
-    /// Type of the predicate.
+    /// The predicate type of the statement.
     pub predicate_type: String,
-    /// Hash function of the files.
+    /// The hash function that the files were hashed with.
     pub hash: &'static str,
-    /// Bytes of a shard; null: files are hashed whole.
+    /// The length of a hashed shard in bytes; null if files are hashed whole.
     pub shard_size: Option<u64>,
-    /// Files, or shards of files, that are listed.
+    /// The number of listed files or shards of files.
     pub resources: u64,
-    /// Paths that the signature ignores.
+    /// The paths that the signature ignores.
     pub ignore_paths: Vec<String>,
 }
 
-/// An attestation that was made or checked.
+/// An attestation that a command created or verified.
 #[derive(Debug, Clone, Serialize)]
 pub struct AttestationUsed {
-    /// What it is about.
+    /// What the attestation is about.
     pub kind: AttestationKind,
-    /// Root of the model that it states.
+    /// The model root that the attestation states.
     pub model_root: String,
-    /// When it was signed, by the signer's clock.
+    /// When the attestation was signed, by the signer's clock.
     pub signed_at: jiff::Timestamp,
-    /// The document it is about.
+    /// The document that the attestation is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
-    /// What the audit found.
+    /// The result of the audit, in an attestation of an audit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<AttestedAudit>,
 }
 
 impl SignatureUsed {
-    /// A bundle of which nothing is known yet.
+    /// Creates the entry of a bundle at `source` that was not verified yet.
     pub fn unknown(source: String) -> Self {
         Self { source, signer: None, signed: None, attestations: Vec::new() }
     }
 }
 
 impl SignedModel {
-    /// As a signature lists it.
+    /// Creates the entry from the manifest of a signature.
     pub fn from_manifest(manifest: &Manifest) -> Self {
         Self {
             name: manifest.subject.clone(),

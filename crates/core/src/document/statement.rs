@@ -1,27 +1,27 @@
-//! What a statement about a judged model says besides the verdict.
+//! The context of a statement about a judged model.
 
-/// Between whom and what a statement is made.
+/// The subject, policy, verifier and inputs of a statement, besides the verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementContext {
-    /// What the subject is called.
+    /// The name of the subject.
     pub subject: String,
-    /// Digest of the subject: that of its OpenSSF Model Signing manifest.
+    /// The digest of the subject, which is that of its OpenSSF Model Signing manifest.
     pub sha256: [u8; 32],
-    /// URI of the model; `None`: its digest as a URI.
+    /// The URI of the model; `None` stands for its digest as a URI.
     pub resource_uri: Option<String>,
-    /// URI of the policy; `None`: its digest as a URI.
+    /// The URI of the policy; `None` stands for its digest as a URI.
     pub policy_uri: Option<String>,
-    /// URI of whoever verified; `None`: this program and its version.
+    /// The URI of the verifier; `None` stands for this program and its version.
     pub verifier: Option<String>,
-    /// The signature and the attestations that were read.
+    /// The signature and the attestations that the judgement used.
     pub inputs: Vec<StatementInput>,
 }
 
-/// A signed document that was used.
+/// A signed document that a judgement used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementInput {
-    /// Its name.
+    /// The name of the document.
     pub name: String,
-    /// SHA-256 of its bytes.
+    /// The SHA-256 of the document's bytes.
     pub sha256: [u8; 32],
 }

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Formats numbers, sizes and durations for people.
 
-/// Bytes with a binary unit: `90.9 MB` style sizes mislead next to block addresses in MiB.
+/// Formats a size with a binary unit: `86.7 MiB`. Decimal units would mislead next to block addresses in MiB.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = bytes as f64;
@@ -12,7 +12,7 @@ pub fn bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// A number with its thousands apart: `22,713,216`.
+/// Formats a number with thousands separators: `22,713,216`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -25,13 +25,13 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A count and its noun.
+/// Formats a count with its noun: `1 tensor`, `103 tensors`.
 pub fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(number))
 }
 
-/// A span of time in its largest unit of which there are at least two: `40 s`, `90 min`, `36 h`, `29 days`.
+/// Formats a duration in the largest unit of which there are at least two: `40 s`, `90 min`, `36 h`, `29 days`.
 pub fn span(seconds: i64) -> String {
     const MINUTE: i64 = 60;
     const HOUR: i64 = 60 * MINUTE;
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_have_units_and_separators() {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(90_868_376), "86.7 MiB");
         assert_eq!(grouped(22_713_216), "22,713,216");

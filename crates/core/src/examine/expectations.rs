@@ -1,10 +1,9 @@
-//! Holding a model to seals: the one sequence of everything that does.
+//! Compares a model with everything that is expected of it, in one fixed sequence.
 //!
-//! A sealed layout stands in where the model's own cannot be read; every byte is measured once; what was found is
-//! compared with each seal; what changed is searched for flipped bits; and the weights and the code are judged, where
-//! they are looked at. `verify`, a gate and a scan of a registry differ in what they ask for ([`Expectations`]) and in how
-//! the bytes are read: that is left to the caller, who may keep a journal of it or read digests for a signature
-//! along.
+//! Layouts that cannot be read from the model are recovered from a seal. Every byte is measured once. The measurement is
+//! compared with each seal, changes are searched for bit flips, and weights and code are judged on request. `verify`,
+//! a gate and a registry scan differ in their [`Expectations`] and in how the bytes are read. The caller reads them, and
+//! can keep a journal or compute digests for a signature in the same pass.
 
 use super::flips::{self, SealComparison};
 use super::{Examination, sidecar, signature_files, weights};
@@ -21,116 +20,119 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::{Checkpoint, OpenError};
 
-/// What a model is held to, and what else is looked at.
+/// Everything that a model is checked against in one pass.
 #[derive(Clone, Default)]
 pub struct Expectations<'a> {
-    /// The seal whose layout stands in for headers that cannot be read.
+    /// The seal that layouts are recovered from if headers cannot be read.
     pub layout: Option<&'a Seal>,
-    /// The seal that says which files are compared as bytes, although tensors are read from them today: an
-    /// older version made it, and did not look into them. Not where the model root comes from elsewhere, which is
-    /// that of every tensor that is read.
+    /// The seal that tells which files are compared as bytes although tensors can be read from them: an older version
+    /// made the seal and did not read these files. It must be `None` if the expected model root comes from another
+    /// source, since that root covers every tensor that can be read.
     pub bytes_reference: Option<&'a Seal>,
-    /// What the model is compared with, each by itself.
+    /// The seals that the model is compared with, each on its own.
     pub seals: &'a [SealReference<'a>],
-    /// Whether what a loader would execute is looked for.
+    /// Whether code that a loader would execute is searched for.
     pub code: bool,
-    /// CPU threads for what is read again.
+    /// The CPU threads for everything that is read again.
     pub threads: Threads,
 }
 
 /// A seal that a model is compared with.
 #[derive(Clone, Copy)]
 pub struct SealReference<'a> {
-    /// The seal.
+    /// The seal to compare with.
     pub seal: &'a Seal,
-    /// Whether the container layout does not count.
+    /// Whether differences in the container layout are ignored.
     pub content_only: bool,
-    /// What is done to say which bits flipped; none: nothing.
+    /// How changes are searched for bit flips; `None` turns the search off.
     pub search: Option<FlipSearch<'a>>,
 }
 
-/// A search for flipped bits in what changed.
+/// How changes are searched for bit flips.
 #[derive(Clone, Copy)]
 pub struct FlipSearch<'a> {
-    /// Where the seal was read, beside which a fine sidecar can be; none: it is not looked for.
+    /// The path of the seal, which tells where its chunk digests are; `None` if they are not used.
     pub seal_path: Option<&'a Path>,
-    /// How much is searched; none: the sidecar is checked, and nothing is searched.
+    /// The limits of the search; `None` to check the chunk digests only.
     pub limits: Option<SearchLimits>,
-    /// Whether damage that the structure of the model shows is explained, too, and not only what the comparison
-    /// found: where there is one seal. Of several, each would explain it again.
-    pub damage: bool,
+    /// Whether findings about the structure of the model are explained, too. With several seals each would explain them
+    /// again, so at most one search may do so.
+    pub explain_structure: bool,
 }
 
-/// What came of it.
+/// The outcome of a check.
 pub struct CheckOutcome {
-    /// The model, with the layout that it was measured in.
+    /// The model with the layout in which it was measured.
     pub model: Checkpoint,
-    /// What was measured of it.
+    /// The measurements of the model.
     pub examined: Examination,
-    /// What of it is code; nothing where that was not looked for.
+    /// The code in the model; empty if it was not searched for.
     pub code: CodeReport,
-    /// What is said of it.
+    /// The findings about the model.
     pub findings: GroupedFindings,
-    /// By file, the severity of the worst difference that its damage explains: see [`structure::worsen`].
+    /// For each damaged file, the severity of the worst difference that the damage explains: see
+    /// [`structure::raise_severity`].
     pub explained: BTreeMap<String, Severity>,
 }
 
-/// What is said of a model, by what it is about.
+/// The findings about a model, grouped by subject.
 #[derive(Default)]
 pub struct GroupedFindings {
-    /// Its structure.
+    /// Findings about the structure.
     pub structure: Vec<Finding>,
-    /// Files that were compared as bytes: see [`Expectations::bytes_reference`].
+    /// Findings about files that were compared as bytes: see [`Expectations::bytes_reference`].
     pub outdated: Vec<Finding>,
-    /// What a loader would execute.
+    /// Findings about code that a loader would execute.
     pub code: Vec<Finding>,
-    /// The weights, if they were audited.
+    /// Findings about the weights, if they were audited.
     pub weights: Vec<Finding>,
     /// The differences from each seal, in the order of [`Expectations::seals`].
     pub differences: Vec<Vec<Finding>>,
 }
 
-/// Holds an opened model to what is asked for. `measure` measures it in the layout that it is compared in.
+/// Checks an opened model against `expectations`. `measure` is called once, with the model in the layout in which it is
+/// compared.
 ///
 /// # Errors
-/// Those of `measure`; that it cannot be read again.
+/// Returns the error of `measure`, or an error if the model cannot be read again or changed.
 pub fn check<E: From<RunError> + From<OpenError>>(
     mut model: Checkpoint,
-    holding: &Expectations<'_>,
+    expectations: &Expectations<'_>,
     measure: impl FnOnce(&Checkpoint) -> Result<Examination, E>,
     progress: &Progress,
 ) -> Result<CheckOutcome, E> {
-    let as_bytes = holding.bytes_reference.map(|seal| layout::treat_as_bytes(&mut model, seal));
-    let damaged = layout::recover_layouts(&mut model, holding.layout);
-    let mut said = GroupedFindings {
-        structure: structure::problems(&model, holding.layout),
+    let as_bytes =
+        expectations.bytes_reference.map(|seal| layout::treat_as_bytes(&mut model, seal));
+    let damaged = layout::recover_layouts(&mut model, expectations.layout);
+    let mut findings = GroupedFindings {
+        structure: structure::problems(&model, expectations.layout),
         outdated: outdated::compared_as_bytes(&as_bytes.unwrap_or_default()),
         ..GroupedFindings::default()
     };
     let examined = measure(&model)?;
-    let code = match holding.code {
+    let code = match expectations.code {
         true => code::examine(&model)?,
         false => CodeReport::default(),
     };
-    said.code = judge::code::findings(&code);
+    findings.code = judge::code::findings(&code);
     if let Some(audited) = &examined.audited {
-        said.weights = weights::judge(&model, audited, &holding.threads, progress)?;
+        findings.weights = weights::judge(&model, audited, &expectations.threads, progress)?;
     }
     let mut explained = BTreeMap::new();
-    for held_to in holding.seals {
+    for reference in expectations.seals {
         let comparison = MeasuredSide { model: &model, found: &examined.seal, damaged: &damaged };
         let (differences, by_damage) =
-            comparison.compare_with(held_to, &mut said, &holding.threads, progress)?;
-        said.differences.push(differences);
+            comparison.compare_with(reference, &mut findings, &expectations.threads, progress)?;
+        findings.differences.push(differences);
         for (path, severity) in by_damage {
             let worst = explained.entry(path).or_insert(severity);
             *worst = severity.max(*worst);
         }
     }
-    Ok(CheckOutcome { model, examined, code, findings: said, explained })
+    Ok(CheckOutcome { model, examined, code, findings, explained })
 }
 
-/// What was found of a model, to be compared.
+/// A measured model that is compared with seals.
 struct MeasuredSide<'a> {
     model: &'a Checkpoint,
     found: &'a Seal,
@@ -138,34 +140,38 @@ struct MeasuredSide<'a> {
 }
 
 impl MeasuredSide<'_> {
-    /// The differences from a seal, down to flipped bits, and what damage explains.
+    /// Returns the differences from a seal, explained down to bit flips, and for each damaged file the severity of the worst
+    /// difference that the damage explains. Findings about the structure are extended in place.
     fn compare_with(
         &self,
-        held_to: &SealReference<'_>,
-        said: &mut GroupedFindings,
+        reference: &SealReference<'_>,
+        findings: &mut GroupedFindings,
         threads: &Threads,
         progress: &Progress,
     ) -> Result<(Vec<Finding>, BTreeMap<String, Severity>), RunError> {
         let MeasuredSide { model, found, damaged } = *self;
-        let SealReference { seal: sealed, content_only, search } = *held_to;
+        let SealReference { seal: sealed, content_only, search } = *reference;
         let differences =
             integrity::compare(sealed, found, damaged, IntegrityOptions { content_only });
         let mut changes = differences.findings;
         signature_files::explain_added(model, &mut changes);
-        if let Some(FlipSearch { seal_path, limits, damage }) = search {
-            let mut of_fine = Vec::new();
-            let fine = seal_path.and_then(|path| sidecar::open(path, sealed, &mut of_fine));
+        if let Some(FlipSearch { seal_path, limits, explain_structure }) = search {
+            let mut sidecar_findings = Vec::new();
+            let chunk_digests =
+                seal_path.and_then(|path| sidecar::open(path, sealed, &mut sidecar_findings));
             if let Some(limits) = limits {
                 let compared = SealComparison { model, sealed, found, damaged: &damaged.headers };
-                let beside = said.structure.iter_mut().chain(&mut said.outdated);
+                let structure_findings =
+                    findings.structure.iter_mut().chain(&mut findings.outdated);
                 let mut all: Vec<&mut Finding> =
-                    beside.filter(|_| damage).chain(&mut changes).collect();
+                    structure_findings.filter(|_| explain_structure).chain(&mut changes).collect();
                 let (search, _) =
-                    flips::pinpoint(&compared, &mut all, fine, limits, threads, progress)?;
-                let broken = search.sidecar_error.zip(seal_path);
-                of_fine.extend(broken.map(|(error, path)| sidecar::finding(path, &error)));
+                    flips::pinpoint(&compared, &mut all, chunk_digests, limits, threads, progress)?;
+                let unusable = search.sidecar_error.zip(seal_path);
+                sidecar_findings
+                    .extend(unusable.map(|(error, path)| sidecar::finding(path, &error)));
             }
-            changes.append(&mut of_fine);
+            changes.append(&mut sidecar_findings);
         }
         Ok((changes, differences.explained))
     }

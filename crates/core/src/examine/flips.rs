@@ -1,4 +1,4 @@
-//! Pinpointing what a comparison with a seal found changed.
+//! Pinpoints bit flips in the changes that a comparison with a seal found.
 
 use crate::judge::{Finding, flips};
 use crate::pinpoint::chunk_digests::ChunkDigests;
@@ -10,81 +10,85 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::Checkpoint;
 
-/// A model, what was sealed and what was found of it.
+/// A model with its seal and its measurement.
 pub struct SealComparison<'a> {
-    /// The model, opened.
+    /// The opened model.
     pub model: &'a Checkpoint,
-    /// What it was when it was sealed.
+    /// The seal of the model.
     pub sealed: &'a Seal,
-    /// What it is now.
+    /// What was measured now, in the form of a seal.
     pub found: &'a Seal,
-    /// Paths of the files whose header could not be read.
+    /// The paths of the files whose header could not be read.
     pub damaged: &'a BTreeSet<String>,
 }
 
-/// Searches the places that the findings speak of, and adds to them what was found. Also says which
-/// findings (by index) are explained to the last bit.
+/// Searches the byte ranges that the findings are about, and adds the pinpointed changes to the findings.
+///
+/// Also returns, for each finding, whether every changed bit is explained.
+///
+/// # Errors
+/// Returns a [`RunError`] if the model cannot be read or changed, or if the run was interrupted.
 pub fn pinpoint<'a>(
     compared: &SealComparison<'a>,
     findings: &mut [&mut Finding],
-    fine: Option<ChunkDigests<'_>>,
+    chunk_digests: Option<ChunkDigests<'_>>,
     limits: SearchLimits,
     threads: &Threads,
     progress: &Progress,
 ) -> Result<(PinpointResult<'a>, Vec<bool>), RunError> {
-    let owners = FindingIndex::of(findings, compared.damaged);
-    let mut wanted = differing_ranges(compared.sealed, compared.found);
-    wanted.retain(|place| owners.owner(place, compared.sealed).is_some());
-    let search = search(compared.model, wanted, fine, limits, threads, progress)?;
-    let mut of_finding: BTreeMap<usize, Vec<&PinpointedRange<'_>>> = BTreeMap::new();
+    let index = FindingIndex::new(findings, compared.damaged);
+    let mut ranges = differing_ranges(compared.sealed, compared.found);
+    ranges.retain(|range| index.owner(range, compared.sealed).is_some());
+    let search = search(compared.model, ranges, chunk_digests, limits, threads, progress)?;
+    let mut by_finding: BTreeMap<usize, Vec<&PinpointedRange<'_>>> = BTreeMap::new();
     for found in &search.ranges {
-        if let Some(owner) = owners.owner(&found.range, compared.sealed) {
-            of_finding.entry(owner).or_default().push(found);
+        if let Some(owner) = index.owner(&found.range, compared.sealed) {
+            by_finding.entry(owner).or_default().push(found);
         }
     }
     let mut explained = vec![false; findings.len()];
-    for (owner, places) in of_finding {
-        explained[owner] = places.iter().all(|found| found.is_explained());
-        match places.first().map(|found| found.range.subject) {
+    for (owner, pinpointed) in by_finding {
+        explained[owner] = pinpointed.iter().all(|found| found.is_explained());
+        match pinpointed.first().map(|found| found.range.subject) {
             Some(RangeSubject::Tensor(tensor)) => {
                 let tensor = &compared.sealed.tensors[tensor];
-                flips::describe_tensor(findings[owner], tensor, &places);
+                flips::describe_tensor(findings[owner], tensor, &pinpointed);
             }
-            _ => flips::describe_bytes(findings[owner], &places),
+            _ => flips::describe_bytes(findings[owner], &pinpointed),
         }
     }
     Ok((search, explained))
 }
 
-/// Which finding speaks of which place.
+/// Maps byte ranges to the findings about them.
 struct FindingIndex {
     tensors: HashMap<String, usize>,
     files: HashMap<String, usize>,
 }
 
 impl FindingIndex {
-    fn of(findings: &[&mut Finding], damaged: &BTreeSet<String>) -> FindingIndex {
-        let mut owners = FindingIndex { tensors: HashMap::new(), files: HashMap::new() };
+    fn new(findings: &[&mut Finding], damaged: &BTreeSet<String>) -> FindingIndex {
+        let mut by_subject = FindingIndex { tensors: HashMap::new(), files: HashMap::new() };
         for (index, finding) in findings.iter().enumerate() {
             match (finding.rule, &finding.tensor, &finding.file) {
-                // What holds the content of another tensor has no flipped bits.
+                // A tensor with the content of another tensor was swapped and has no bit flips.
                 ("integrity/tensor-changed", Some(tensor), _) if finding.other_tensor.is_none() => {
-                    owners.tensors.entry(tensor.clone()).or_insert(index);
+                    by_subject.tensors.entry(tensor.clone()).or_insert(index);
                 }
                 ("integrity/header-changed" | "integrity/file-changed", _, Some(file)) => {
-                    owners.files.entry(file.clone()).or_insert(index);
+                    by_subject.files.entry(file.clone()).or_insert(index);
                 }
                 (_, _, Some(file)) if damaged.contains(file) => {
-                    owners.files.entry(file.clone()).or_insert(index);
+                    by_subject.files.entry(file.clone()).or_insert(index);
                 }
                 _ => {}
             }
         }
-        owners
+        by_subject
     }
 
-    fn owner(&self, place: &DifferingRange<'_>, sealed: &Seal) -> Option<usize> {
-        match place.subject {
+    fn owner(&self, range: &DifferingRange<'_>, sealed: &Seal) -> Option<usize> {
+        match range.subject {
             RangeSubject::Tensor(tensor) => {
                 self.tensors.get(sealed.tensors[tensor].name.as_str()).copied()
             }

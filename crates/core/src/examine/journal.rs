@@ -1,7 +1,7 @@
-//! What earlier runs measured of a model, so that one that was ended before it was done need not begin anew.
+//! Keeps what earlier runs measured of a model, so that an interrupted run can be resumed.
 //!
-//! What is told of single objects is known as soon as they were measured. Digests and checksums of whole files
-//! follow their bytes in order: of a file of which such are wanted, all is known or nothing.
+//! The measurements of single objects are kept as soon as they are complete. Digests and checksums of whole files follow
+//! the bytes in order, so a file for which they are requested is either restored completely or measured again.
 
 use super::Request;
 use crate::audit::TensorFacts;
@@ -11,83 +11,84 @@ use tensorseal_engine::stream::plan::{Object, Plan};
 use tensorseal_engine::{BrokenChecksum, FileMeasurement, RunReport};
 use tensorseal_format::Checkpoint;
 
-/// Remembers what was measured of the files of one model, as they are now, for one kind of [`Request`].
+/// Stores measurements of the current files of one model for one kind of [`Request`].
 pub trait Journal: Sync {
-    /// What was measured of an object.
+    /// Returns the stored measurement of an object.
     fn object(&self, object: &Object) -> Option<MeasuredObject>;
 
-    /// What was found of a file of the model, by its index, besides its objects.
+    /// Returns the stored measurement of the file with this index in the model, besides its objects.
     fn file(&self, file: usize) -> Option<FileMeasurement>;
 
-    /// An object was measured. Called from any thread.
+    /// Stores the measurement of an object. This is called from any thread.
     fn keep_object(&self, object: &Object, measured: &MeasuredObject);
 
-    /// All objects of a file were kept. Called from any thread.
+    /// Stores the measurement of a file after all of its objects were stored. This is called from any thread.
     fn keep_file(&self, file: usize, finished: &FileMeasurement);
 }
 
-/// What is kept of an object.
+/// The stored measurement of an object.
 #[derive(Debug, Clone, Default)]
 pub struct MeasuredObject {
-    /// Plain BLAKE3 of its bytes.
+    /// The plain BLAKE3 digest of the object's bytes.
     pub digest: ChainingValue,
-    /// Chaining values of its blocks.
+    /// The chaining values of the object's blocks of 1 MiB.
     pub blocks: Vec<ChainingValue>,
-    /// For an audit, of tensors.
+    /// The facts for an audit, if the object is a tensor.
     pub facts: Option<TensorFacts>,
 }
 
-/// What a journal knows of a plan.
+/// The stored measurements of the objects and files of a plan.
 #[derive(Default)]
 pub(super) struct JournalEntries {
-    /// By object of the plan; empty when nothing is known.
+    /// The measurement of each object of the plan; empty if there is no journal.
     objects: Vec<Option<MeasuredObject>>,
     files: Vec<(usize, FileMeasurement)>,
 }
 
 impl JournalEntries {
-    /// What `journal` knows of the objects of `plan`, which are those of `model`.
+    /// Loads the measurements of the objects of `plan`, which are those of `model`.
     pub(super) fn load(
         model: &Checkpoint,
         plan: &Plan,
         journal: Option<&dyn Journal>,
     ) -> JournalEntries {
         let Some(journal) = journal else { return JournalEntries::default() };
-        let mut known = JournalEntries::default();
+        let mut entries = JournalEntries::default();
         for objects in plan.objects.chunk_by(|a, b| a.file == b.file) {
             let file = objects[0].file;
-            // Without its facts, nothing would be said of a tensor that is audited.
-            let is_whole = |object: &Object, measured: &MeasuredObject| {
+            // A tensor that is audited needs its facts as well.
+            let is_complete = |object: &Object, measured: &MeasuredObject| {
                 object.layout.is_none() || measured.facts.is_some()
             };
-            let of = |object| journal.object(object).filter(|measured| is_whole(object, measured));
-            let found = objects.iter().map(of);
+            let stored =
+                |object| journal.object(object).filter(|measured| is_complete(object, measured));
+            let stored_objects = objects.iter().map(stored);
             let hashings = plan.file_hashing.for_file(file);
             let entry = &model.files[file];
             if hashings.is_empty() && entry.checksums.is_empty() {
-                known.objects.extend(found);
+                entries.objects.extend(stored_objects);
                 continue;
             }
-            let holds = |finished: &FileMeasurement| match &finished.digests {
+            let matches_request = |finished: &FileMeasurement| match &finished.digests {
                 Some(digests) => digests.matches(hashings, entry.bytes),
                 None => hashings.is_empty(),
             };
-            let all: Option<Vec<MeasuredObject>> = found.collect();
-            match all.zip(journal.file(file).filter(holds)) {
-                Some((all, finished)) => {
-                    known.objects.extend(all.into_iter().map(Some));
-                    known.files.push((file, finished));
+            let complete_objects: Option<Vec<MeasuredObject>> = stored_objects.collect();
+            match complete_objects.zip(journal.file(file).filter(matches_request)) {
+                Some((complete_objects, finished)) => {
+                    entries.objects.extend(complete_objects.into_iter().map(Some));
+                    entries.files.push((file, finished));
                 }
-                None => known.objects.extend(objects.iter().map(|_| None)),
+                None => entries.objects.extend(objects.iter().map(|_| None)),
             }
         }
-        known
+        entries
     }
 
-    /// The part of `plan` that is not known, and the indices of its objects in the whole.
+    /// Returns the part of `plan` that has to be measured, and the indices of its objects in `plan`.
     pub(super) fn remaining<'p>(&self, plan: &'p Plan) -> (Cow<'p, Plan>, Vec<usize>) {
-        let unknown = |index: &usize| self.objects.get(*index).is_none_or(Option::is_none);
-        let rest: Vec<usize> = (0..plan.objects.len()).filter(unknown).collect();
+        let is_missing = |index: &usize| self.objects.get(*index).is_none_or(Option::is_none);
+        let rest: Vec<usize> = (0..plan.objects.len()).filter(is_missing).collect();
         if rest.len() == plan.objects.len() {
             return (Cow::Borrowed(plan), rest);
         }
@@ -95,13 +96,13 @@ impl JournalEntries {
         (Cow::Owned(Plan { objects, ..plan.clone() }), rest)
     }
 
-    /// What is known of objects, by index in the plan.
+    /// Takes the stored measurements of objects out, with their index in the plan.
     pub(super) fn take_objects(&mut self) -> impl Iterator<Item = (usize, MeasuredObject)> {
         let objects = std::mem::take(&mut self.objects).into_iter().enumerate();
-        objects.filter_map(|(index, known)| Some((index, known?)))
+        objects.filter_map(|(index, stored)| Some((index, stored?)))
     }
 
-    /// Adds what is known of files to what a run of the rest reports.
+    /// Adds the stored measurements of files to the report of the run that measured the rest.
     pub(super) fn complete(self, run: &mut RunReport) {
         for (file, finished) in self.files {
             if let Some(digests) = run.file_digests.get_mut(file) {
@@ -114,7 +115,7 @@ impl JournalEntries {
     }
 }
 
-/// The journal of a request, if what it is for can be kept.
+/// Returns the journal of a request, if a journal can hold what is requested.
 pub(super) fn usable_journal<'a>(request: &Request<'a>) -> Option<&'a dyn Journal> {
     request.journal.filter(|_| request.keys.is_empty() && !request.distributions)
 }

@@ -1,8 +1,7 @@
-//! One pass for everything: what a seal, an audit and a detection of marks need, and digests of files, from
-//! one reading of the model.
+//! Measures everything that a seal, an audit, a watermark detection and file digests need in one pass over the model.
 //!
-//! Each of them adds to the plan and takes its part of every finished object; alone it does the same. What
-//! an audit looks at again, and the weights that a detection puts together first, are read again as ever.
+//! Each of them adds to the plan and takes its part of every measured object. Only the second look of an audit and the
+//! weights that a detection joins first are read again.
 
 pub mod expectations;
 pub mod flips;
@@ -24,59 +23,61 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{self as engine, RunError, RunObserver, RunOptions, RunReport};
 use tensorseal_format::Checkpoint;
 
-/// What is wanted of a model, besides the digests of all that is in it.
+/// What to measure besides the digests of all tensors, gaps and files.
 #[derive(Clone, Default)]
 pub struct Request<'a> {
-    /// The statistics of each tensor, in the seal.
+    /// Whether the seal gets the statistics of each tensor.
     pub distributions: bool,
-    /// All that an audit judges.
+    /// Whether the model is measured for an audit.
     pub audit: bool,
-    /// Keys whose marks are looked for, at most [`MAX_KEYS`](crate::watermark::detect::MAX_KEYS).
+    /// The keys whose marks are searched for, at most [`MAX_KEYS`](crate::watermark::detect::MAX_KEYS).
     pub keys: &'a [WatermarkKey],
-    /// Digests of each file, also of those [beside](tensorseal_format::ModelFile::beside) the model.
+    /// The digests of each file to compute, also for [signed-only](tensorseal_format::ModelFile::signed_only) files.
     pub file_hashing: HashingPlan,
-    /// What earlier runs for the same measured is not measured again. A request with `distributions` or `keys`
-    /// begins anew: of those nothing is kept.
+    /// The measurements of earlier runs for the same request, which are not repeated. A journal does not hold
+    /// `distributions` and results for `keys`, so it is not used for requests with these.
     pub journal: Option<&'a dyn Journal>,
 }
 
-/// What was found.
+/// The measurements of a model.
 #[derive(Debug)]
 pub struct Examination {
-    /// What the model is. Whole files have their BLAKE3 and SHA-256 in it if those were asked for.
+    /// The measurement in the form of a seal. Files have their BLAKE3 and SHA-256 if these were requested.
     pub seal: Seal,
-    /// For an audit, when asked for.
+    /// The measurements for an audit, if they were requested.
     pub audited: Option<AuditMeasurements>,
-    /// The sums of the keys, when there are any.
+    /// The correlations with the keys, if there are any.
     pub correlations: Option<WatermarkMeasurement>,
-    /// Who measured, and the digests of files.
+    /// Which engine measured, the totals of the run, and the digests of files.
     pub run: RunReport,
 }
 
-/// Why a model could not be examined.
+/// An error while a model is examined.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum ExamineError {
-    /// The run did not complete.
+    /// The run failed or was interrupted.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The sums of keys could not be had.
+    /// The model could not be correlated with the keys.
     #[error(transparent)]
-    Marks(DetectError),
+    Watermark(DetectError),
 }
 
 impl From<DetectError> for ExamineError {
     fn from(error: DetectError) -> Self {
         match error {
             DetectError::Run(error) => ExamineError::Run(error),
-            error => ExamineError::Marks(error),
+            error => ExamineError::Watermark(error),
         }
     }
 }
 
-/// Measures all that is asked for in one run.
+/// Measures everything that is requested in one run.
 ///
 /// # Errors
-/// See [`ExamineError`].
+/// Returns an [`ExamineError`] if the model cannot be read, changed while it was read, cannot be correlated with the
+/// keys, or if the run was interrupted.
 pub fn measure(
     model: &Checkpoint,
     request: &Request<'_>,
@@ -88,37 +89,43 @@ pub fn measure(
         keys => Some(DetectionBuilder::new(model, keys, options, progress)?),
     };
     let plan = plan(model, request, detecting.as_ref());
-    let contents = SealContents { distributions: request.distributions, sketches: false };
-    let parts = PassBuilders {
+    let seal_contents = SealContents { distributions: request.distributions, sketches: false };
+    let builders = PassBuilders {
         plan: &plan,
-        sealing: SealBuilder::new(model, &plan, contents),
+        sealing: SealBuilder::new(model, &plan, seal_contents),
         detecting,
         auditing: request.audit.then(|| AuditBuilder::new(model, &plan)),
         journal: journal::usable_journal(request),
     };
-    let mut known = JournalEntries::load(model, &plan, parts.journal);
-    let (rest, indices) = known.remaining(&plan);
-    known.take_objects().for_each(|(object, known)| parts.add_known(object, known));
-    let told = RunObserver {
+    let mut stored = JournalEntries::load(model, &plan, builders.journal);
+    let (remaining_plan, indices) = stored.remaining(&plan);
+    stored.take_objects().for_each(|(object, stored)| builders.add_stored(object, stored));
+    let observer = RunObserver {
         object: &|finished| {
-            parts.add(ObjectMeasurement { object: indices[finished.object], ..finished });
+            builders.add(ObjectMeasurement { object: indices[finished.object], ..finished });
         },
         file: &|file, finished| {
-            if let Some(journal) = parts.journal {
+            if let Some(journal) = builders.journal {
                 journal.keep_file(file, &finished);
             }
         },
     };
-    let mut run = engine::run_observed(&model.files, &rest, options, progress, told)?;
-    known.complete(&mut run);
-    let PassBuilders { sealing, detecting, auditing, .. } = parts;
+    let mut run = engine::run_observed(&model.files, &remaining_plan, options, progress, observer)?;
+    stored.complete(&mut run);
+    let PassBuilders { sealing, detecting, auditing, .. } = builders;
     let audited =
         auditing.map(|auditing| auditing.finish(&run, &options.threads, progress)).transpose()?;
-    let marks = detecting.map(|detecting| detecting.finish(&run, &options.threads, progress));
-    Ok(Examination { seal: sealing.finish(&run), audited, correlations: marks.transpose()?, run })
+    let correlations =
+        detecting.map(|detecting| detecting.finish(&run, &options.threads, progress));
+    Ok(Examination {
+        seal: sealing.finish(&run),
+        audited,
+        correlations: correlations.transpose()?,
+        run,
+    })
 }
 
-/// Those who take their part of each object.
+/// The builders that take their part of each measured object.
 struct PassBuilders<'a> {
     plan: &'a Plan,
     sealing: SealBuilder<'a>,
@@ -128,16 +135,16 @@ struct PassBuilders<'a> {
 }
 
 impl PassBuilders<'_> {
-    /// What was measured of an object before.
-    fn add_known(&self, object: usize, known: MeasuredObject) {
-        let MeasuredObject { digest, blocks, facts } = known;
+    /// Adds an object that an earlier run measured.
+    fn add_stored(&self, object: usize, stored: MeasuredObject) {
+        let MeasuredObject { digest, blocks, facts } = stored;
         if let (Some(auditing), Some(facts)) = (&self.auditing, facts) {
-            auditing.add_known(object, TensorFacts { digest, blocks: blocks.clone(), ..facts });
+            auditing.add_stored(object, TensorFacts { digest, blocks: blocks.clone(), ..facts });
         }
-        self.sealing.add_known(object, digest, blocks);
+        self.sealing.add_stored(object, digest, blocks);
     }
 
-    /// What was measured of an object now.
+    /// Adds an object that this run measured.
     fn add(&self, finished: ObjectMeasurement<'_>) {
         let object = &self.plan.objects[finished.object];
         self.sealing.add(&finished);

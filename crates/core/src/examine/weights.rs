@@ -1,4 +1,4 @@
-//! What an audit says of weights. Weights in two formats are read once more.
+//! Judges the weights of an audited model. Weights that exist in two formats are read once more to compare them.
 
 use crate::audit::AuditMeasurements;
 use crate::compare::copies;
@@ -8,11 +8,11 @@ use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::Weights;
 
-/// All findings of weights that were measured for an audit; what is wrong with the structure of the model is
-/// not among them.
+/// Returns all findings about weights that were measured for an audit, except for those about the structure of the
+/// model.
 ///
 /// # Errors
-/// When the copies of weights in another format cannot be read.
+/// Returns a [`RunError`] if copies of weights in another format cannot be read, or if the run was interrupted.
 pub fn judge(
     model: &Checkpoint,
     audited: &AuditMeasurements,
@@ -21,10 +21,10 @@ pub fn judge(
 ) -> Result<Vec<Finding>, RunError> {
     let digests = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
     let copies = copies::measure(model, &digests, threads, progress)?;
-    let mut found = judge::compare::copies(model, &copies);
+    let mut findings = judge::compare::copies(model, &copies);
     let weights = Weights::from_checkpoint(model);
-    found.extend(structure::unknown_quantisation(model, &weights));
-    found.extend(judge::audit::judge(model, audited));
-    found.extend(judge::audit::scales::judge(model, audited, &weights));
-    Ok(found)
+    findings.extend(structure::unknown_quantisation(model, &weights));
+    findings.extend(judge::audit::judge(model, audited));
+    findings.extend(judge::audit::scales::judge(model, audited, &weights));
+    Ok(findings)
 }

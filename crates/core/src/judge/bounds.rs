@@ -1,10 +1,10 @@
-//! Tail probabilities in decimal logarithms: proven bounds for sums of random signs, and exact tails
-//! of the normal and the binomial distribution.
+//! Tail probabilities as decimal logarithms: proven bounds for sums of random signs, and exact tails of the normal
+//! and the binomial distribution.
 //!
-//! Nothing here underflows: a probability of 10^-100000 is `-100000.0`. Only `libm` is used, so the
-//! numbers are the same on every platform.
+//! No result underflows: a probability of 10^-100000 is `-100000.0`. All functions use `libm`, so results are the
+//! same on every platform.
 
-/// Factor of the bound of Bentkus and Dzindzalieta, 1 / (4 P(N >= sqrt 2)), rounded up.
+/// The factor of the bound of Bentkus and Dzindzalieta, 1 / (4 P(N >= sqrt 2)), rounded up.
 ///
 /// Source: V. K. Bentkus and D. Dzindzalieta, "A tight Gaussian bound for weighted sums of Rademacher
 /// random variables", *Bernoulli* 21(2), 2015, Theorem 1.1.
@@ -12,11 +12,11 @@ pub const BENTKUS: f64 = 3.178_656;
 
 const LN_10: f64 = std::f64::consts::LN_10;
 
-/// From here on the normal tail is taken from its asymptotic series.
+/// From this z on, the normal tail is computed with its asymptotic series.
 const ASYMPTOTIC_FROM: f64 = 10.0;
 
-/// log10 P(N >= z) of a standard normal variable; from 10 on an upper bound that is less than
-/// 2e-5 above it, relatively.
+/// Returns log10 P(N >= z) for a standard normal variable N. From z = 10 on, the result is an upper bound that
+/// exceeds the probability by less than 2e-5, relatively.
 ///
 /// Source: M. Abramowitz and I. Stegun, *Handbook of Mathematical Functions*, 7.1.2 and 26.2.12. The
 /// series alternates, so that a partial sum which ends with a positive term is an upper bound.
@@ -30,8 +30,8 @@ pub fn normal_tail_log10(z: f64) -> f64 {
     (density + libm::log(series / z)) / LN_10
 }
 
-/// log10 of the smaller of two proven bounds of P(T / ||a|| >= z), where T is the sum of a_i times
-/// independent fair signs: for every number of terms and every a that does not depend on the signs.
+/// Returns log10 of the smaller of two proven bounds of P(T / ||a|| >= z), where T is the sum of a_i times
+/// independent fair signs. The bounds hold for every number of terms and every a that does not depend on the signs.
 ///
 /// - exp(-z^2 / 2): W. Hoeffding, "Probability inequalities for sums of bounded random variables",
 ///   *JASA* 58, 1963, Theorem 2.
@@ -47,7 +47,7 @@ pub fn signs_tail_log10(z: f64) -> f64 {
     hoeffding.min(bentkus).min(0.0)
 }
 
-/// log10 P(B >= hits) of a binomial variable B of `trials` fair coins: exact up to rounding.
+/// Returns log10 P(B >= hits) for a binomial variable B of `trials` fair coins, exact up to rounding.
 pub fn fair_coins_tail_log10(trials: u64, hits: u64) -> f64 {
     if hits == 0 {
         return 0.0;
@@ -62,7 +62,7 @@ pub fn fair_coins_tail_log10(trials: u64, hits: u64) -> f64 {
     }
     let (n, k) = (trials as f64, hits as f64);
     let choose = libm::lgamma(n + 1.0) - libm::lgamma(k + 1.0) - libm::lgamma(n - k + 1.0);
-    // Terms relative to the first; above the middle they fall, at the end geometrically.
+    // Terms are relative to the first; above the middle they fall, in the end geometrically.
     let (mut term, mut sum) = (1.0, 1.0);
     for next in hits..trials {
         term *= (trials - next) as f64 / (next + 1) as f64;

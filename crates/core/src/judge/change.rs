@@ -1,4 +1,4 @@
-//! What a change looks like: where in a tensor, and what it did to its values.
+//! Describes a change: where it is in a tensor, and what it did to the values.
 
 use super::finding::Finding;
 use crate::seal::TensorSeal;
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tensorseal_engine::measure::BLOCK_LEN;
 use tensorseal_engine::measure::digest::ChainingValue;
 
-/// Changed stretches that a finding lists one by one; the rest is in its byte range.
-pub(super) const LISTED: usize = 16;
+/// The maximum number of changed ranges that a finding lists.
+pub(super) const MAX_LISTED: usize = 16;
 
-/// Half-open byte ranges of the blocks that differ, adjacent ones joined. A tensor of one block
+/// Returns the half-open byte ranges of the blocks that differ, with adjacent blocks joined. A tensor of one block
 /// differs as a whole.
 pub fn changed_ranges(
     sealed: &[ChainingValue],
@@ -32,7 +32,7 @@ pub fn changed_ranges(
     ranges
 }
 
-/// From the first to the last of the bytes that changed; all of them where that is not known.
+/// Returns the range from the first to the last changed byte, or the whole tensor if the ranges are unknown.
 pub fn extent(ranges: &[[u64; 2]], bytes: u64) -> [u64; 2] {
     match (ranges.first(), ranges.last()) {
         (Some(first), Some(last)) => [first[0], last[1]],
@@ -40,8 +40,8 @@ pub fn extent(ranges: &[[u64; 2]], bytes: u64) -> [u64; 2] {
     }
 }
 
-/// Gives a finding the place of bytes in a tensor; of one with strides neighbours in the file are no
-/// neighbours in the tensor, and elements and rows are left out.
+/// Sets the place of a finding to a byte range of a tensor. In a tensor with strides, neighbours in the file are not
+/// neighbours in the tensor, so elements and rows are left out.
 pub fn placed(tensor: &TensorSeal, mut finding: Finding, range: [u64; 2]) -> Finding {
     if tensor.strides.is_none() {
         return finding.at(tensor.dtype, &tensor.shape, range);
@@ -51,29 +51,29 @@ pub fn placed(tensor: &TensorSeal, mut finding: Finding, range: [u64; 2]) -> Fin
     finding
 }
 
-/// The finding for a tensor whose bytes changed, with all places.
+/// Returns the finding for a tensor whose bytes changed, with all changed ranges.
 pub fn changed(sealed: &TensorSeal, found: &TensorSeal) -> Finding {
     let ranges = changed_ranges(&sealed.blocks, &found.blocks, sealed.bytes);
     let changed: u64 = ranges.iter().map(|range| range[1] - range[0]).sum();
     let blocks = changed.div_ceil(BLOCK_LEN as u64);
-    let of = sealed.bytes.div_ceil(BLOCK_LEN as u64);
-    let message = match of {
-        1 => "its bytes are not the sealed ones".to_owned(),
-        _ => format!("{blocks} of its {of} blocks of 1 MiB differ from the sealed ones"),
+    let total = sealed.bytes.div_ceil(BLOCK_LEN as u64);
+    let message = match total {
+        1 => "bytes differ from the seal".to_owned(),
+        _ => format!("{blocks} of {total} 1 MiB blocks differ from the seal"),
     };
-    let listed: Vec<_> = ranges.iter().take(LISTED).collect();
+    let listed: Vec<_> = ranges.iter().take(MAX_LISTED).collect();
     let finding = Finding::new("integrity/tensor-changed", message)
         .in_file(&found.file)
         .in_tensor(&sealed.name)
-        .with("blocks", of)
+        .with("blocks", total)
         .with("blocks_changed", blocks)
         .with("ranges", json!(listed))
         .with("ranges_total", ranges.len());
-    // A seal may not say how the elements lie: see [`TensorSeal::is_outdated_for`].
+    // A seal may not record the order of elements: see [`TensorSeal::is_outdated_for`].
     placed(found, finding, extent(&ranges, sealed.bytes))
 }
 
-/// Adds to a finding what the change did to the values, from the statistics before and after.
+/// Adds to a finding how the values changed, from the statistics before and after.
 pub fn describe(finding: &mut Finding, before: &Distribution, after: &Distribution) {
     let number = |x: f64| if x.is_finite() { json!(x) } else { Value::Null };
     for (key, value) in [
@@ -98,7 +98,7 @@ fn magnitude(distribution: &Distribution) -> f64 {
     distribution.min.0.abs().max(distribution.max.0.abs())
 }
 
-/// The most telling difference, in words.
+/// Describes the most telling difference in words.
 fn sentence(before: &Distribution, after: &Distribution) -> String {
     let (was, is) = (magnitude(before), magnitude(after));
     let zeros = after.zero.saturating_sub(before.zero);
@@ -111,11 +111,12 @@ fn sentence(before: &Distribution, after: &Distribution) -> String {
     } else if zeros * 100 > after.count {
         format!("{zeros} more values are zero")
     } else if before.sign_exponent == after.sign_exponent {
-        "no value changed its sign or exponent: low bits only, or values changed places".to_owned()
+        "no sign or exponent changed: either only low bits changed, or values were reordered"
+            .to_owned()
     } else {
         format!(
-            "the values keep their range: mean {:.4e} was {:.4e}, standard deviation {:.4e} was {:.4e}",
-            after.mean.0, before.mean.0, after.standard_deviation.0, before.standard_deviation.0
+            "the range of values is unchanged: mean {:.4e} -> {:.4e}, standard deviation {:.4e} -> {:.4e}",
+            before.mean.0, after.mean.0, before.standard_deviation.0, after.standard_deviation.0
         )
     }
 }

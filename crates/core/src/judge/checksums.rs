@@ -1,14 +1,14 @@
-//! Checksums that a file states of its own parts: what is wrong is known without any seal.
+//! Judges checksums that a file stores about its own parts, which need no seal.
 
 use super::Finding;
 use tensorseal_base::display::display_name;
 use tensorseal_engine::RunReport;
 use tensorseal_format::Checkpoint;
 
-/// Most tensors that are named.
-const NAMED: usize = 16;
+/// The maximum number of tensors that a finding names.
+const MAX_NAMED: usize = 16;
 
-/// A finding for every stretch whose bytes are not those of its checksum.
+/// Returns a finding for every member whose bytes do not match its stored checksum.
 pub fn findings(model: &Checkpoint, run: &RunReport) -> Vec<Finding> {
     let broken = run.broken_checksums.iter().filter_map(|broken| {
         let file = model.files.get(broken.file)?;
@@ -20,18 +20,18 @@ pub fn findings(model: &Checkpoint, run: &RunReport) -> Vec<Finding> {
             .filter(|tensor| tensor.offset < end && tensor.offset + tensor.bytes > start)
             .map(|tensor| tensor.name.as_str())
             .collect();
-        let holds = match inside.first() {
+        let tensors = match inside.first() {
             None => String::new(),
             Some(first) => {
                 let more = match inside.len() {
                     1 => String::new(),
                     n => format!(" and {} more", n - 1),
                 };
-                format!(", which holds tensor '{}'{more}", display_name(first))
+                format!(" (tensor '{}'{more})", display_name(first))
             }
         };
         let message = format!(
-            "{}: the bytes of member '{}'{holds} are not those that its checksum was made of",
+            "{}: member '{}'{tensors} does not match its CRC-32 checksum",
             display_name(&file.path),
             display_name(&sum.name)
         );
@@ -40,7 +40,7 @@ pub fn findings(model: &Checkpoint, run: &RunReport) -> Vec<Finding> {
             .with("member", sum.name.clone())
             .with("crc32_stated", format!("{:08x}", sum.crc32))
             .with("tensors_total", inside.len())
-            .with("tensors", inside.into_iter().take(NAMED).collect::<Vec<_>>());
+            .with("tensors", inside.into_iter().take(MAX_NAMED).collect::<Vec<_>>());
         finding.byte_range = Some(sum.range);
         Some(finding)
     });

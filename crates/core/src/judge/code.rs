@@ -1,10 +1,10 @@
-//! What a loader of a model would execute, as findings.
+//! Turns what a loader of a model would execute into findings.
 
 use super::{Finding, structure};
 use std::collections::BTreeMap;
 use tensorseal_code::CodeReport;
 
-/// The findings of [`CodeReport`]: those of a file that is code have its digest.
+/// Returns the findings of a [`CodeReport`]. Findings about code files carry the digest of the file.
 pub fn findings(code: &CodeReport) -> Vec<Finding> {
     let digests: BTreeMap<&str, [u8; 32]> =
         code.files.iter().filter_map(|file| Some((file.path.as_str(), file.blake3?))).collect();

@@ -1,4 +1,4 @@
-//! What the comparison of two models means: for each weight, and for the models as a whole.
+//! Judges the comparison of two models: each weight, and the models as a whole.
 
 mod usual;
 
@@ -10,6 +10,7 @@ use crate::compare::unreadable::UnreadablePair;
 use crate::compare::{
     ComparedModel, ModelComparison, PairOutcome, value_comparison::ValueComparison,
 };
+use crate::document::units;
 use crate::watermark::carriers::is_essential;
 use crate::watermark::unreadable::MIN_ELEMENTS;
 use serde::Serialize;
@@ -20,40 +21,40 @@ use tensorseal_format::canonical::canonical_name;
 use tensorseal_weights::Weight;
 use usual::usual;
 
-/// Cosines of all weights together: from here on two models are related, below the other they are not.
-/// Independent weights of mean zero have a cosine of about one over the square root of their number.
+/// The cosine over all weights from which two models are related, and below which they are unrelated. Independent
+/// weights of mean zero have a cosine of about one over the square root of their number.
 const RELATED: f64 = 0.5;
 const UNRELATED: f64 = 0.05;
 
-/// Integers of 64 bits from here on may be rounded as values, so that other ones look alike.
+/// The magnitude from which different 64-bit integers may be rounded to equal values.
 const ROUNDED: f64 = (1u64 << 53) as f64;
 
-/// What became of one weight.
+/// How a weight differs between the models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// The same bytes of the same type.
+    /// The bytes and the type are identical.
     Identical,
-    /// Other bytes, the same values.
+    /// The bytes differ, the values are equal.
     SameValues,
-    /// In one model under this name as well, with the bytes of another of its weights, which both have.
+    /// Only one model stores the weight under this name, with the same bytes as another weight that both models have.
     Tied,
-    /// Stored in another way, and as close as that way usually comes.
+    /// The types differ, and the values are as close as usual for these types.
     Requantised,
-    /// Other values.
+    /// The values differ.
     Changed,
-    /// Other dimensions.
+    /// The dimensions differ.
     Reshaped,
-    /// In the first model alone.
+    /// The weight is only in the first model.
     OnlyFirst,
-    /// In the second model alone.
+    /// The weight is only in the second model.
     OnlySecond,
-    /// Kept in a way that is not known here, in one model at least: nothing can be said of it.
+    /// The weight has an unsupported layout in at least one model, so it cannot be compared.
     NotRead,
 }
 
 impl Class {
-    /// Its name, as in reports.
+    /// Returns the name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Class::Identical => "identical",
@@ -73,92 +74,90 @@ impl Class {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Relation {
-    /// Every weight is there in both, bytes and all.
+    /// Both models have the same weights, byte for byte.
     Identical,
-    /// Every weight is there in both, with the same values.
+    /// Both models have the same weights with equal values.
     SameValues,
-    /// Every weight that both have is the same but for its quantisation, and nothing large is in one alone.
+    /// All shared weights are equal except for their quantisation, and no large weight is in only one model.
     Requantised,
-    /// Their weights point the same way, or what both have is the same: one was made from the other, or both from a
-    /// third.
+    /// The weights point in the same direction, or all shared weights are equal: one model was made from the other, or
+    /// both from a third.
     Related,
-    /// Their weights have little in common.
+    /// The weights have little in common.
     Unclear,
-    /// Their weights have nothing in common.
+    /// The weights have nothing in common.
     Unrelated,
-    /// Some weights are kept in a way that is not known here, and the others do not decide.
+    /// Some weights have an unsupported layout, and the others do not decide.
     NotComparable,
 }
 
 impl Relation {
-    /// In words.
+    /// Returns the relation in words.
     pub fn words(self) -> &'static str {
         match self {
             Relation::Identical => "the same weights, byte for byte",
             Relation::SameValues => "the same weights, stored in another way",
-            Relation::Requantised => "the same weights but for their quantisation",
-            Relation::Related => "related: their weights point the same way",
+            Relation::Requantised => "the same weights except for their quantisation",
+            Relation::Related => "related: their weights point in the same direction",
             Relation::Unclear => "unclear: their weights have little in common",
             Relation::Unrelated => "unrelated: their weights have nothing in common",
-            Relation::NotComparable => {
-                "not comparable: weights are kept in a way that is not known here"
-            }
+            Relation::NotComparable => "not comparable: weights have an unsupported layout",
         }
     }
 }
 
-/// One weight of either model or of both.
+/// A weight of one model or of both.
 #[derive(Debug, Clone, Serialize)]
 pub struct WeightRow {
-    /// Its canonical name.
+    /// The canonical name.
     pub name: String,
-    /// What became of it.
+    /// How the weight differs.
     pub class: Class,
-    /// The names of its tensors, in the first and in the second model.
+    /// The tensor names in the first and in the second model.
     pub tensors: [Option<String>; 2],
-    /// What it is stored as.
+    /// The stored type in each model.
     pub stored_as: [Option<String>; 2],
-    /// Dimensions in each.
+    /// The dimensions in each model.
     pub shapes: [Option<Vec<u64>>; 2],
-    /// Frobenius norm of the difference over that of the first.
+    /// The Frobenius norm of the difference, divided by that of the first model's weight.
     pub relative: Option<f64>,
-    /// Cosine of the angle between both.
+    /// The cosine of the angle between both weights.
     pub cosine: Option<f64>,
-    /// The difference of largest magnitude, second less first.
+    /// The difference of largest magnitude, second minus first.
     pub largest: Option<f64>,
-    /// The element it is in.
+    /// The index of the element with the largest difference.
     pub largest_at: Option<u64>,
-    /// Share of the elements that have another value.
+    /// The share of the elements whose values differ.
     pub changed_share: Option<f64>,
-    /// Number of its elements.
+    /// The number of elements.
     pub elements: u64,
 }
 
-/// The outcome of a comparison.
+/// The result of a comparison.
 #[derive(Debug, Clone, Serialize)]
 pub struct ComparisonReport {
     /// How the models are related.
     pub relation: Relation,
-    /// How many weights are of each class.
+    /// The number of weights of each class.
     pub classes: BTreeMap<Class, u64>,
-    /// Of all weights whose values were compared: norm of the difference over that of the first.
+    /// The norm of the difference over all weights whose values were compared, divided by that of the first model.
     pub relative: Option<f64>,
-    /// Cosine between them.
+    /// The cosine over all weights whose values were compared.
     pub cosine: Option<f64>,
-    /// Every weight, in the order of the first model.
+    /// All weights, in the order of the first model.
     pub weights: Vec<WeightRow>,
-    /// Weights that are kept in a way that is not known here.
+    /// The number of weights with an unsupported layout.
     #[serde(skip)]
     pub not_read: u64,
 }
 
 impl ComparisonReport {
-    /// Whether nothing differs, not even how a value is stored.
+    /// Returns whether nothing differs, not even the stored bytes.
     pub fn is_identical(&self) -> bool {
         self.relation == Relation::Identical
     }
 
-    /// The relation in words, with what it rests on where nothing can be said, or where something is missing.
+    /// Returns the relation in words, with details if the models are not comparable or if weights are missing.
     pub fn words(&self) -> String {
         let count = |class: Class| self.classes.get(&class).copied().unwrap_or(0);
         if self.relation == Relation::Related
@@ -168,16 +167,18 @@ impl ComparisonReport {
                 1 => "1 weight is".to_owned(),
                 more => format!("{more} weights are"),
             };
-            let but = match count(Class::Requantised) {
+            let except = match count(Class::Requantised) {
                 0 => "",
-                _ => " but for its quantisation",
+                _ => " except for their quantisation",
             };
-            return format!("related: what both have is the same{but}, and {alone} in one alone");
+            return format!(
+                "related: the shared weights are the same{except}, and {alone} in only one model"
+            );
         }
         if self.relation != Relation::NotComparable {
             return self.relation.words().to_owned();
         }
-        let weights = if self.not_read == 1 { "weight is" } else { "weights are" };
+        let weights = if self.not_read == 1 { "weight has" } else { "weights have" };
         let read = self.classes.iter().filter(|(class, _)| **class != Class::NotRead);
         let same = |class: &Class| *class < Class::Changed;
         let (same, all) = read.fold((0, 0), |(of_same, all), (class, count)| {
@@ -186,18 +187,15 @@ impl ComparisonReport {
         let rest = match all {
             0 => "there are no others".to_owned(),
             1 if same == 1 => "the other is the same".to_owned(),
-            1 => "the other is not the same".to_owned(),
+            1 => "the other differs".to_owned(),
             all if same == all => format!("all {all} others are the same"),
             all => format!("{same} of the {all} others are the same"),
         };
-        format!(
-            "not comparable: {} {weights} kept in a way that is not known here, and {rest}",
-            self.not_read
-        )
+        format!("not comparable: {} {weights} an unsupported layout, and {rest}", self.not_read)
     }
 }
 
-/// Judges a comparison.
+/// Judges a comparison of two models.
 pub fn judge(compared: &ModelComparison<'_>) -> (ComparisonReport, Vec<Finding>) {
     let weights = [0, 1].map(|side| &compared.sides[side].weights.readable);
     let mut total = ValueComparison::default();
@@ -244,20 +242,20 @@ pub fn judge(compared: &ModelComparison<'_>) -> (ComparisonReport, Vec<Finding>)
         *classes.entry(row.class).or_default() += 1;
     }
     let measured = total.elements > 0;
-    let unread = classes.get(&Class::NotRead).copied().unwrap_or(0);
-    let besides = UnclassifiedCounts {
+    let unreadable = classes.get(&Class::NotRead).copied().unwrap_or(0);
+    let unclassified = UnclassifiedCounts {
         integers: integers_in_doubt(compared),
         large_unpaired: large_unpaired(compared),
     };
     let comparison = ComparisonReport {
-        relation: relation(&classes, &total, besides),
-        not_read: unread + besides.integers,
+        relation: relation(&classes, &total, unclassified),
+        not_read: unreadable + unclassified.integers,
         classes,
         relative: measured.then(|| total.relative()),
         cosine: measured.then(|| total.cosine()),
         weights: rows,
     };
-    // Whether a weight is missing is not known where some stand for nobody knows what.
+    // If the other model has unreadable weights, a weight may exist there without being recognised.
     let unpaired = [0, 1].map(|side: usize| {
         let pairs = compared.unreadable.iter().filter(|pair| pair.unreadable[side].is_some());
         let pairs = pairs
@@ -265,7 +263,7 @@ pub fn judge(compared: &ModelComparison<'_>) -> (ComparisonReport, Vec<Finding>)
             .count();
         let named = compared.name_only.iter().filter(|named| named.names[side].is_some());
         let has_none = |named: &&NameOnlyTensor| {
-            named.names[1 - side].is_none() && named.read[1 - side].is_none()
+            named.names[1 - side].is_none() && named.readable[1 - side].is_none()
         };
         pairs + named.filter(has_none).count()
     });
@@ -274,15 +272,15 @@ pub fn judge(compared: &ModelComparison<'_>) -> (ComparisonReport, Vec<Finding>)
 }
 
 fn row(compared: &ModelComparison<'_>, weights: [Option<&Weight>; 2]) -> WeightRow {
-    let of = |side: usize| weights[side].map(|weight| (compared.sides[side].model, weight));
+    let side = |side: usize| weights[side].map(|weight| (compared.sides[side].model, weight));
     let first = weights[0].or(weights[1]);
     WeightRow {
         name: first.map(|weight| weight.canonical.clone()).unwrap_or_default(),
         class: Class::Identical,
-        tensors: [0, 1].map(|side| of(side).map(|(_, weight)| weight.name.clone())),
+        tensors: [0, 1].map(|index| side(index).map(|(_, weight)| weight.name.clone())),
         stored_as: [0, 1]
-            .map(|side| of(side).map(|(model, weight)| weight.stored_as(model).into_owned())),
-        shapes: [0, 1].map(|side| of(side).map(|(_, weight)| weight.shape.clone())),
+            .map(|index| side(index).map(|(model, weight)| weight.stored_as(model).into_owned())),
+        shapes: [0, 1].map(|index| side(index).map(|(_, weight)| weight.shape.clone())),
         relative: None,
         cosine: None,
         largest: None,
@@ -292,7 +290,7 @@ fn row(compared: &ModelComparison<'_>, weights: [Option<&Weight>; 2]) -> WeightR
     }
 }
 
-/// Of a weight that cannot be read in one model at least.
+/// Returns the row of a weight that cannot be read in at least one model.
 fn unreadable_row(compared: &ModelComparison<'_>, pair: &UnreadablePair) -> WeightRow {
     let read = [0, 1]
         .map(|side| pair.readable[side].map(|index| &compared.sides[side].weights.readable[index]));
@@ -301,13 +299,13 @@ fn unreadable_row(compared: &ModelComparison<'_>, pair: &UnreadablePair) -> Weig
     for (side, index) in pair.unreadable.iter().enumerate() {
         let Some(index) = index else { continue };
         let model = compared.sides[side].model;
-        let unread = &compared.sides[side].weights.unreadable[*index];
-        let codes = &model.tensors[unread.tensor];
+        let weight = &compared.sides[side].weights.unreadable[*index];
+        let codes = &model.tensors[weight.tensor];
         row.tensors[side] = Some(codes.name.clone());
         row.stored_as[side] = Some(codes.dtype.name().to_owned());
         row.shapes[side] = Some(codes.shape.clone());
         if row.name.is_empty() {
-            row.name = unread.canonical_names(model).into_iter().next().unwrap_or_default();
+            row.name = weight.canonical_names(model).into_iter().next().unwrap_or_default();
             let count = |product: u64, len: &u64| product.checked_mul(*len);
             row.elements = codes.shape.iter().try_fold(1, count).unwrap_or(0);
         }
@@ -315,10 +313,11 @@ fn unreadable_row(compared: &ModelComparison<'_>, pair: &UnreadablePair) -> Weig
     row
 }
 
-/// Of a tensor of which one model at least knows the name alone.
+/// Returns the row of a tensor of which only the name is known in at least one model.
 fn name_only_row(compared: &ModelComparison<'_>, named: &NameOnlyTensor) -> WeightRow {
-    let read = [0, 1]
-        .map(|side| named.read[side].map(|index| &compared.sides[side].weights.readable[index]));
+    let read = [0, 1].map(|side| {
+        named.readable[side].map(|index| &compared.sides[side].weights.readable[index])
+    });
     let mut row = row(compared, read);
     row.class = if named.is_identical { Class::Identical } else { Class::NotRead };
     for (tensor, name) in row.tensors.iter_mut().zip(&named.names) {
@@ -331,8 +330,8 @@ fn name_only_row(compared: &ModelComparison<'_>, named: &NameOnlyTensor) -> Weig
     row
 }
 
-/// Weights that one model alone has and without which it is another, or that may be codes of such. What conversions add
-/// and drop (tables of frequencies, norms, biases, masks, small matrices) is none.
+/// Counts the essential weights, or codes that may be such, that are in only one model. What conversions add and drop
+/// (tables of frequencies, norms, biases, masks, small matrices) does not count.
 fn large_unpaired(compared: &ModelComparison<'_>) -> u64 {
     let is_large = |side: usize, index: usize| {
         let ComparedModel { model, weights, .. } = &compared.sides[side];
@@ -347,8 +346,7 @@ fn large_unpaired(compared: &ModelComparison<'_>) -> u64 {
     (alone[0] + alone[1]) as u64
 }
 
-/// Matrices of integers in which the models differ, and that may be codes: as many as carry marks, and too many to
-/// be anything else.
+/// Counts the large matrices of integers in which the models differ and that may be codes.
 fn integers_in_doubt(compared: &ModelComparison<'_>) -> u64 {
     let sides = &compared.sides;
     let in_doubt = |side: usize, index: usize| {
@@ -374,38 +372,38 @@ fn integers_in_doubt(compared: &ModelComparison<'_>) -> u64 {
 fn class(stored_as: [&str; 2], sums: &ValueComparison) -> Class {
     let requantised = stored_as[0] != stored_as[1];
     let allowed: f64 = stored_as.into_iter().map(usual).sum();
-    // The square of a difference may be too small for a number.
+    // The square of a difference may underflow.
     if sums.changed == 0 {
-        // Other bytes, and the values may only be rounded alike.
-        let rounded = sums.most >= ROUNDED
+        // The bytes differ, and the values may be equal only because of rounding.
+        let rounded = sums.max_magnitude >= ROUNDED
             && stored_as.iter().any(|stored_as| matches!(*stored_as, "I64" | "U64"));
         return if rounded { Class::Changed } else { Class::SameValues };
     }
-    if requantised && sums.unlike == 0 && sums.relative() <= allowed {
+    if requantised && sums.non_finite_changes == 0 && sums.relative() <= allowed {
         Class::Requantised
     } else {
         Class::Changed
     }
 }
 
-/// What the classes of weights do not tell.
+/// Counts that the classes of weights do not contain.
 #[derive(Debug, Clone, Copy, Default)]
 struct UnclassifiedCounts {
-    /// Matrices of integers in which the models differ and that may be codes of anything.
+    /// The number of large matrices of integers in which the models differ and that may be codes.
     integers: u64,
-    /// Weights of one model alone without which it is another.
+    /// The number of essential weights that are in only one model.
     large_unpaired: u64,
 }
 
-/// What is known of all weights together.
+/// Returns how the models are related.
 fn relation(
     classes: &BTreeMap<Class, u64>,
     total: &ValueComparison,
-    besides: UnclassifiedCounts,
+    unclassified: UnclassifiedCounts,
 ) -> Relation {
     let has = |class: Class| classes.contains_key(&class);
     if has(Class::NotRead) {
-        // What changed and still points the same way proves it. What is the same does not: norms are.
+        // Changed weights that point in the same direction prove it. Equal weights do not: norms often are equal.
         let is_related = total.elements >= MIN_ELEMENTS && total.cosine() >= RELATED;
         return match has(Class::Changed) && is_related {
             true => Relation::Related,
@@ -413,29 +411,31 @@ fn relation(
         };
     }
     match relation_of_readable(classes, total) {
-        Relation::Unclear | Relation::Unrelated if besides.integers > 0 => Relation::NotComparable,
-        Relation::Requantised if besides.large_unpaired > 0 => Relation::Related,
+        Relation::Unclear | Relation::Unrelated if unclassified.integers > 0 => {
+            Relation::NotComparable
+        }
+        Relation::Requantised if unclassified.large_unpaired > 0 => Relation::Related,
         relation => relation,
     }
 }
 
 fn relation_of_readable(classes: &BTreeMap<Class, u64>, total: &ValueComparison) -> Relation {
     let has = |class: Class| classes.contains_key(&class);
-    let alone = has(Class::OnlyFirst) || has(Class::OnlySecond);
+    let has_unpaired = has(Class::OnlyFirst) || has(Class::OnlySecond);
     let paired = classes.iter().any(|(class, _)| *class < Class::Reshaped);
     if !paired {
         return Relation::Unrelated;
     }
     if !has(Class::Changed) && !has(Class::Reshaped) {
-        let restored = has(Class::SameValues) || has(Class::Tied);
-        return match (alone, has(Class::Requantised), restored) {
+        let differs_in_storage = has(Class::SameValues) || has(Class::Tied);
+        return match (has_unpaired, has(Class::Requantised), differs_in_storage) {
             (false, false, false) => Relation::Identical,
             (_, true, _) => Relation::Requantised,
             (false, false, true) => Relation::SameValues,
             (true, false, _) => Relation::Related,
         };
     }
-    // What is identical was not measured: it says enough.
+    // Identical weights were not measured: they are sufficient evidence.
     if has(Class::Identical) || has(Class::SameValues) {
         return Relation::Related;
     }
@@ -446,12 +446,14 @@ fn relation_of_readable(classes: &BTreeMap<Class, u64>, total: &ValueComparison)
     }
 }
 
-/// `unpaired`: in each model, weights that cannot be read and that stand beside none of the other.
+/// Returns the findings of a comparison. `unpaired` counts the weights of each model that cannot be read and have no
+/// counterpart in the other model.
 fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding> {
-    let has_not = |side: usize, other: &str| match unpaired[side] {
-        0 => format!("the {other} does not"),
-        1 => format!("the {other} may: 1 of its weights is not read"),
-        more => format!("the {other} may: {more} of its weights are not read"),
+    let alone = |only: &str, side: usize, other: &str| match unpaired[side] {
+        0 => format!("only in the {only} model"),
+        count => format!(
+            "in the {only} model, and possibly in the {other}, where {count} of the weights cannot be read"
+        ),
     };
     let mut findings = Vec::new();
     let mut tied: Vec<&str> = Vec::new();
@@ -461,7 +463,7 @@ fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding>
         let stored = row.stored_as.clone().map(Option::unwrap_or_default);
         let relative = row.relative.unwrap_or(0.0);
         let found = match row.class {
-            // Of what is not read there is a remark, which names it.
+            // A remark names the weights that cannot be read.
             Class::Identical | Class::NotRead => continue,
             Class::Tied => {
                 tied.push(&row.name);
@@ -475,8 +477,8 @@ fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding>
             Class::Changed => Finding::new(
                 "lineage/tensor-differs",
                 format!(
-                    "its values differ by {:.3} % of their norm (cosine {:.6}, {:.2} % of the \
-                     elements, the largest by {:.3e})",
+                    "values differ by {:.3} % of their norm (cosine {:.6}, {:.2} % of the elements, the \
+                     largest by {:.3e})",
                     relative * 100.0,
                     row.cosine.unwrap_or(f64::NAN),
                     row.changed_share.unwrap_or(0.0) * 100.0,
@@ -488,18 +490,11 @@ fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding>
             .with("changed_share", row.changed_share),
             Class::Reshaped => {
                 let shapes = row.shapes.clone().map(Option::unwrap_or_default);
-                let text =
-                    format!("its shape is {:?} in one and {:?} in the other", shapes[0], shapes[1]);
+                let text = format!("shape is {:?} in the first model and {:?} in the second", shapes[0], shapes[1]);
                 Finding::new("lineage/shape-differs", text)
             }
-            Class::OnlyFirst => Finding::new(
-                "lineage/tensor-alone",
-                format!("the first model has it, {}", has_not(1, "second")),
-            ),
-            Class::OnlySecond => Finding::new(
-                "lineage/tensor-alone",
-                format!("the second model has it, {}", has_not(0, "first")),
-            ),
+            Class::OnlyFirst => Finding::new("lineage/tensor-alone", alone("first", 1, "second")),
+            Class::OnlySecond => Finding::new("lineage/tensor-alone", alone("second", 0, "first")),
         };
         findings.push(match tensor {
             Some(tensor) => found.in_tensor(tensor),
@@ -507,25 +502,28 @@ fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding>
         });
     }
     if !tied.is_empty() {
-        let (count, have) = match tied.len() {
-            1 => ("1 weight of one model has".to_owned(), "its name"),
-            more => (format!("{more} weights of one model have"), "their names"),
+        let count = match tied.len() {
+            1 => "1 weight is".to_owned(),
+            more => format!("{more} weights are"),
         };
         let text = format!(
-            "{count} the bytes of another that both have, and the other model leaves {have} out: {}",
+            "{count} in only one model, but with the same bytes as another weight that both models have: {}",
             listed(tied.iter().copied())
         );
         findings.push(Finding::new("lineage/requantised", text).with("weights", tied.len()));
     }
     for ([one, other], (count, worst)) in requantised {
+        let weights = units::count(count, "weight");
         let text = match (worst, one == other) {
-            (0.0, true) => format!("{count} weights ({one}) have the same values in other bytes"),
+            (0.0, true) => format!("{weights} ({one}) with the same values in different bytes"),
             (0.0, false) => {
-                format!("{count} weights have the same values as {one} and as {other}")
+                format!(
+                    "{weights} with the same values, as {one} in the first model and {other} in the second"
+                )
             }
             _ => format!(
-                "{count} weights are {one} in one and {other} in the other, and differ by at most \
-                 {:.3} % of their norm, as such a conversion does",
+                "{weights} as {one} in the first model and {other} in the second, which differ by at most \
+                 {:.3} % of their norm, as usual for this conversion",
                 worst * 100.0
             ),
         };
@@ -535,11 +533,11 @@ fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding>
     findings
 }
 
-/// Pairs of two files: how many, and those that differ, by how much.
+/// The number of weights that two files share, and the differing ones with their relative difference.
 type FilePairs<'c> = (u64, Vec<(&'c DuplicateWeight, f64)>);
 
-/// Files of a model that hold other weights than those under the same names in the format that loaders
-/// prefer: one finding a file.
+/// Returns one finding for each file whose weights differ from those of the same names in the format that loaders
+/// prefer.
 pub fn copies(model: &Checkpoint, copies: &[DuplicateWeight]) -> Vec<Finding> {
     let mut files: BTreeMap<[usize; 2], FilePairs<'_>> = BTreeMap::new();
     for copy in copies {
@@ -563,13 +561,13 @@ pub fn copies(model: &Checkpoint, copies: &[DuplicateWeight]) -> Vec<Finding> {
     let finding = |([one, other], (all, differing)): ([usize; 2], FilePairs<'_>)| {
         let worst = differing.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         let (copy, relative) = worst.copied().unwrap_or(differing[0]);
-        let far = match relative.is_finite() {
+        let difference = match relative.is_finite() {
             true => format!("differs by {:.3} % of its norm", relative * 100.0),
-            false => "has another shape".to_owned(),
+            false => "has a different shape".to_owned(),
         };
         let file = &model.files[other].path;
         let text = format!(
-            "{} of {all} weights are not those of {}: {} {far}",
+            "{} of {all} weights differ from those in {}: {} {difference}",
             differing.len(),
             display_name(&model.files[one].path),
             display_name(&copy.second.canonical),

@@ -1,4 +1,4 @@
-//! What a mark that was just embedded will show, and what it did to the weights.
+//! Judges a mark that was just embedded: how detectable it is, and how much it changed the weights.
 
 use super::Finding;
 use super::bounds::signs_tail_log10;
@@ -9,36 +9,36 @@ use crate::watermark::payload::{Payload, UNMODULATED};
 use crate::watermark::strength::{QUIET_SNR_DB, READABLE_DATA_Z, expected_z, target_for_snr};
 use serde::Serialize;
 
-/// A mark that was embedded.
+/// An embedded mark, as reports show it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Embedding {
     /// The scheme of the key.
     pub scheme: &'static str,
-    /// The key.
+    /// The id of the key.
     pub key_id: String,
-    /// 16 hexadecimal digits; null for a mark without payload.
+    /// The payload as 16 hexadecimal digits; null for a mark without payload.
     pub payload: Option<String>,
-    /// Strength, relative to the root mean square of a carrier block.
+    /// The strength relative to the root mean square of a carrier block.
     pub alpha: f64,
-    /// alpha * sqrt(elements).
+    /// The expected z over all carriers: alpha * sqrt(elements).
     pub z_expected: f64,
-    /// What was written, measured: over all carriers under the payload.
+    /// The z measured on the marked copy, over all carriers under the payload.
     pub z: Option<f64>,
-    /// Of its pilot blocks.
+    /// The z measured on the pilot blocks of the marked copy.
     pub z_pilot: Option<f64>,
-    /// Signal to noise in dB; null when nothing changed.
+    /// The signal-to-noise ratio in dB; null if nothing changed.
     pub snr_db: Option<f64>,
-    /// Finite non-zero elements of the carriers.
+    /// The number of finite non-zero elements of the carriers.
     pub elements: u64,
-    /// Elements whose bytes changed.
+    /// The number of elements whose bytes changed.
     pub changed: u64,
-    /// Carrier blocks that have such elements.
+    /// The number of carrier blocks with finite non-zero elements.
     pub blocks: u64,
-    /// Tensors that carry, tied duplicates counted once.
+    /// The number of carriers; tied duplicates count once.
     pub carriers: u64,
 }
 
-/// Describes a mark of `key_id` and says what its owner should know before releasing it.
+/// Describes an embedded mark of `key_id`, and returns findings that its owner should know before a release.
 pub fn judge(
     key_id: &str,
     mark: &MarkSettings,
@@ -68,19 +68,19 @@ pub fn judge(
         let quieter = target_for_snr(change, mark.alpha, QUIET_SNR_DB);
         let pilot = expected_z(quieter, 1).pilot;
         let advice = if signs_tail_log10(pilot) <= PRESENT {
-            format!("--target-z {} stays above {QUIET_SNR_DB} dB", libm::floor(quieter))
+            format!("--target-z {} keeps it above {QUIET_SNR_DB} dB", libm::floor(quieter))
         } else {
-            format!("it is too small for a mark that is found again above {QUIET_SNR_DB} dB")
+            format!("the model is too small for a detectable mark above {QUIET_SNR_DB} dB")
         };
         let message = format!(
-            "the mark changes the weights by {snr:.1} dB signal to noise: measure what the model does before a release ({advice})"
+            "the signal-to-noise ratio of the mark is {snr:.1} dB: evaluate the marked model before a release ({advice})"
         );
         let finding = Finding::new("watermark/loud", message);
         findings.push(finding.with("snr_db", snr).with("target_z_of_45_db", quieter));
     }
     if mark.payload.is_some() && expected.data < READABLE_DATA_Z {
         let message = format!(
-            "the payload may not be read back: its blocks are expected to show z {:.1}, {READABLE_DATA_Z} are needed for 999 of 1000",
+            "the payload may be unreadable: its blocks have an expected z of {:.1}, and {READABLE_DATA_Z} is needed to read 999 of 1000 payloads",
             expected.data
         );
         findings
@@ -88,7 +88,7 @@ pub fn judge(
     }
     if signs_tail_log10(expected.pilot) > PRESENT {
         let message = format!(
-            "the mark is too weak to be found without its claim: its pilot is expected to show z {:.1}",
+            "the mark is too weak to be detected without its claim: its pilot has an expected z of {:.1}",
             expected.pilot
         );
         findings.push(Finding::new("watermark/faint", message).with("z_pilot", expected.pilot));

@@ -1,4 +1,4 @@
-//! What a judgement says.
+//! Findings and verdicts: the results of every judgement.
 
 use super::rules;
 use jiff::civil::Date;
@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_base::severity::Severity;
 
-/// One thing that is wrong, with its place and its numbers. One cause is one finding.
+/// One thing that is wrong, with its place and evidence. One cause gives one finding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
-    /// Stable id, `area/what-is-wrong`.
+    /// The stable id of the rule, `area/what-is-wrong`.
     pub rule: &'static str,
-    /// How bad it is.
+    /// How severe the finding is.
     pub severity: Severity,
-    /// One sentence for people.
+    /// One sentence for people that says what is wrong.
     pub message: String,
     /// The file concerned, relative to the model.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,62 +26,63 @@ pub struct Finding {
     /// The other tensor of a pair: the sealed name of a renamed tensor, the partner of a swap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other_tensor: Option<String>,
-    /// Half-open; from the start of the tensor's data when `tensor` is given, else of the file.
+    /// The affected bytes as a half-open range. It counts from the start of the tensor's data if `tensor` is given,
+    /// else from the start of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub byte_range: Option<[u64; 2]>,
-    /// Half-open, in elements of the tensor, row-major.
+    /// The affected elements of the tensor in row-major order, as a half-open range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub element_range: Option<[u64; 2]>,
-    /// Half-open, in rows: steps of the first dimension.
+    /// The affected rows (steps of the first dimension), as a half-open range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub row_range: Option<[u64; 2]>,
-    /// The numbers behind it.
+    /// The numbers behind the finding.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub evidence: BTreeMap<&'static str, Value>,
-    /// Public ids: MITRE ATLAS, OWASP, NIST.
+    /// Ids of public catalogues: MITRE ATLAS, OWASP, NIST.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub references: &'static [&'static str],
-    /// Whether it stands for others that were therefore not said, or was made worse by them: whoever has looked
-    /// at it has not looked at those.
+    /// Whether the finding replaces others that were therefore not reported, or was made more severe by them. A
+    /// review of this finding does not cover the others.
     #[serde(skip)]
     pub stands_for_others: bool,
-    /// What a policy says of it; `None`: no policy was asked.
+    /// What the policy decided about the finding; `None` if no policy was applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standing: Option<Disposition>,
 }
 
-/// What a policy says of a finding.
+/// What a policy decides about a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "policy", rename_all = "snake_case")]
 pub enum Disposition {
-    /// It violates this key of the policy.
+    /// The finding violates this key of the policy.
     Violates {
         /// The key.
         rule: &'static str,
     },
-    /// It is no worse than this key lets through.
+    /// The finding is within the limit that this key sets.
     Within {
         /// The key.
         rule: &'static str,
     },
-    /// Somebody has looked at it.
+    /// An exception of the policy allows the finding.
     Allowed {
-        /// Why it is allowed.
+        /// The reason that the exception states.
         reason: String,
-        /// The last day on which it is.
+        /// The last day on which the exception is valid.
         expires: Date,
     },
 }
 
 impl Disposition {
-    /// Whether the gate stays closed for it.
+    /// Returns whether the gate fails because of the finding.
     pub fn violates(&self) -> bool {
         matches!(self, Self::Violates { .. })
     }
 }
 
 impl Finding {
-    /// A finding of `rule`, at its usual severity.
+    /// Creates a finding of `rule` with the usual severity of that rule.
     pub fn new(rule: &'static str, message: impl Into<String>) -> Self {
         let (severity, references) = rules::severity_and_references(rule);
         Self {
@@ -101,7 +102,7 @@ impl Finding {
         }
     }
 
-    /// Whether it makes the command fail: by the policy that was asked, else by its severity.
+    /// Returns whether the finding makes the command fail: by the policy if one was applied, else by its severity.
     pub fn fails(&self, fail_on: Severity) -> bool {
         match &self.standing {
             Some(standing) => standing.violates(),
@@ -109,20 +110,19 @@ impl Finding {
         }
     }
 
-    /// Names the file.
+    /// Sets the file concerned.
     pub fn in_file(mut self, path: &str) -> Self {
         self.file = Some(path.to_owned());
         self
     }
 
-    /// Names the tensor.
+    /// Sets the tensor concerned.
     pub fn in_tensor(mut self, name: &str) -> Self {
         self.tensor = Some(name.to_owned());
         self
     }
 
-    /// Gives its place in a tensor of this type and shape: the bytes, and the elements and rows they
-    /// touch.
+    /// Sets the place in a tensor of this type and shape: the byte range, and the elements and rows that it touches.
     pub fn at(mut self, dtype: Dtype, shape: &[u64], range: [u64; 2]) -> Self {
         let elements = dtype.elements_in(range);
         self.byte_range = Some(range);
@@ -134,22 +134,22 @@ impl Finding {
         self
     }
 
-    /// Adds a number to the evidence.
+    /// Adds a value to the evidence.
     pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         self.evidence.insert(key, value.into());
         self
     }
 }
 
-/// The outcome of a whole command.
+/// The outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Nothing at or above the severity that fails.
+    /// No finding reaches the severity that fails.
     Pass,
-    /// Something at or above it.
+    /// At least one finding reaches the severity that fails.
     Fail,
-    /// It could not be finished.
+    /// The check could not be completed.
     Incomplete,
 }
 

@@ -1,7 +1,7 @@
-//! What was pinpointed of a change: exact bits, elements and values, in numbers and in words.
+//! Describes the bit flips that explain a change: bits, elements and values, as evidence and in words.
 
 use super::Finding;
-use super::change::LISTED as LISTED_RANGES;
+use super::change::MAX_LISTED as MAX_LISTED_RANGES;
 use crate::pinpoint::differing_ranges::DifferingRange;
 use crate::pinpoint::explain::{ByteDifference, Explanation, SearchScope};
 use crate::pinpoint::search::PinpointedRange;
@@ -9,39 +9,39 @@ use crate::seal::TensorSeal;
 use serde_json::{Map, Value, json};
 use tensorseal_base::dtype::{Dtype, FloatFormat, FloatValue, NumberFormat};
 
-/// Changed elements, and ranges without an explanation, that a finding lists one by one.
-const LISTED: usize = 64;
+/// The maximum number of changed elements, and of unexplained ranges, that a finding lists.
+const MAX_LISTED: usize = 64;
 
-/// Changed elements that are spelled out in the message.
-const SPELLED: usize = 3;
+/// The maximum number of changed elements that the message spells out.
+const MAX_SPELLED: usize = 3;
 
-/// An element, or a byte outside tensors, and its changed bits.
+/// A changed element, or a changed byte outside tensors.
 #[derive(Debug, Clone, PartialEq)]
 struct ChangedElement {
     /// The first byte that differs, from the start of the tensor or of the file.
     byte: u64,
-    /// Index in the tensor.
+    /// The index in the tensor; `None` for a byte outside tensors.
     element: Option<u64>,
-    /// In the element or byte; 0 is the least significant.
+    /// The changed bits of the element or byte; 0 is the least significant.
     bits: Vec<u32>,
     sealed: RenderedValue,
     found: RenderedValue,
 }
 
-/// A value, for machines and for people.
+/// A value in JSON and as text.
 #[derive(Debug, Clone, PartialEq)]
 struct RenderedValue {
     json: Value,
     text: String,
 }
 
-/// Adds what was found of all places of a changed tensor to its finding, and narrows its ranges to it.
+/// Adds the explanations for all ranges of a changed tensor to its finding, and narrows the ranges of the finding.
 pub fn describe_tensor(
     finding: &mut Finding,
     tensor: &TensorSeal,
     places: &[&PinpointedRange<'_>],
 ) {
-    // Of elements that do not lie row-major a finding has bytes, and no numbers of elements.
+    // If elements do not lie in row-major order, a finding has a byte range but no element range.
     let strided =
         tensor.strides.is_some() || finding.byte_range.is_some() && finding.element_range.is_none();
     let changed = |difference: &ByteDifference, _| match strided {
@@ -54,16 +54,16 @@ pub fn describe_tensor(
             true => finding.byte_range = Some(hull),
             false => *finding = finding.clone().at(tensor.dtype, &tensor.shape, hull),
         }
-        // Whole blocks, unless the sidecar knows better.
+        // These are whole blocks, unless there are chunk digests.
         let ranges = changed_ranges(places);
         finding.evidence.insert("ranges_total", ranges.len().into());
-        finding.evidence.insert("ranges", json!(&ranges[..ranges.len().min(LISTED_RANGES)]));
+        finding.evidence.insert("ranges", json!(&ranges[..ranges.len().min(MAX_LISTED_RANGES)]));
     }
 }
 
-/// The same of bytes outside tensors, or of another file.
+/// Adds the explanations for bytes outside tensors, or in a file without tensors, to a finding.
 pub fn describe_bytes(finding: &mut Finding, places: &[&PinpointedRange<'_>]) {
-    // Ranges of such a finding count from the start of the file.
+    // The ranges of such a finding count from the start of the file.
     describe(finding, places, &|place| place.object, &bytes);
     if let Some(hull) = hull(places, &|place| place.object) {
         finding.byte_range = Some(hull);
@@ -88,9 +88,9 @@ fn describe(
     }
     let (mut changes, mut explained, mut flipped) = (Vec::new(), 0u64, 0u64);
     let (mut unexplained, mut not_searched) = (Vec::new(), Vec::new());
-    for found in places {
-        let base = base(&found.range);
-        for Explanation { range, searched, differences } in &found.explanations {
+    for place in places {
+        let base = base(&place.range);
+        for Explanation { range, searched, differences } in &place.explanations {
             if differences.is_empty() {
                 unexplained.push((*searched, moved(*range, base)));
             } else {
@@ -99,19 +99,19 @@ fn describe(
             flipped += differences.iter().map(|d| u64::from(d.bits())).sum::<u64>();
             changes.extend(differences.iter().flat_map(|difference| changed(difference, base)));
         }
-        not_searched.extend(found.not_searched.iter().map(|range| moved(*range, base)));
+        not_searched.extend(place.not_searched.iter().map(|range| moved(*range, base)));
     }
     let failed: Vec<[u64; 2]> = unexplained.iter().map(|(_, range)| *range).collect();
     finding.evidence.insert(
         "pinpointed",
         json!({
             "bits_flipped": flipped,
-            "changes": changes.iter().take(LISTED).map(ChangedElement::json).collect::<Vec<_>>(),
+            "changes": changes.iter().take(MAX_LISTED).map(ChangedElement::json).collect::<Vec<_>>(),
             "changes_total": changes.len(),
             "explained": explained,
-            "unexplained": &failed[..failed.len().min(LISTED)],
+            "unexplained": &failed[..failed.len().min(MAX_LISTED)],
             "unexplained_total": failed.len(),
-            "not_searched": &not_searched[..not_searched.len().min(LISTED)],
+            "not_searched": &not_searched[..not_searched.len().min(MAX_LISTED)],
             "not_searched_total": not_searched.len(),
         }),
     );
@@ -141,23 +141,23 @@ fn describe(
     }
 }
 
-/// The first range, and how many more there are.
+/// Names the first range, and the number of further ranges.
 fn named_ranges(all: &[[u64; 2]], and: &str) -> Option<String> {
     let [start, end] = all.first()?;
     let more = match all.len() {
         1 => String::new(),
-        2 => format!(" {and} 1 range more"),
-        n => format!(" {and} {} ranges more", n - 1),
+        2 => format!(" {and} 1 more range"),
+        n => format!(" {and} {} more ranges", n - 1),
     };
     Some(format!("bytes {start}..{end}{more}"))
 }
 
-/// The blocks or chunks that changed, adjacent ones joined.
+/// Returns the blocks or chunks that changed, with adjacent ones joined.
 fn changed_ranges(places: &[&PinpointedRange<'_>]) -> Vec<[u64; 2]> {
     let mut all: Vec<[u64; 2]> = Vec::new();
     for found in places {
         let searched = found.explanations.iter().map(|explanation| explanation.range);
-        // In order: what was not searched is what came last.
+        // In order: the ranges that were not searched come last.
         for [start, end] in searched.chain(found.not_searched.iter().copied()) {
             match all.last_mut() {
                 Some(last) if last[1] == start => last[1] = end,
@@ -168,14 +168,14 @@ fn changed_ranges(places: &[&PinpointedRange<'_>]) -> Vec<[u64; 2]> {
     all
 }
 
-/// The smallest range that holds all that changed.
+/// Returns the smallest range that contains all changes.
 fn hull(places: &[&PinpointedRange<'_>], base: RangeBase<'_>) -> Option<[u64; 2]> {
     let ranges = places.iter().flat_map(|found| {
         let base = base(&found.range);
         let exact = found.explanations.iter().flat_map(|explanation| {
             let bytes = explanation.differences.iter().flat_map(ByteDifference::bytes);
-            let known: Vec<[u64; 2]> = bytes.map(|(at, ..)| [at, at + 1]).collect();
-            if known.is_empty() { vec![explanation.range] } else { known }
+            let exact: Vec<[u64; 2]> = bytes.map(|(at, ..)| [at, at + 1]).collect();
+            if exact.is_empty() { vec![explanation.range] } else { exact }
         });
         exact.chain(found.not_searched.iter().copied()).map(move |range| moved(range, base))
     });
@@ -183,8 +183,8 @@ fn hull(places: &[&PinpointedRange<'_>], base: RangeBase<'_>) -> Option<[u64; 2]
 }
 
 fn explained_by(flipped: u64, changes: &[ChangedElement]) -> String {
-    let spelled: Vec<String> = changes.iter().take(SPELLED).map(ChangedElement::text).collect();
-    let more = match changes.len().saturating_sub(SPELLED) {
+    let spelled: Vec<String> = changes.iter().take(MAX_SPELLED).map(ChangedElement::text).collect();
+    let more = match changes.len().saturating_sub(MAX_SPELLED) {
         0 => String::new(),
         n => format!("; and {n} more"),
     };
@@ -223,7 +223,7 @@ impl ChangedElement {
     }
 }
 
-/// The elements of a tensor that a difference touches.
+/// Returns the elements of a tensor that a difference touches.
 fn elements(dtype: Dtype, difference: &ByteDifference) -> Vec<ChangedElement> {
     let width = u64::from(dtype.bits());
     let first_bit = difference.offset * 8;
@@ -233,7 +233,7 @@ fn elements(dtype: Dtype, difference: &ByteDifference) -> Vec<ChangedElement> {
     for bit in (0..64).filter(|bit| changed >> bit & 1 == 1) {
         let element = (first_bit + bit) / width;
         if all.last().and_then(|last| last.element) != Some(element) {
-            // Only elements of six bits can begin before the difference; their values are not shown.
+            // Only six-bit elements can start before the difference; their values are not shown.
             let from = (element * width).saturating_sub(first_bit);
             let code = |bytes: [u8; 8]| {
                 let code = u64::from_le_bytes(bytes) >> from;
@@ -254,7 +254,7 @@ fn elements(dtype: Dtype, difference: &ByteDifference) -> Vec<ChangedElement> {
     all
 }
 
-/// The bytes of a difference that lies in no tensor.
+/// Returns the changed bytes of a difference outside tensors.
 fn bytes(difference: &ByteDifference, object: u64) -> Vec<ChangedElement> {
     let shown = |byte: u8| RenderedValue { json: json!(byte), text: format!("{byte:#04x}") };
     let changed = |(at, sealed, found): (u64, u8, u8)| ChangedElement {
@@ -267,7 +267,7 @@ fn bytes(difference: &ByteDifference, object: u64) -> Vec<ChangedElement> {
     difference.bytes().map(changed).collect()
 }
 
-/// The value that a code of a type stands for.
+/// Decodes the bits of an element of this type.
 fn value(dtype: Dtype, code: u64) -> RenderedValue {
     let whole = |json: Value| RenderedValue { text: json.to_string(), json };
     match dtype.number_format() {
@@ -296,7 +296,7 @@ fn float(format: &FloatFormat, code: u64) -> RenderedValue {
         FloatValue::Nan => named("NaN"),
         FloatValue::Infinity(false) => named("Infinity"),
         FloatValue::Infinity(true) => named("-Infinity"),
-        // As many digits as the type needs.
+        // Print as many digits as the type needs.
         FloatValue::Finite(x) if format.mantissa_bits <= 23 => {
             RenderedValue { json: json!(x), text: format!("{:?}", x as f32) }
         }

@@ -1,15 +1,15 @@
-//! Which files are, byte for byte, those of a seal.
+//! Determines which files match a seal byte for byte.
 
 use crate::seal::{FileSeal, Seal};
 use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_engine::measure::digest::ChainingValue;
 
-/// By stretch of a file, the digest of its bytes.
+/// The digests of the ranges of a file.
 type RangeDigests = BTreeMap<[u64; 2], ChainingValue>;
 
-/// Paths of the files that have the bytes which were sealed under the same path: by the digest of the whole
-/// file, or by those of all stretches that it is made of. A seal that was checked when it was read covers a file
-/// without gaps. What only one side has a digest of is not known to be the same.
+/// Returns the paths of the files whose bytes match the seal, by the digest of the whole file or by the digests of
+/// all of its ranges. The ranges of a valid seal cover the file completely. A file without digests on both sides
+/// does not count as intact.
 pub fn files(sealed: &Seal, found: &Seal) -> BTreeSet<String> {
     let (before, now) = (range_digests(sealed), range_digests(found));
     let same = |file: &&FileSeal| {
@@ -29,20 +29,20 @@ fn is_same(
 ) -> bool {
     let whole = sealed.blake3.zip(found.blake3).map(|(sealed, found)| sealed == found);
     let parts = (sealed.outside.is_some() && found.outside.is_some()).then(|| before == now);
-    // Both, where both are known: a seal that contradicts itself vouches for nothing.
+    // Both must match where both are known: a seal that contradicts itself proves nothing.
     whole.or(parts).is_some() && whole != Some(false) && parts != Some(false)
 }
 
-/// By path, the digests of the tensors and of what lies between them, of files that are sealed in parts.
+/// Returns the digests of tensors and gaps by path, for files that are sealed in parts.
 fn range_digests(seal: &Seal) -> BTreeMap<&str, RangeDigests> {
     let mut all: BTreeMap<&str, RangeDigests> = BTreeMap::new();
     for file in &seal.files {
-        for outside in file.outside.iter().flatten() {
-            all.entry(&file.path).or_default().insert(outside.range, outside.blake3);
+        for gap in file.outside.iter().flatten() {
+            all.entry(&file.path).or_default().insert(gap.range, gap.blake3);
         }
     }
     for tensor in &seal.tensors {
-        // An empty tensor is no bytes.
+        // An empty tensor has no bytes.
         if tensor.bytes > 0 {
             let range = [tensor.offset, tensor.offset.saturating_add(tensor.bytes)];
             all.entry(&tensor.file).or_default().insert(range, tensor.blake3);
@@ -65,7 +65,7 @@ mod tests {
             path: path.to_owned(),
             sha256: None,
         };
-        let outside = vec![GapSeal { blake3: [1; 32], range: [0, 4] }];
+        let gaps = vec![GapSeal { blake3: [1; 32], range: [0, 4] }];
         let tensor = TensorSeal {
             blake3: [2; 32],
             blocks: Vec::new(),
@@ -88,7 +88,7 @@ mod tests {
             tensors: 1,
         };
         Seal {
-            files: vec![file("c", Some([3; 32]), None), file("m", None, Some(outside))],
+            files: vec![file("c", Some([3; 32]), None), file("m", None, Some(gaps))],
             links: Vec::new(),
             model,
             schema: String::new(),
@@ -110,10 +110,10 @@ mod tests {
             (|s| s.tensors[0].offset = 0, "c"),
             (|s| s.tensors.clear(), "c"),
         ];
-        for (index, (change, left)) in changes.into_iter().enumerate() {
+        for (index, (change, intact)) in changes.into_iter().enumerate() {
             let mut found = seal();
             change(&mut found);
-            assert_eq!(paths(&found), [left], "{index}");
+            assert_eq!(paths(&found), [intact], "{index}");
         }
     }
 

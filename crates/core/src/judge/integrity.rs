@@ -1,11 +1,12 @@
-//! Integrity: what of a model is not as it was sealed.
+//! Compares a model with its seal.
 //!
-//! Both sides are the same document: what was sealed, and what was found. One cause gives one
-//! finding: a tensor that only moved is not also missing and added, a file that is gone is not also
-//! a hundred missing tensors.
+//! Both sides have the form of a seal: what was sealed, and what was found. One cause gives one finding: a tensor
+//! that only moved is not also reported as missing and added, and a missing file is not also reported as a hundred
+//! missing tensors.
 
 use super::finding::Finding;
 use super::{change, links};
+use crate::document::units;
 use crate::seal::layout::DamagedFiles;
 use crate::seal::{FileSeal, Seal, TensorSeal};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -13,29 +14,29 @@ use tensorseal_base::dtype::Dtype;
 use tensorseal_base::severity::Severity;
 use tensorseal_format::Format;
 
-/// A seal of this many tensors or more is of another model when under a tenth of them is found.
-const MODEL_OF_MANY: usize = 8;
+/// A seal of at least this many tensors belongs to another model if less than a tenth of them is found.
+const MIN_TENSORS_FOR_SHARE: usize = 8;
 
-/// How to compare.
+/// How a model is compared with its seal.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct IntegrityOptions {
-    /// The container layout (sharding, order, header text) does not count.
+    /// Whether the container layout (sharding, order, header text) is ignored.
     pub content_only: bool,
 }
 
-/// What a comparison found.
+/// The differences between a model and its seal.
 #[derive(Debug, Default)]
 pub struct Differences {
-    /// All differences, worst first.
+    /// All differences, the most severe first.
     pub findings: Vec<Finding>,
-    /// By path of a damaged file, the severity of the worst difference that was left unsaid because
-    /// the damage explains it. The problems of that file are at least as bad.
+    /// By path of a damaged file, the severity of the worst difference that is not reported because the damage explains
+    /// it. The structural problems of that file are at least as severe.
     pub explained: BTreeMap<String, Severity>,
 }
 
-/// All differences between what was sealed and what was found.
+/// Returns all differences between a seal and a model.
 ///
-/// `damaged` files have findings of their own already; what follows from those is not said again.
+/// Structural findings about `damaged` files exist already; differences that follow from them are not reported.
 pub fn compare(
     sealed: &Seal,
     found: &Seal,
@@ -68,13 +69,13 @@ fn other_model(sealed: &Seal, found: &Seal) -> Option<Finding> {
     let intact = sealed.tensors.iter().filter(|t| digests.contains(&t.blake3)).count();
     let named = sealed.tensors.iter().filter(|t| names.contains(t.name.as_str())).count();
     let nothing_in_common = intact == 0 && named == 0;
-    if !nothing_in_common && (total < MODEL_OF_MANY || intact * 10 > total) {
+    if !nothing_in_common && (total < MIN_TENSORS_FOR_SHARE || intact * 10 > total) {
         return None;
     }
     let message = match named {
-        0 => format!("the seal is of another model: none of its {total} tensors is here"),
+        0 => format!("the seal belongs to another model: none of its {total} tensors was found"),
         _ => format!(
-            "the seal is of another model: {named} of its {total} tensors have the same name here, {intact} the same content"
+            "the seal belongs to another model: of its {total} tensors, {named} were found by name and {intact} by content"
         ),
     };
     Some(
@@ -94,18 +95,18 @@ struct SealComparer<'a> {
     findings: Vec<Finding>,
     /// Pairs of sealed and found tensors whose bytes differ.
     changed: Vec<(&'a TensorSeal, &'a TensorSeal)>,
-    /// Pairs of equal tensors that lie in another file or at another offset.
+    /// Pairs of equal tensors that moved to another file or offset.
     moved: Vec<(&'a TensorSeal, &'a TensorSeal)>,
-    /// Pairs of tensors with the same bytes, of which the seal does not say how the elements lie.
+    /// Pairs of tensors with the same bytes for which the seal does not record the order of elements.
     outdated: Vec<(&'a TensorSeal, &'a TensorSeal)>,
     missing: Vec<&'a TensorSeal>,
     added: Vec<&'a TensorSeal>,
     found_files: HashMap<&'a str, &'a FileSeal>,
-    /// Where the data of each file begins, as sealed and as found: a header that grew moves nothing.
+    /// Where the data of each file starts, as sealed and as found, so that a longer header does not count as a move.
     bases: [HashMap<&'a str, u64>; 2],
-    /// Files in which tensors came, went or changed their type: what lies behind them moved.
+    /// Files in which tensors were added, removed or changed their type, so that the tensors behind them moved.
     restructured: BTreeSet<&'a str>,
-    /// Files of which nothing more needs to be said.
+    /// Files that need no further findings.
     explained: BTreeSet<&'a str>,
     /// See [`Differences::explained`].
     suppressed: BTreeMap<String, Severity>,
@@ -137,13 +138,13 @@ impl<'a> SealComparer<'a> {
         }
     }
 
-    /// Leaves a finding unsaid that the damage of its file explains, and remembers how bad it was.
+    /// Suppresses a finding that the damage of its file explains, and records its severity.
     fn suppress(&mut self, path: &str, finding: &Finding) {
         let worst = self.suppressed.entry(path.to_owned()).or_insert(finding.severity);
         *worst = finding.severity.max(*worst);
     }
 
-    /// Says a finding about a file, unless the damage of the file explains it.
+    /// Reports a finding about a file, unless the damage of the file explains it.
     fn report(&mut self, path: &str, explained: bool, finding: Finding) {
         if explained {
             self.suppress(path, &finding);
@@ -152,7 +153,7 @@ impl<'a> SealComparer<'a> {
         }
     }
 
-    /// Sorts tensors by what became of them.
+    /// Sorts tensors by how they differ.
     fn tensors(&mut self) {
         let by_name: HashMap<_, _> =
             self.found.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
@@ -162,7 +163,7 @@ impl<'a> SealComparer<'a> {
                 continue;
             };
             if sealed.dtype != found.dtype {
-                let message = format!("its dtype is {}, sealed as {}", found.dtype, sealed.dtype);
+                let message = format!("dtype is {}, sealed as {}", found.dtype, sealed.dtype);
                 self.structure("integrity/dtype-changed", message, found);
                 self.restructured.insert(&found.file);
             } else if sealed.is_outdated_for(found) {
@@ -171,19 +172,15 @@ impl<'a> SealComparer<'a> {
                     false => self.changed.push((sealed, found)),
                 }
             } else if sealed.shape != found.shape {
-                let message =
-                    format!("its shape is {:?}, sealed as {:?}", found.shape, sealed.shape);
+                let message = format!("shape is {:?}, sealed as {:?}", found.shape, sealed.shape);
                 self.structure("integrity/shape-changed", message, found);
             } else if sealed.strides != found.strides {
                 let words = |tensor: &TensorSeal| match &tensor.strides {
-                    Some(strides) => format!("have the strides {strides:?}"),
-                    None => "lie row-major".to_owned(),
+                    Some(strides) => format!("strides {strides:?}"),
+                    None => "row-major".to_owned(),
                 };
-                let message = format!(
-                    "its elements {}, and were sealed as they {}",
-                    words(found),
-                    words(sealed)
-                );
+                let message =
+                    format!("order of elements is {}, sealed as {}", words(found), words(sealed));
                 self.structure("integrity/order-changed", message, found);
             } else if sealed.blake3 != found.blake3 {
                 self.changed.push((sealed, found));
@@ -195,7 +192,7 @@ impl<'a> SealComparer<'a> {
         self.added.extend(self.found.tensors.iter().filter(|t| !names.contains(t.name.as_str())));
     }
 
-    /// Position of a tensor in the data of its file.
+    /// Returns the position of a tensor in the data of its file.
     fn place(&self, side: usize, tensor: &TensorSeal) -> u64 {
         tensor.offset - self.bases[side].get(tensor.file.as_str()).copied().unwrap_or(0)
     }
@@ -204,20 +201,20 @@ impl<'a> SealComparer<'a> {
         self.findings.push(Finding::new(rule, message).in_file(&found.file).in_tensor(&found.name));
     }
 
-    /// A missing and an added tensor with the same content are one renamed tensor.
+    /// Pairs missing and added tensors with the same content as renamed tensors.
     fn pair_renamed(&mut self) {
         let mut by_content: HashMap<_, Vec<&TensorSeal>> = HashMap::new();
         for found in self.added.iter().rev() {
             let key = (found.blake3, found.dtype, &found.shape, &found.strides);
             by_content.entry(key).or_default().push(found);
         }
-        let mut taken = HashSet::new();
+        let mut renamed = HashSet::new();
         let findings = &mut self.findings;
         self.missing.retain(|sealed| {
             let key = (sealed.blake3, sealed.dtype, &sealed.shape, &sealed.strides);
             let Some(found) = by_content.get_mut(&key).and_then(Vec::pop) else { return true };
-            taken.insert(found.name.as_str());
-            let message = format!("it was sealed as {:?}; its content is unchanged", sealed.name);
+            renamed.insert(found.name.as_str());
+            let message = format!("renamed: sealed as {:?}, content unchanged", sealed.name);
             let mut finding = Finding::new("integrity/tensor-renamed", message)
                 .in_file(&found.file)
                 .in_tensor(&found.name);
@@ -225,15 +222,16 @@ impl<'a> SealComparer<'a> {
             findings.push(finding);
             false
         });
-        self.added.retain(|found| !taken.contains(found.name.as_str()));
+        self.added.retain(|found| !renamed.contains(found.name.as_str()));
     }
 
-    /// A seal that does not say how the elements of tensors lie: one cause, one finding.
+    /// Reports tensors for which the seal does not record the order of elements, in one finding.
     fn outdated_finding(&mut self) {
         let Some((_, first)) = self.outdated.first() else { return };
         let count = self.outdated.len();
         let message = format!(
-            "sealed by an older version, which did not record the order of elements: the bytes of {count} tensors are the sealed ones, and that {:?} was to be read in the order that the file states now is not known; seal it again",
+            "sealed by an older version that did not record the order of elements: the bytes of {} match the seal, but their order cannot be verified ({:?}); seal the model again",
+            units::count(count as u64, "tensor"),
             first.name
         );
         let finding = Finding::new("integrity/seal-outdated", message)
@@ -244,35 +242,35 @@ impl<'a> SealComparer<'a> {
     }
 
     fn tensor_findings(&mut self) {
-        let gone = self.missing.iter().chain(&self.added).map(|tensor| tensor.file.as_str());
-        self.restructured.extend(gone);
+        let unpaired = self.missing.iter().chain(&self.added).map(|tensor| tensor.file.as_str());
+        self.restructured.extend(unpaired);
         self.changed_findings();
         self.moved_findings();
         for sealed in std::mem::take(&mut self.missing) {
-            // A file that is gone or damaged is one finding, not one for each of its tensors.
+            // A missing or damaged file is one finding, not one for each of its tensors.
             let path = sealed.file.as_str();
             if !self.found_files.contains_key(path) {
                 continue;
             }
-            let message = "it was sealed and is not in the model";
+            let message = "sealed, but missing from the model";
             let finding = Finding::new("integrity/tensor-missing", message)
                 .in_file(path)
                 .in_tensor(&sealed.name);
-            self.report(path, self.damaged.has(path), finding);
+            self.report(path, self.damaged.contains(path), finding);
         }
         for found in std::mem::take(&mut self.added) {
             if self.sealed.file(&found.file).is_none() {
                 continue;
             }
             self.findings.push(
-                Finding::new("integrity/tensor-added", "it is in the model and was not sealed")
+                Finding::new("integrity/tensor-added", "present in the model, but not in the seal")
                     .in_file(&found.file)
                     .in_tensor(&found.name),
             );
         }
     }
 
-    /// Changed tensors; two that only changed places are one finding.
+    /// Reports changed tensors; two swapped tensors give one finding.
     fn changed_findings(&mut self) {
         let sealed_as: HashMap<_, _> =
             self.changed.iter().map(|(sealed, _)| (sealed.blake3, *sealed)).collect();
@@ -290,11 +288,11 @@ impl<'a> SealComparer<'a> {
             }
             let message = if swapped {
                 format!(
-                    "it and {:?} are swapped: each holds what was sealed as the other",
+                    "swapped with {:?}: each holds the content that was sealed as the other",
                     partner.name
                 )
             } else {
-                format!("it holds what was sealed as {:?}", partner.name)
+                format!("holds the content that was sealed as {:?}", partner.name)
             };
             let mut finding = change::changed(sealed, found);
             finding.message = message;
@@ -303,31 +301,32 @@ impl<'a> SealComparer<'a> {
         }
     }
 
-    /// Moved tensors: one finding for each way from file to file.
+    /// Reports moved tensors: one finding for all moves across files, and one for each file with moves inside it.
     fn moved_findings(&mut self) {
-        let mut ways: BTreeMap<bool, BTreeMap<&str, Vec<_>>> = BTreeMap::new();
+        let mut moves: BTreeMap<bool, BTreeMap<&str, Vec<_>>> = BTreeMap::new();
         for (sealed, found) in &self.moved {
             let across = sealed.file != found.file;
-            // Everything that crosses files is one cause: the model was split anew.
+            // All moves across files have one cause: the model was resharded.
             let group = if across { "" } else { found.file.as_str() };
-            ways.entry(across).or_default().entry(group).or_default().push((*sealed, *found));
+            moves.entry(across).or_default().entry(group).or_default().push((*sealed, *found));
         }
-        for (across, groups) in ways {
+        for (across, groups) in moves {
             for tensors in groups.into_values() {
                 let Some((sealed, found)) = tensors.first() else { continue };
                 let count = tensors.len();
                 if !across && self.restructured.contains(found.file.as_str()) {
                     continue;
                 }
+                let subject = units::count(count as u64, "unchanged tensor");
                 let message = if across {
                     self.explain_split(&tensors);
                     format!(
-                        "{count} unchanged tensors lie in other files than sealed ({:?}: sealed in {:?}, now in {:?}): the model was split anew",
+                        "{subject} moved to other files ({:?}: from {:?} to {:?}): the model was resharded",
                         sealed.name, sealed.file, found.file
                     )
                 } else {
                     format!(
-                        "{count} unchanged tensors lie at other offsets than sealed ({:?}: {}, now {})",
+                        "{subject} moved to other offsets ({:?}: from {} to {})",
                         sealed.name, sealed.offset, found.offset
                     )
                 };
@@ -338,20 +337,20 @@ impl<'a> SealComparer<'a> {
                 if self.options.content_only {
                     finding.severity = Severity::Low;
                 }
-                // Files that came, went or changed with them have no finding of their own.
+                // Files that were added, removed or changed with them have no findings of their own.
                 finding.stands_for_others = across;
                 self.findings.push(finding);
             }
         }
     }
 
-    /// Files that came, went or changed only because the model was split anew.
+    /// Marks files that were added, removed or changed only because the model was resharded.
     fn explain_split(&mut self, moved: &[(&'a TensorSeal, &'a TensorSeal)]) {
-        let mut left: HashMap<&str, usize> = HashMap::new();
-        let mut came: HashMap<&str, usize> = HashMap::new();
+        let mut moved_from: HashMap<&str, usize> = HashMap::new();
+        let mut moved_to: HashMap<&str, usize> = HashMap::new();
         for (sealed, found) in moved {
-            *left.entry(&sealed.file).or_default() += 1;
-            *came.entry(&found.file).or_default() += 1;
+            *moved_from.entry(&sealed.file).or_default() += 1;
+            *moved_to.entry(&found.file).or_default() += 1;
         }
         let all = |seal: &'a Seal, counts: &HashMap<&str, usize>| -> Vec<&'a str> {
             let mut total: HashMap<&'a str, usize> = HashMap::new();
@@ -360,8 +359,8 @@ impl<'a> SealComparer<'a> {
             }
             total.into_iter().filter(|(f, n)| counts.get(f) == Some(n)).map(|(f, _)| f).collect()
         };
-        self.explained.extend(all(self.sealed, &left));
-        self.explained.extend(all(self.found, &came));
+        self.explained.extend(all(self.sealed, &moved_from));
+        self.explained.extend(all(self.found, &moved_to));
         let indexes = self.sealed.files.iter().chain(&self.found.files).map(|f| f.path.as_str());
         self.explained.extend(indexes.filter(|path| is_index(path)));
     }
@@ -380,27 +379,27 @@ impl<'a> SealComparer<'a> {
                 }
                 Some(now) if file.blake3 != now.blake3 || file.outside.is_some() => {
                     let message = format!(
-                        "its content is not the sealed one ({} bytes, sealed {})",
+                        "content differs from the seal ({} bytes, sealed with {} bytes)",
                         now.bytes, file.bytes
                     );
                     let finding = Finding::new("integrity/file-changed", message)
                         .in_file(path)
                         .with("bytes_sealed", file.bytes)
                         .with("bytes_found", now.bytes);
-                    self.report(path, self.damaged.has(path), finding);
+                    self.report(path, self.damaged.contains(path), finding);
                 }
                 Some(_) => {}
             }
         }
         for file in &found.files {
             let path = file.path.as_str();
-            let known = sealed.file(path).is_some() || self.explained.contains(path);
-            if known || (self.options.content_only && is_index(path)) {
+            let is_explained = sealed.file(path).is_some() || self.explained.contains(path);
+            if is_explained || (self.options.content_only && is_index(path)) {
                 continue;
             }
             let tensors = found.tensors.iter().filter(|t| t.file == file.path).count();
             self.findings.push(
-                Finding::new("integrity/file-added", "it is in the model and was not sealed")
+                Finding::new("integrity/file-added", "present in the model, but not in the seal")
                     .in_file(path)
                     .with("bytes", file.bytes)
                     .with("tensors", tensors),
@@ -408,8 +407,8 @@ impl<'a> SealComparer<'a> {
         }
     }
 
-    /// Digests of whole files, where both sides have them. Their parts were compared already: a
-    /// difference that is left is one of the seal with itself.
+    /// Compares the digests of whole files, where both sides have them. The parts of the files were compared before, so
+    /// a remaining difference means that the seal contradicts itself.
     fn whole_files(&mut self) {
         let differ =
             |a: Option<[u8; 32]>, b: Option<[u8; 32]>| a.is_some() && b.is_some() && a != b;
@@ -417,12 +416,13 @@ impl<'a> SealComparer<'a> {
             let path = file.path.as_str();
             let Some(now) = self.found_files.get(path).copied() else { continue };
             let layout = file.outside.is_some() || is_index(path);
-            let said = (self.options.content_only && layout)
+            let is_reported = (self.options.content_only && layout)
                 || self.explained.contains(path)
-                || self.damaged.has(path)
+                || self.damaged.contains(path)
                 || self.findings.iter().any(|finding| finding.file.as_deref() == Some(path));
-            if !said && (differ(file.sha256, now.sha256) || differ(file.blake3, now.blake3)) {
-                let message = "the sealed digests of the whole file are not those of its parts";
+            if !is_reported && (differ(file.sha256, now.sha256) || differ(file.blake3, now.blake3))
+            {
+                let message = "the seal contradicts itself: its digests of the whole file do not match those of its parts";
                 self.findings.push(Finding::new("integrity/seal-invalid", message).in_file(path));
             }
         }
@@ -431,8 +431,8 @@ impl<'a> SealComparer<'a> {
     fn file_missing(&mut self, file: &FileSeal) {
         let tensors = self.sealed.tensors.iter().filter(|t| t.file == file.path).count();
         let message = match tensors {
-            0 => "it was sealed and is not there".to_owned(),
-            _ => format!("it was sealed and is not there, nor are its {tensors} tensors"),
+            0 => "sealed, but missing".to_owned(),
+            _ => format!("sealed, but missing, with {}", units::count(tensors as u64, "tensor")),
         };
         let mut finding = Finding::new("integrity/file-missing", message)
             .in_file(&file.path)
@@ -443,18 +443,18 @@ impl<'a> SealComparer<'a> {
         self.findings.push(finding);
     }
 
-    /// Bytes outside tensors. A layout that changed has its own findings, and so has a header that
-    /// cannot be read: this is for text that says the same in other bytes.
+    /// Compares the gaps of a file. A changed layout and an unreadable header have findings of their own; this
+    /// reports a header that differs although it describes the same layout.
     fn gaps(&mut self, sealed: &FileSeal, found: &FileSeal) {
         let others = self.damaged.others.contains(&sealed.path);
         if self.options.content_only || self.layout(0, sealed) != self.layout(1, found) && !others {
             return;
         }
         let digests = |file: &FileSeal| -> BTreeMap<[u64; 2], [u8; 32]> {
-            file.outside.iter().flatten().map(|o| (o.range, o.blake3)).collect()
+            file.outside.iter().flatten().map(|gap| (gap.range, gap.blake3)).collect()
         };
         let (before, now) = (digests(sealed), digests(found));
-        // Of a file that was cut or grew, only the stretches that are still there can be compared.
+        // In a truncated or extended file, only the ranges that still exist can be compared.
         let differs = |range: &&[u64; 2]| match now.get(*range) {
             Some(digest) => before.get(*range) != Some(digest),
             None => !others,
@@ -464,17 +464,17 @@ impl<'a> SealComparer<'a> {
         else {
             return;
         };
-        let obeyed = is_interpreted(&found.path, self.found);
-        let message = match obeyed {
+        let is_interpreted = is_interpreted(&found.path, self.found);
+        let message = match is_interpreted {
             true => {
-                "the bytes outside its tensors are not the sealed ones, and a loader obeys them: they say which objects it makes, and of what"
+                "bytes outside the tensors differ from the seal; in this format they determine which objects a loader creates"
             }
             false => {
-                "the bytes outside its tensors (header, metadata) are not the sealed ones; names, types, shapes and places are"
+                "bytes outside the tensors (header, metadata) differ from the seal; tensor names, types, shapes and offsets match"
             }
         };
         let mut finding = Finding::new("integrity/header-changed", message).in_file(&sealed.path);
-        if obeyed {
+        if is_interpreted {
             finding.severity = Severity::High;
         }
         finding.byte_range = Some(*range);
@@ -488,10 +488,10 @@ impl<'a> SealComparer<'a> {
     }
 }
 
-/// Place in the data, name, type and shape of a tensor.
+/// The position in the data, the name, the type and the shape of a tensor.
 type TensorPlacement<'a> = (u64, &'a str, Dtype, &'a [u64]);
 
-/// Where the data of each file begins: at the first of its tensors.
+/// Returns where the data of each file starts: at its first tensor.
 fn data_starts(seal: &Seal) -> HashMap<&str, u64> {
     let mut starts: HashMap<&str, u64> = HashMap::new();
     for tensor in &seal.tensors {
@@ -501,14 +501,14 @@ fn data_starts(seal: &Seal) -> HashMap<&str, u64> {
     starts
 }
 
-/// Whether the bytes outside the tensors of a file are more than a list of them: a pickle is a program, and
-/// the header of an array a text of Python.
+/// Returns whether a loader executes or evaluates the bytes outside the tensors: a pickle is a program, and the
+/// header of a NumPy array is a Python expression.
 fn is_interpreted(path: &str, seal: &Seal) -> bool {
     let format = Format::from_name(&seal.model.format).or_else(|| Format::from_path(path));
     format.is_none_or(Format::executes_metadata)
 }
 
-/// Whether a file is a shard index: part of the container layout, not of the content.
+/// Returns whether a file is a shard index, which is part of the container layout and not of the content.
 fn is_index(path: &str) -> bool {
     path.ends_with(".safetensors.index.json")
 }

@@ -1,5 +1,4 @@
-//! What a comparison with a baseline means: which tensors are others, and whether the change of one
-//! looks like more than training.
+//! Judges a comparison with a baseline: which tensors differ, and whether a change looks like more than training.
 
 use super::Severity;
 use super::audit::listed;
@@ -15,39 +14,39 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use tensorseal_format::{Checkpoint, Tensor};
 
-/// Population stability index from which a distribution moved, and from which it moved far: the usual
-/// bands.
+/// The population stability index from which a distribution counts as shifted, and as far shifted: the usual
+/// thresholds.
 const PSI_SOME: f64 = 0.1;
 const PSI_FAR: f64 = 0.25;
 
-/// Norm of a change, relative to the baseline's, from which it is large.
+/// The norm of a change, relative to that of the baseline, from which the change counts as large.
 const LARGE: f64 = 0.5;
 
-/// Share of the elements that must have changed, and codes that should have moved, for codes that did
-/// not move to be remarkable: by chance that has a probability of less than e^-50.
+/// The share of changed elements, and the expected number of changed codes, from which unchanged codes are
+/// remarkable: by chance their probability is less than e^-50.
 const SAME_CODES_SHARE: f64 = 0.1;
 const SAME_CODES_EXPECTED: f64 = 50.0;
 
-/// Changed tensors whose numbers the finding about the model lists.
-const LISTED: usize = 16;
+/// The maximum number of changed tensors that the finding about the model lists.
+const MAX_LISTED: usize = 16;
 
-/// What is known of a model beside its baseline.
+/// The facts about a model and its baseline that are judged.
 #[derive(Debug, Clone, Copy)]
 pub struct LineageEvidence<'a> {
     /// The model.
     pub model: &'a Checkpoint,
     /// The facts of its tensors.
     pub facts: &'a [TensorFacts],
-    /// The baseline's seal: one that was read, or that of the other model.
+    /// The seal of the baseline: one that was read, or that of the other model.
     pub baseline: &'a Seal,
-    /// Which tensors are the same.
+    /// The pairs of tensors of the model and the baseline.
     pub pairs: &'a TensorPairs,
-    /// For each changed one, where the other model is at hand: the difference.
+    /// The difference of each changed tensor, if the other model is available.
     pub differences: &'a [Option<TensorDifference>],
-    /// By tensor of the model, where the seal has a sketch of it: how far it moved.
+    /// The estimated distance by tensor of the model, if the seal has a sketch of the tensor.
     pub distances: &'a HashMap<usize, SketchDistance>,
-    /// Tensors of the model that are codes, or parts of weights, whose layout is not known here: their numbers stand
-    /// for nothing, so how far these moved means nothing either.
+    /// Tensors of the model with codes or parts of weights in an unsupported layout. Their numbers have no meaning, so
+    /// neither has their distance from the baseline.
     pub unreadable: &'a BTreeSet<usize>,
 }
 
@@ -63,7 +62,7 @@ struct LineageSubject<'a> {
     moved: Option<SketchDistance>,
 }
 
-/// All findings about a model and its baseline: one about the whole, those about tensors in their order.
+/// Returns all findings about a model and its baseline: one about the whole model, then those about tensors in order.
 pub fn judge(comparison: &LineageEvidence<'_>) -> Vec<Finding> {
     if comparison.pairs.is_identical() {
         return Vec::new();
@@ -86,9 +85,9 @@ pub fn judge(comparison: &LineageEvidence<'_>) -> Vec<Finding> {
     let subjects: Vec<LineageSubject<'_>> =
         comparison.pairs.changed.iter().enumerate().map(|(i, pair)| subject((i, pair))).collect();
     let mut findings = vec![whole(comparison, &subjects)];
-    let is_read =
+    let is_readable =
         |subject: &&LineageSubject<'_>| !comparison.unreadable.contains(&subject.pair.tensor);
-    for subject in subjects.iter().filter(is_read) {
+    for subject in subjects.iter().filter(is_readable) {
         findings.extend(same_codes(subject));
         findings.extend(low_rank(subject));
         findings.extend(drifted(subject, comparison.baseline));
@@ -97,12 +96,12 @@ pub fn judge(comparison: &LineageEvidence<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The finding about the model.
+/// Returns the finding about the whole model.
 fn whole(comparison: &LineageEvidence<'_>, subjects: &[LineageSubject<'_>]) -> Finding {
     let TensorPairs { equal, changed, retyped, added, missing, renamed } = comparison.pairs;
     let paired = equal + changed.len();
     let mut message = match changed.len() {
-        0 => format!("none of {paired} tensors has other values than in the baseline"),
+        0 => format!("none of {paired} tensors differs in values from the baseline"),
         count => {
             let names = changed.iter().map(|pair| &comparison.model.tensors[pair.tensor].name[..]);
             format!("{count} of {paired} tensors differ from the baseline: {}", listed(names))
@@ -111,32 +110,31 @@ fn whole(comparison: &LineageEvidence<'_>, subjects: &[LineageSubject<'_>]) -> F
     for (count, what) in [
         (missing.len(), "of the baseline are missing"),
         (added.len(), "are not in the baseline"),
-        (retyped.len(), "have another type or shape"),
+        (retyped.len(), "have a different type or shape"),
     ] {
         if count > 0 {
             message.push_str(&format!("; {count} {what}"));
         }
     }
     if *renamed > 0 {
-        message.push_str(&format!("; {renamed} of the missing are there under another name"));
+        message.push_str(&format!("; {renamed} of the missing were renamed"));
     }
     let moved = changed.iter().filter(|pair| pair.content_of.is_some()).count();
     if moved > 0 {
-        message.push_str(&format!("; {moved} have the content of another tensor of the baseline"));
+        message.push_str(&format!("; {moved} have the content of another baseline tensor"));
     }
-    let not_read =
+    let unreadable =
         changed.iter().filter(|pair| comparison.unreadable.contains(&pair.tensor)).count();
-    if not_read > 0 {
+    if unreadable > 0 {
         message.push_str(&format!(
-            "; how far {not_read} of those that differ are from it is not known: they are kept in a way that is not \
-             known here"
+            "; {unreadable} of the differing tensors have an unsupported layout, so their distance is unknown"
         ));
     }
     let names = |indexes: &[usize], name: &dyn Fn(usize) -> String| -> Value {
-        indexes.iter().take(LISTED).map(|index| name(*index)).collect()
+        indexes.iter().take(MAX_LISTED).map(|index| name(*index)).collect()
     };
-    let ours = |index: usize| comparison.model.tensors[index].name.clone();
-    let theirs = |index: usize| comparison.baseline.tensors[index].name.clone();
+    let model_name = |index: usize| comparison.model.tensors[index].name.clone();
+    let baseline_name = |index: usize| comparison.baseline.tensors[index].name.clone();
     let mut finding = Finding::new("lineage/changed", message)
         .with("baseline_root", comparison.baseline.model.root.clone())
         .with("tensors_equal", *equal)
@@ -146,33 +144,34 @@ fn whole(comparison: &LineageEvidence<'_>, subjects: &[LineageSubject<'_>]) -> F
         .with("tensors_retyped", retyped.len())
         .with("tensors_renamed", *renamed)
         .with("tensors_moved", moved);
-    if not_read > 0 {
-        finding = finding.with("tensors_not_read", not_read);
+    if unreadable > 0 {
+        finding = finding.with("tensors_not_read", unreadable);
     }
     for (key, indexes, name) in [
-        ("missing", missing, &theirs as &dyn Fn(usize) -> String),
-        ("added", added, &ours),
-        ("retyped", retyped, &ours),
+        ("missing", missing, &baseline_name as &dyn Fn(usize) -> String),
+        ("added", added, &model_name),
+        ("retyped", retyped, &model_name),
     ] {
         if !indexes.is_empty() {
             finding = finding.with(key, names(indexes, name));
         }
     }
     if !subjects.is_empty() {
-        let first: Vec<Value> = subjects.iter().take(LISTED).map(LineageSubject::numbers).collect();
+        let first: Vec<Value> =
+            subjects.iter().take(MAX_LISTED).map(LineageSubject::numbers).collect();
         finding = finding.with("changed", first);
     }
-    let is_read =
+    let is_readable =
         |subject: &&LineageSubject<'_>| !comparison.unreadable.contains(&subject.pair.tensor);
-    let known: Vec<&TensorDifference> = subjects
+    let numeric: Vec<&TensorDifference> = subjects
         .iter()
-        .filter(is_read)
+        .filter(is_readable)
         .filter_map(|s| s.difference)
         .filter(|d| d.numbers)
         .collect();
-    if !known.is_empty() {
+    if !numeric.is_empty() {
         let sum = |part: &dyn Fn(&TensorDifference) -> f64| -> f64 {
-            known.iter().map(|difference| part(difference) * part(difference)).sum()
+            numeric.iter().map(|difference| part(difference) * part(difference)).sum()
         };
         let relative = libm::sqrt(sum(&|d| d.norm)) / libm::sqrt(sum(&|d| d.norm_before));
         finding = finding.with("relative_norm", relative);
@@ -185,7 +184,7 @@ impl LineageSubject<'_> {
         Finding::new(rule, message).in_file(self.file).in_tensor(&self.tensor.name)
     }
 
-    /// What is known of its change, in short.
+    /// Returns the main numbers of the change as JSON.
     fn numbers(&self) -> Value {
         let mut numbers = json!({ "tensor": self.tensor.name });
         if let Some(difference) = self.difference {
@@ -204,7 +203,7 @@ impl LineageSubject<'_> {
         numbers
     }
 
-    /// Gives a finding the place of the change: of its elements, or of the blocks that changed.
+    /// Sets the place of a finding to the changed elements or, if they are unknown, to the changed blocks.
     fn placed(&self, finding: Finding) -> Finding {
         let extent = match (self.difference, self.facts) {
             (Some(difference), _) => difference.extent,
@@ -217,7 +216,7 @@ impl LineageSubject<'_> {
         change::placed(self.sealed, finding, extent)
     }
 
-    /// Adds what was measured of the difference.
+    /// Adds the place and the numbers of the difference to a finding.
     fn with_difference(&self, finding: Finding, difference: &TensorDifference) -> Finding {
         self.placed(finding)
             .with("relative_norm", difference.relative())
@@ -228,7 +227,7 @@ impl LineageSubject<'_> {
             .with("largest_change_at", difference.largest_at)
     }
 
-    /// The difference, where its units are numbers.
+    /// Returns the difference if its elements are numbers.
     fn numeric(&self) -> Option<&TensorDifference> {
         self.difference.filter(|difference| difference.numbers)
     }
@@ -249,7 +248,7 @@ fn same_codes(subject: &LineageSubject<'_>) -> Option<Finding> {
     let bits: Vec<u32> = kept.iter().map(|(bits, _)| *bits).collect();
     let named: Vec<String> = bits.iter().map(|bits| format!("{bits}-bit")).collect();
     let message = format!(
-        "{:.0} % of its values changed and none of its {} codes did, where {:.0} should have: quantised it is the baseline's, in full precision it is not",
+        "{:.0} % of its values changed, but none of its {} codes did, where {:.0} are expected: once quantised it equals the baseline, in full precision it does not",
         100.0 * difference.share(),
         named.join(" and "),
         first.expected
@@ -270,16 +269,16 @@ fn low_rank(subject: &LineageSubject<'_>) -> Option<Finding> {
     let shape = subject.tensor.storage_shape();
     let rows = shape.first().copied().unwrap_or_default();
     let columns: u64 = shape.iter().skip(1).product();
-    let most = rows.min(columns);
+    let max_rank = rows.min(columns);
     let message = format!(
-        "its change has rank {} where {most} is possible, and {:.2} % of the baseline's norm: an edit or a merged adapter looks so",
+        "the change has rank {} of {max_rank} possible, and {:.2} % of the norm of the baseline, as after an edit or with a merged adapter",
         found.rank,
         100.0 * difference.relative()
     );
     let finding = subject
         .finding("lineage/low-rank-change", message)
         .with("rank", found.rank)
-        .with("rank_possible", most)
+        .with("rank_possible", max_rank)
         .with("share_of_change", found.share)
         .with("energy_drop", found.drop);
     Some(subject.with_difference(finding, difference))
@@ -293,7 +292,7 @@ fn drifted(subject: &LineageSubject<'_>, baseline: &Seal) -> Option<Finding> {
     }
     let far = drift.psi >= PSI_FAR;
     let mut message = format!(
-        "its values drifted {}: stability index {:.2}, exponents moved by {:.2} binades",
+        "values drifted {}: population stability index {:.2}, exponents shifted by {:.2} binades",
         if far { "far" } else { "somewhat" },
         drift.psi,
         drift.wasserstein_binades
@@ -303,7 +302,7 @@ fn drifted(subject: &LineageSubject<'_>, baseline: &Seal) -> Option<Finding> {
     }
     if let Some(other) = subject.pair.content_of {
         let name = &baseline.tensors[other].name;
-        message.push_str(&format!("; it has the content of the baseline's {name:?}"));
+        message.push_str(&format!("; the content is that of {name:?} in the baseline"));
     }
     let mut finding = subject
         .finding("lineage/drift", message)
@@ -318,7 +317,7 @@ fn drifted(subject: &LineageSubject<'_>, baseline: &Seal) -> Option<Finding> {
         .with("mean_now", after.mean.0)
         .with("standard_deviation_baseline", before.standard_deviation.0)
         .with("standard_deviation_now", after.standard_deviation.0);
-    // Vectors (biases, norms) have few values and move far in honest training.
+    // Vectors (biases, norms) have few values and change a lot in legitimate training.
     if !far || subject.tensor.shape.len() < 2 {
         finding.severity = Severity::Low;
     }
@@ -331,7 +330,7 @@ fn drifted(subject: &LineageSubject<'_>, baseline: &Seal) -> Option<Finding> {
 fn large(subject: &LineageSubject<'_>) -> Option<Finding> {
     if let Some(moved) = subject.moved.filter(|moved| moved.interval[0] > LARGE) {
         let message = format!(
-            "its change is about {:.2} times as large as the baseline's values, by its sketch",
+            "the norm of the change is about {:.2} times that of the baseline, estimated from the sketch",
             moved.relative
         );
         let finding = subject
@@ -347,9 +346,9 @@ fn large(subject: &LineageSubject<'_>) -> Option<Finding> {
         return None;
     }
     let message = match difference.norm_before {
-        0.0 => "it was all zero in the baseline and is not any more".to_owned(),
+        0.0 => "all values were zero in the baseline, and are not any more".to_owned(),
         _ => format!(
-            "its change is {:.2} times as large as the baseline's values (cosine {:.3})",
+            "the norm of the change is {:.2} times that of the baseline (cosine {:.3})",
             relative, difference.cosine
         ),
     };

@@ -1,14 +1,14 @@
-//! Links to directories of a model: those that were sealed, and those that are there.
+//! Compares the links to directories in a model with those that were sealed.
 //!
-//! What such a link leads to is covered under its own path. But a loader that walks the model and follows links
-//! sees it under the link's path too: more files than were sealed, where the link was not.
+//! The target of such a link is covered under its own path. But a loader that follows links sees the target under
+//! the path of the link as well, so an additional link adds files for the loader.
 
 use super::Finding;
 use crate::seal::LinkSeal;
 use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;
 
-/// Every link that is not as it was sealed.
+/// Returns a finding for every link that was added, removed or changed since the model was sealed.
 pub fn compare(sealed: &[LinkSeal], found: &[LinkSeal]) -> Vec<Finding> {
     let by_path = |links: &'_ [LinkSeal]| -> BTreeMap<String, String> {
         links.iter().map(|link| (link.path.clone(), link.target.clone())).collect()
@@ -20,14 +20,14 @@ pub fn compare(sealed: &[LinkSeal], found: &[LinkSeal]) -> Vec<Finding> {
             None => (
                 "integrity/file-added",
                 format!(
-                    "it is a link to the directory {} and was not sealed: what walks the model sees the files there twice",
+                    "link to the directory {}, not in the seal: a loader that follows links sees the files there twice",
                     display_name(target)
                 ),
             ),
             Some(was) if was != target => (
                 "integrity/file-changed",
                 format!(
-                    "it is a link to the directory {}, sealed as one to {}",
+                    "link to the directory {}, sealed as a link to {}",
                     display_name(target),
                     display_name(was)
                 ),
@@ -38,7 +38,7 @@ pub fn compare(sealed: &[LinkSeal], found: &[LinkSeal]) -> Vec<Finding> {
     }
     for (path, target) in before.iter().filter(|(path, _)| !now.contains_key(*path)) {
         let message = format!(
-            "it was sealed as a link to the directory {} and is none",
+            "sealed as a link to the directory {}, but no longer a link",
             display_name(target)
         );
         findings.push(Finding::new("integrity/file-missing", message).in_file(path));
@@ -63,9 +63,9 @@ mod tests {
         let sealed = links(&[("a", "x"), ("b", "x"), ("c", "x")]);
         assert_eq!(compare(&sealed, &sealed), []);
         let found = compare(&sealed, &links(&[("a", "x"), ("b", "y"), ("d", ".")]));
-        let said: Vec<_> = found.iter().map(|f| (f.rule, f.file.as_deref().unwrap())).collect();
+        let rules: Vec<_> = found.iter().map(|f| (f.rule, f.file.as_deref().unwrap())).collect();
         assert_eq!(
-            said,
+            rules,
             [
                 ("integrity/file-changed", "b"),
                 ("integrity/file-added", "d"),

@@ -1,4 +1,4 @@
-//! Judgements: pure functions from measurements and a baseline to findings. No I/O, no device.
+//! Judges measurements: pure functions that turn measurements and a baseline into findings, without I/O.
 
 pub mod audit;
 pub mod bounds;

@@ -1,30 +1,30 @@
-//! What follows from the detection of a mark: whether it is as expected, and whether it is evidence.
+//! Judges the detection of a mark: whether it is as expected, and whether it counts as evidence.
 
 use super::Finding;
 use super::watermark::{ABSENT, Detection, DetectionMode, PRESENT, Presence};
 use crate::watermark::unreadable::UnreadableWeights;
 use serde_json::json;
 
-/// What is expected of a mark.
+/// Whether a mark is expected to be present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExpectedPresence {
-    /// It is there: the check of an owner.
+    /// The mark is expected: an owner checks their own model.
     #[default]
     Present,
-    /// It is not: the check of whoever must not ship another's model.
+    /// No mark is expected: a publisher checks that a model carries no mark of someone else.
     Absent,
 }
 
-/// Where the original of an informed detection comes from.
+/// Whether the original of an informed detection was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OriginalProvenance {
-    /// Its root is the one that was published, as the caller says.
+    /// The root of the original matches the root that the caller knows as published.
     Published,
-    /// Nobody says so.
+    /// The caller gave no published root.
     Unpublished,
 }
 
-/// Holds a detection against what was expected of it. `original` is that of an informed detection.
+/// Compares a detection with what was expected. `original` applies to informed detections.
 pub fn findings(
     detection: &Detection,
     expected: ExpectedPresence,
@@ -36,12 +36,12 @@ pub fn findings(
         && !detection.payload_ok
     {
         let claimed = detection.payload.as_deref().unwrap_or("none");
-        let message = format!("the mark says payload {read}, the claim says {claimed}");
+        let message = format!("the mark carries payload {read}, but the claim states {claimed}");
         findings.push(Finding::new("watermark/other-payload", message));
     }
     if !detection.committed {
         let message = format!(
-            "uncommitted key: not evidence of ownership; keys that fit can be found for any weights, so only one that was committed to before the model was published counts (key {})",
+            "uncommitted key: not evidence of ownership; a matching key can be found for any weights, so only a key that was committed to before the model was published counts (key {})",
             detection.key_id
         );
         findings.push(Finding::new("watermark/uncommitted-key", message));
@@ -49,26 +49,23 @@ pub fn findings(
     if detection.mode == DetectionMode::Informed
         && original == Some(OriginalProvenance::Unpublished)
     {
-        let message = "the original was taken on trust: not evidence; one that fits can be made from any model and key, so only an original whose root was published before the key was drawn counts (--original-root)";
+        let message = "unverified original: not evidence; a matching original can be made for any model and key, so only an original whose root was published before the key was generated counts (--original-root)";
         findings.push(Finding::new("watermark/unpublished-original", message));
     }
     findings
 }
 
-/// That the original of an informed detection could not be read as a whole: of what was not, no difference was looked
-/// at.
-pub fn unreadable_original(not_read: &UnreadableWeights) -> Option<Finding> {
-    let told = || {
-        let message = format!(
-            "the original was used in part: {}, and the difference from these was not looked at",
-            not_read.summary()
-        );
+/// Returns a finding if the original of an informed detection could be read only in part. Weights that cannot be
+/// read were not compared.
+pub fn unreadable_original(unreadable: &UnreadableWeights) -> Option<Finding> {
+    let finding = || {
+        let message = format!("the original was compared only in part: {}", unreadable.summary());
         Finding::new("watermark/original-not-read", message)
-            .with("weights_not_read", not_read.weights)
-            .with("share_not_read", not_read.share)
-            .with("tensors_not_read", not_read.tensors.clone())
+            .with("weights_not_read", unreadable.weights)
+            .with("share_not_read", unreadable.share)
+            .with("tensors_not_read", unreadable.tensors.clone())
     };
-    (!not_read.is_empty()).then(told)
+    (!unreadable.is_empty()).then(finding)
 }
 
 fn unexpected_result(detection: &Detection, expected: ExpectedPresence) -> Option<Finding> {
@@ -81,28 +78,28 @@ fn unexpected_result(detection: &Detection, expected: ExpectedPresence) -> Optio
         }
         (Presence::Present, ExpectedPresence::Absent) => (
             "watermark/present",
-            format!("the mark of key {key} is there: chance has {chance} for it"),
+            format!("the mark of key {key} is present (probability of a chance match: {chance})"),
         ),
         (Presence::Absent, ExpectedPresence::Present) => (
             "watermark/absent",
             format!(
-                "the mark of key {key} is not there: nothing beyond chance ({chance}), where a mark would show"
+                "the mark of key {key} is absent: the correlation is within chance ({chance}), where a mark would be detected"
             ),
         ),
         (Presence::Inconclusive, _) => ("watermark/inconclusive", inconclusive(detection)),
     };
     let mut finding = Finding::new(rule, message).with("log10_p", detection.log10_p);
-    if let (Some(reason), Some(not_read)) = (detection.reason, &detection.not_read) {
+    if let (Some(reason), Some(unreadable)) = (detection.reason, &detection.not_read) {
         finding = finding
             .with("reason", json!(reason))
-            .with("weights_not_read", not_read.weights)
-            .with("share_not_read", not_read.share)
-            .with("tensors_not_read", not_read.tensors.clone());
+            .with("weights_not_read", unreadable.weights)
+            .with("share_not_read", unreadable.share)
+            .with("tensors_not_read", unreadable.tensors.clone());
     }
     Some(finding)
 }
 
-/// A probability in words, from its decimal logarithm.
+/// Formats a probability from its decimal logarithm.
 fn chance(log10_p: Option<f64>) -> String {
     log10_p.map_or("no bound".to_owned(), |log10_p| format!("10^{log10_p:.1}"))
 }
@@ -110,21 +107,19 @@ fn chance(log10_p: Option<f64>) -> String {
 fn inconclusive(detection: &Detection) -> String {
     let Detection { key_id, log10_p, elements, .. } = detection;
     if let Some(why) = detection.not_looked_for() {
-        return format!("nothing can be said of key {key_id}: {why}");
+        return format!("inconclusive for key {key_id}: {why}");
     }
     if *elements == 0 {
-        return format!(
-            "nothing can be said of key {key_id}: no carrier has a finite non-zero element"
-        );
+        return format!("inconclusive for key {key_id}: no carrier has a finite non-zero element");
     }
     let chance = chance(*log10_p);
     if log10_p.is_some_and(|log10_p| log10_p <= ABSENT) {
         return format!(
-            "key {key_id} shows more than chance explains well ({chance}), but less than the 10^{PRESENT} that a mark must show"
+            "inconclusive for key {key_id}: the probability of a chance match is {chance}, and a mark counts as present from 10^{PRESENT}"
         );
     }
     format!(
-        "nothing can be said of key {key_id}: nothing beyond chance was seen ({chance}), but a mark on these {elements} elements might not have been seen either"
+        "inconclusive for key {key_id}: the correlation is within chance ({chance}), but a mark on these {elements} elements could go undetected"
     )
 }
 
@@ -164,32 +159,33 @@ mod tests {
     }
 
     #[test]
-    fn the_three_ways_of_not_knowing_are_told_apart() {
-        let said = |log10_p, elements| {
+    fn three_kinds_of_inconclusive_results_have_different_messages() {
+        let message = |log10_p, elements| {
             let found = detection(Presence::Inconclusive, log10_p, elements);
             findings(&found, ExpectedPresence::Present, None)[0].message.clone()
         };
-        assert!(said(0.0, 0).contains("no carrier has a finite"));
-        assert!(said(-7.0, 9).contains("more than chance explains"));
-        assert!(said(-1.0, 9).contains("might not have been seen"));
+        assert!(message(0.0, 0).contains("no carrier has a finite"));
+        assert!(message(-7.0, 9).contains("counts as present from"));
+        assert!(message(-1.0, 9).contains("could go undetected"));
     }
 
     #[test]
-    fn what_was_not_read_is_told_and_neither_expectation_is_met() {
+    fn unreadable_weights_are_reported_and_meet_neither_expectation() {
         let tensors = vec!["layers.0.weight".to_owned()];
-        let not_read = UnreadableWeights { weights: 1, told: 1, bytes: 8, share: 0.875, tensors };
-        let found = detection(Presence::Absent, 0.0, 9).with_unreadable(&not_read);
+        let unreadable =
+            UnreadableWeights { weights: 1, certain: 1, bytes: 8, share: 0.875, tensors };
+        let found = detection(Presence::Absent, 0.0, 9).with_unreadable(&unreadable);
         for expected in [ExpectedPresence::Present, ExpectedPresence::Absent] {
-            let said = &findings(&found, expected, None)[0];
-            assert_eq!(said.rule, "watermark/inconclusive");
-            assert!(said.message.contains("87.5 %"), "{}", said.message);
-            assert!(said.message.contains("layers.0.weight"), "{}", said.message);
-            assert_eq!(said.evidence["reason"], "unread-scheme");
+            let finding = &findings(&found, expected, None)[0];
+            assert_eq!(finding.rule, "watermark/inconclusive");
+            assert!(finding.message.contains("87.5 %"), "{}", finding.message);
+            assert!(finding.message.contains("layers.0.weight"), "{}", finding.message);
+            assert_eq!(finding.evidence["reason"], "unread-scheme");
         }
     }
 
     #[test]
-    fn a_mark_that_says_something_else_than_its_claim_is_told() {
+    fn a_payload_that_differs_from_its_claim_is_reported() {
         let mut found = detection(Presence::Present, -50.0, 9);
         found.committed = true;
         found.payload_read = Some("0000000000000007".to_owned());
@@ -199,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_original_on_trust_is_no_evidence() {
+    fn an_unpublished_original_is_no_evidence() {
         let mut found = detection(Presence::Present, -50.0, 9);
         found.committed = true;
         found.mode = DetectionMode::Informed;

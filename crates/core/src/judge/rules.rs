@@ -1,69 +1,69 @@
-//! The rules: what each finding means, how it is measured, how often it is wrong, what to do.
+//! The rules: what each finding means, how it is measured, how often it is wrong, and what to do.
 //!
-//! All of it is one data file, `rules.toml`, with the versions of the public catalogues whose ids it
-//! names. It is read once, and a test holds it to the ids that the source uses.
+//! All rules are in one data file, `rules.toml`, with the versions of the public catalogues whose ids it names. It
+//! is parsed once. A test compares its ids with those that the source code uses.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 use tensorseal_base::severity::Severity;
 
-/// One rule, its family's text filled in.
+/// A rule, with the texts of its family filled in.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rule {
-    /// Stable id, `area/what-is-wrong`.
+    /// The stable id, `area/what-is-wrong`.
     pub id: &'static str,
-    /// Usual severity; the finding may have another, with a reason in its message.
+    /// The usual severity. A finding may have another severity; its message then says why.
     pub severity: Severity,
-    /// A few words.
+    /// The title: a few words.
     pub title: &'static str,
-    /// What it means.
+    /// What a finding of the rule means.
     pub meaning: &'static str,
-    /// What it does not mean.
+    /// What a finding of the rule does not mean.
     pub limits: &'static str,
-    /// How it is measured.
+    /// How the rule is checked.
     pub measured: &'static str,
-    /// How often, or when, it is wrong.
+    /// How often, or when, the rule gives a false alarm.
     pub false_alarms: &'static str,
-    /// What to do.
+    /// What to do about a finding of the rule.
     pub action: &'static str,
-    /// Ids of the public catalogues.
+    /// The ids of public catalogues.
     pub references: Vec<&'static str>,
 }
 
 impl Rule {
-    /// The part of the id before the slash.
+    /// Returns the area of the rule: the part of the id before the slash.
     pub fn area(&self) -> &'static str {
         self.id.split('/').next().unwrap_or(self.id)
     }
 }
 
-/// A public catalogue.
+/// A public catalogue of threats or controls.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
-    /// Its full name.
+    /// The full name.
     pub title: String,
-    /// The edition whose ids are named.
+    /// The edition that the ids refer to.
     pub version: String,
-    /// What its ids start with, as they are written here.
+    /// The prefix of its ids as they are written here.
     pub prefix: String,
 }
 
-/// Everything the data file says.
+/// The content of the data file.
 #[derive(Debug)]
 pub struct Rules {
-    /// Schema name of the data file and of what `explain --format json` prints.
+    /// The schema name of the data file and of the output of `explain --format json`.
     pub schema: &'static str,
-    /// Version of the data file: a date.
+    /// The version of the data file: a date.
     pub version: &'static str,
-    /// The public catalogues, by short name.
+    /// The public catalogues by short name.
     pub catalogues: &'static BTreeMap<String, Catalogue>,
-    /// All rules, in order of their ids.
+    /// All rules in order of their ids.
     pub all: Vec<Rule>,
 }
 
-/// The data file as it is written.
+/// The data file as it is stored.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesDocument {
@@ -74,7 +74,7 @@ struct RulesDocument {
     rule: Vec<RuleEntry>,
 }
 
-/// What a family or a rule says.
+/// The texts of a family.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleText {
@@ -101,7 +101,7 @@ struct RuleEntry {
 }
 
 static DOCUMENT: LazyLock<RulesDocument> = LazyLock::new(|| {
-    // Part of the program: what is wrong with it is seen by every test that makes a finding.
+    // The file is part of the program, so every test that creates a finding detects a malformed file.
     toml::from_str(include_str!("rules.toml")).unwrap_or_else(|error| panic!("rules.toml: {error}"))
 });
 
@@ -139,23 +139,26 @@ fn rule(entry: &'static RuleEntry) -> Rule {
     }
 }
 
-/// Everything that is known of the rules.
+/// Returns all rules and catalogues.
+///
+/// # Panics
+/// Panics if the built-in data file is malformed, which tests rule out.
 pub fn rules() -> &'static Rules {
     &RULES
 }
 
-/// The rule of this id.
+/// Returns the rule with this id.
 pub fn find_rule(id: &str) -> Option<&'static Rule> {
     let all = &rules().all;
     all.binary_search_by(|rule| rule.id.cmp(id)).ok().map(|index| &all[index])
 }
 
-/// Usual severity and public ids of a rule.
+/// Returns the usual severity and the public ids of a rule; for an unknown rule, `High` and no ids.
 pub fn severity_and_references(id: &str) -> (Severity, &'static [&'static str]) {
     find_rule(id).map_or((Severity::High, &[]), |rule| (rule.severity, &rule.references))
 }
 
-/// The catalogue that a public id is from, with its short name.
+/// Returns the catalogue that a public id belongs to, with its short name.
 pub fn catalogue_of(reference: &str) -> Option<(&'static str, &'static Catalogue)> {
     let all = rules().catalogues.iter();
     all.filter(|(_, catalogue)| reference.starts_with(&catalogue.prefix))
@@ -163,7 +166,7 @@ pub fn catalogue_of(reference: &str) -> Option<(&'static str, &'static Catalogue
         .map(|(name, catalogue)| (name.as_str(), catalogue))
 }
 
-/// The ids that are most like one that does not exist, likeliest first.
+/// Returns the ids that are most similar to an unknown one, the most similar first.
 pub fn nearest(id: &str, count: usize) -> Vec<&'static str> {
     let likeness = |rule: &Rule| {
         let name = rule.id.split('/').nth(1).unwrap_or_default();
@@ -226,7 +229,7 @@ mod tests {
         assert_eq!(nearest("low-bits", 1), ["payload/low-bits"]);
     }
 
-    /// Every rule id in quotes in the source, with the severity that stands beside it, if one does.
+    /// Collects every quoted rule id in the source code, with the severity that follows it, if there is one.
     fn in_source(directory: &Path, found: &mut Vec<(String, Option<Severity>)>) {
         let areas: BTreeSet<_> = rules().all.iter().map(Rule::area).collect();
         let is_id = |text: &str| {

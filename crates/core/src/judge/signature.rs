@@ -1,8 +1,7 @@
-//! Whether the files of a model are the ones that were signed.
+//! Compares the files of a model with a signed manifest.
 //!
-//! Names are compared both ways, then digests (OpenSSF Model Signing 1.0, verification). What a
-//! signature leaves out is told, whatever the verdict: nobody sees from a passed signature alone that
-//! it ignores a file.
+//! File names are compared in both directions, then digests (OpenSSF Model Signing 1.0, verification). Files that
+//! the signature does not cover are always reported, because a valid signature alone does not show them.
 
 use super::Finding;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,42 +16,42 @@ use tensorseal_format::{
 use tensorseal_signing::oms::IgnoredPaths;
 use tensorseal_signing::{Manifest, Resource};
 
-/// What is compared.
+/// A model and the signed manifest that it is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct SignedFiles<'a> {
-    /// The model, listed with what lies beside it.
+    /// The model, with its signed-only files listed.
     pub model: &'a Checkpoint,
-    /// What was signed.
+    /// The signed manifest.
     pub manifest: &'a Manifest,
-    /// By file of the model.
+    /// The digests of each file of the model, by file index; `None` for a file that was not hashed.
     pub digests: &'a [Option<FileDigests>],
-    /// Whether whoever verifies allows symbolic links, too.
+    /// Whether the verifier allows symbolic links. The manifest must allow them as well.
     pub allow_symlinks: bool,
-    /// Whether files may lie in the model that were not signed.
+    /// Whether files that were not signed are allowed in the model.
     pub ignore_unsigned_files: bool,
-    /// Paths that may be there unsigned, files or directories.
+    /// Paths of files or directories that are allowed to be unsigned.
     pub ignore_paths: &'a [String],
 }
 
-/// What the comparison gives.
+/// The result of comparing a model with a signed manifest.
 #[derive(Debug, Default)]
 pub struct SignatureOutcome {
-    /// What is not as it was signed.
+    /// The differences from the manifest.
     pub findings: Vec<Finding>,
-    /// What exists and the signature does not vouch for.
+    /// Existing paths that the signature does not cover.
     pub not_covered: Vec<SkippedPath>,
-    /// Paths of the files that are as they were signed.
+    /// The paths of the files that match the manifest.
     pub intact: BTreeSet<String>,
 }
 
-/// The files of a model that a signature is to list: all but those that it ignores.
+/// Returns the indices of the files that a signature lists: all files except the ignored ones.
 pub fn to_sign(model: &Checkpoint, ignore_paths: &[String]) -> Vec<usize> {
     let ignored = IgnoredPaths::new(ignore_paths);
-    let concerned = |file: &ModelFile| ignored.covering(&file.path).is_none();
-    (0..).zip(&model.files).filter(|(_, file)| concerned(file)).map(|(index, _)| index).collect()
+    let is_listed = |file: &ModelFile| ignored.covering(&file.path).is_none();
+    (0..).zip(&model.files).filter(|(_, file)| is_listed(file)).map(|(index, _)| index).collect()
 }
 
-/// The links to directories of a model that a signature which ignores these paths cannot pass over.
+/// Returns the links to directories that a signature with these ignored paths does not ignore.
 pub fn links_to_sign<'m>(
     model: &'m Checkpoint,
     ignore_paths: &[String],
@@ -61,9 +60,8 @@ pub fn links_to_sign<'m>(
     model.links.iter().filter(move |link| ignored.covering(&link.path).is_none())
 }
 
-/// The files of a model whose digests a signature is compared with: those that it lists with as many
-/// digests as they have. Shards of one byte would ask for as much memory as the file is long; a signature
-/// must pay for that with its own length.
+/// Returns the indices of the files to hash: those that the manifest lists with the right number of digests. This
+/// bounds the memory for digests by the length of the manifest, even if a hostile manifest asks for tiny shards.
 pub fn to_hash(model: &Checkpoint, manifest: &Manifest) -> Vec<usize> {
     let listed = by_file(model, manifest);
     let fits = |file: &ModelFile| {
@@ -73,17 +71,17 @@ pub fn to_hash(model: &Checkpoint, manifest: &Manifest) -> Vec<usize> {
     (0..).zip(&model.files).filter(|(_, file)| fits(file)).map(|(index, _)| index).collect()
 }
 
-/// Compares a model with what was signed.
+/// Compares a model with a signed manifest.
 pub fn judge(signed: &SignedFiles<'_>) -> SignatureOutcome {
     let SignedFiles { model, manifest, .. } = signed;
     let mut outcome = SignatureOutcome::default();
     let listed = by_file(model, manifest);
     let (ignored, allowed) = (manifest.ignored_paths(), IgnoredPaths::new(signed.ignore_paths));
-    let mut here = BTreeSet::new();
+    let mut present = BTreeSet::new();
     for (index, file) in model.files.iter().enumerate() {
-        here.insert(file.path.as_str());
-        if let Some(by) = ignored.covering(&file.path) {
-            let reason = format!("ignored by the signature: {}", display_name(by));
+        present.insert(file.path.as_str());
+        if let Some(entry) = ignored.covering(&file.path) {
+            let reason = format!("ignored by the signature: {}", display_name(entry));
             outcome.leave_out(file, SkipReason::Ignored, &reason);
         } else if let Some(resources) = listed.get(file.path.as_str()) {
             outcome.compare(signed, index, resources);
@@ -92,21 +90,21 @@ pub fn judge(signed: &SignedFiles<'_>) -> SignatureOutcome {
         }
     }
     for link in &model.links {
-        if let Some(by) = ignored.covering(&link.path) {
-            let reason = format!("ignored by the signature: {}", display_name(by));
+        if let Some(entry) = ignored.covering(&link.path) {
+            let reason = format!("ignored by the signature: {}", display_name(entry));
             outcome.not_covered(&link.path, SkipReason::Ignored, &reason);
         } else if allowed.covering(&link.path).is_none() {
             outcome.directory_link(signed, link);
         }
     }
-    for name in listed.keys().filter(|name| !here.contains(*name)) {
-        let message = format!("{} was signed and is not there", display_name(name));
+    for name in listed.keys().filter(|name| !present.contains(*name)) {
+        let message = format!("{} is signed, but missing", display_name(name));
         outcome.findings.push(Finding::new("signature/file-missing", message).in_file(name));
     }
     outcome
 }
 
-/// The resources of each file.
+/// Groups the resources of the manifest by file.
 fn by_file<'a>(
     model: &'a Checkpoint,
     manifest: &'a Manifest,
@@ -123,7 +121,7 @@ fn by_file<'a>(
 }
 
 impl SignatureOutcome {
-    /// Whether every file is as it was signed, and none is there that was not.
+    /// Returns whether every signed file is unchanged, and no unsigned file was added.
     pub fn is_intact(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity <= Severity::Low)
     }
@@ -131,9 +129,9 @@ impl SignatureOutcome {
     fn compare(&mut self, signed: &SignedFiles<'_>, index: usize, resources: &[&Resource]) {
         let file = &signed.model.files[index];
         if file.link.is_some()
-            && let Some(by) = signed.refuses_links()
+            && let Some(reason) = signed.refuses_links()
         {
-            let message = format!("{} is a link, and {by}", display_name(&file.path));
+            let message = format!("{} is a link: {reason}", display_name(&file.path));
             self.findings.push(Finding::new("signature/link", message).in_file(&file.path));
             return;
         }
@@ -146,15 +144,15 @@ impl SignatureOutcome {
         }
     }
 
-    /// A link to a directory is in no signature: what it leads to is listed under its own path, and what walks the
-    /// model sees it under the link's path as well.
+    /// Reports a link to a directory. No signature lists such links: the target is listed under its own path, but a
+    /// loader that follows links sees it under the path of the link as well.
     fn directory_link(&mut self, signed: &SignedFiles<'_>, link: &DirectoryLink) {
         let (path, target) = (display_name(&link.path), display_name(&link.target));
-        let (by, severity) = match signed.refuses_links() {
-            Some(by) => (by, None),
-            None => ("it is allowed, and nobody signed it", Some(Severity::Low)),
+        let (reason, severity) = match signed.refuses_links() {
+            Some(reason) => (reason, None),
+            None => ("allowed, but not signed", Some(Severity::Low)),
         };
-        let message = format!("{path} is a link to the directory {target}, and {by}");
+        let message = format!("{path} is a link to the directory {target}: {reason}");
         let mut finding = Finding::new("signature/link", message).in_file(&link.path);
         finding.severity = severity.unwrap_or(finding.severity);
         self.findings.push(finding);
@@ -162,30 +160,30 @@ impl SignatureOutcome {
 
     fn unsigned(&mut self, signed: &SignedFiles<'_>, allowed: &IgnoredPaths<'_>, file: &ModelFile) {
         if signed.ignore_unsigned_files || allowed.covering(&file.path).is_some() {
-            self.leave_out(file, SkipReason::Unsigned, "not signed; ignored, as asked");
+            self.leave_out(file, SkipReason::Unsigned, "not signed; ignored as requested");
             return;
         }
         let hint = match file.signed_only {
             Some(_) => {
-                ": was it written after the model was signed? Sign again, or keep it elsewhere"
+                "; it may have been written after signing: sign the model again, or store the file elsewhere"
             }
-            // Cut into shards, an empty file has none. One that was always there cannot be told from one that came.
+            // An empty file has no shards, so an added one cannot be distinguished from an original one.
             None if file.bytes == 0 && signed.manifest.hashing.shard.is_some() => {
-                ": it is empty, and a signature of shards cannot list it; ignore it by its path, or sign whole files"
+                "; a signature over shards cannot list empty files: ignore the file by its path, or sign whole files"
             }
             None => "",
         };
-        let message = format!("{} was not signed{hint}", display_name(&file.path));
+        let message = format!("{} is not signed{hint}", display_name(&file.path));
         self.findings.push(Finding::new("signature/file-unsigned", message).in_file(&file.path));
     }
 
-    /// Notes what nobody vouches for.
+    /// Notes a path that the signature does not cover.
     fn not_covered(&mut self, path: &str, kind: SkipReason, reason: &str) {
         let (path, reason) = (path.to_owned(), reason.to_owned());
         self.not_covered.push(SkippedPath { path, reason, kind });
     }
 
-    /// Notes that a file is not covered. Weights that nobody vouches for are worth a finding.
+    /// Notes a file that the signature does not cover. For weights this is a finding.
     fn leave_out(&mut self, file: &ModelFile, kind: SkipReason, reason: &str) {
         self.not_covered(&file.path, kind, reason);
         let what = match file.content {
@@ -195,8 +193,10 @@ impl SignatureOutcome {
             _ => None,
         };
         if let Some(what) = what {
-            let message =
-                format!("{} {what}, and nobody signed it: {reason}", display_name(&file.path));
+            let message = format!(
+                "{} {what}, but the signature does not cover it: {reason}",
+                display_name(&file.path)
+            );
             self.findings
                 .push(Finding::new("signature/tensors-not-covered", message).in_file(&file.path));
         }
@@ -204,17 +204,17 @@ impl SignatureOutcome {
 }
 
 impl SignedFiles<'_> {
-    /// Why links are not allowed, if they are not: both sides must allow them.
+    /// Returns the reason why links are not allowed, if there is one. Both sides must allow them.
     fn refuses_links(&self) -> Option<&'static str> {
         match (self.allow_symlinks, self.manifest.allow_symlinks) {
-            (false, _) => Some("--allow-symlinks is not given"),
-            (true, false) => Some("the signature allows none"),
+            (false, _) => Some("--allow-symlinks was not given"),
+            (true, false) => Some("the signature does not allow links"),
             (true, true) => None,
         }
     }
 }
 
-/// What is different in a file, if anything is. One without digests has another length than was signed.
+/// Returns a finding if a file differs from the manifest. A file without digests has another length than was signed.
 fn difference(
     manifest: &Manifest,
     file: &ModelFile,
@@ -231,7 +231,7 @@ fn difference(
     shards.sort_by_key(|resource| resource.range);
     let signed_bytes = shards.last().and_then(|last| last.range).map(|range| range[1]);
     if let Some(signed) = signed_bytes.filter(|signed| *signed != file.bytes) {
-        let message = format!("{path} has {} bytes, and {signed} were signed", file.bytes);
+        let message = format!("{path} has {} bytes, signed with {signed} bytes", file.bytes);
         return Some(finding(message).with("signed_bytes", signed));
     }
     let found = found.and_then(|found| found.shard_digests(manifest.hashing));
@@ -240,7 +240,7 @@ fn difference(
         return match (shards.as_slice(), found.as_slice()) {
             ([signed], [found]) if signed.digest == *found => None,
             ([signed], [found]) => {
-                let message = format!("{path} is not the file that was signed");
+                let message = format!("{path} differs from the signed file");
                 Some(finding(message).with("signed", hex(&signed.digest)).with("found", hex(found)))
             }
             _ => Some(finding(format!("{path} was not hashed"))),
@@ -256,7 +256,7 @@ fn difference(
         .collect();
     let (first, last) = (changed.first()?, changed.last()?);
     let mut finding = finding(format!(
-        "{path} is not the file that was signed: {} of {} shards differ",
+        "{path} differs from the signed file: {} of {} shards differ",
         changed.len(),
         found.len()
     ));
@@ -265,7 +265,7 @@ fn difference(
     Some(finding.with("shards_changed", changed.len()))
 }
 
-/// Whether a problem with the structure of a model means that something in it could not be covered.
+/// Returns whether a structural problem of this rule means that part of the model cannot be covered by a signature.
 pub fn limits_coverage(rule: &str) -> bool {
     const RULES: [&str; 7] = [
         "format/directory-too-deep",
@@ -279,22 +279,21 @@ pub fn limits_coverage(rule: &str) -> bool {
     RULES.contains(&rule)
 }
 
-/// A problem with the structure of a model, beside a signature that is the only thing asked for: the
-/// signer vouches for malformed files, too, so it is a remark. That something could not be covered is
-/// not.
+/// Reduces a structural finding to a remark if only the signature is verified: the signer vouches for malformed
+/// files as well. Findings about parts that the signature cannot cover keep their severity.
 pub fn soften(finding: &mut Finding) {
     if !limits_coverage(finding.rule) {
         finding.severity = Severity::Info;
     }
 }
 
-/// What a signature that ignores these paths leaves out of a model.
+/// Returns the files that a signature with these ignored paths does not cover.
 pub fn left_out(model: &Checkpoint, ignore_paths: &[String]) -> Vec<SkippedPath> {
     let ignored = IgnoredPaths::new(ignore_paths);
-    let of = |file: &ModelFile| {
-        let by = display_name(ignored.covering(&file.path)?);
-        let reason = format!("ignored by the signature: {by}");
+    let skipped = |file: &ModelFile| {
+        let entry = display_name(ignored.covering(&file.path)?);
+        let reason = format!("ignored by the signature: {entry}");
         Some(SkippedPath { path: file.path.clone(), reason, kind: SkipReason::Ignored })
     };
-    model.files.iter().filter_map(of).collect()
+    model.files.iter().filter_map(skipped).collect()
 }

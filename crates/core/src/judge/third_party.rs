@@ -1,15 +1,14 @@
-//! Whether what a model shows of another scheme's key is evidence of its mark.
+//! Judges whether the measurements with the key of another scheme are evidence of its mark.
 //!
 //! Under the null the key was drawn independently of the model, and:
 //!
-//! - Bits and signs match like fair coins, or less often: the binomial tail is exact, or a bound. What
-//!   that rests on differs. Uchida and DeepMarks: the columns of X are independent and each as likely as
-//!   its negative, or the bits are fair coins. EmMark: the signs are fair coins. NeuralMark: the columns
-//!   of K are as those of X, and SHAKE-256 of K is independent of K. Bits that rounding leaves undecided
-//!   count as different ones.
+//! - Bits and signs match like fair coins, or less often: the binomial tail is exact, or a bound. The reason depends
+//!   on the scheme. Uchida and DeepMarks: the columns of X are independent and each as likely as its negative, or the
+//!   bits are fair coins. EmMark: the signs are fair coins. NeuralMark: the columns of K are as those of X, and
+//!   SHAKE-256 of K is independent of K. Bits that rounding leaves undecided count as mismatches.
 //! - The sum over normal numbers is normal: its tail is exact.
 //! - The sum over signs has the bounds of [`signs_tail_log10`], for every model.
-//! - The interval scheme has no key, and no bound: it warns.
+//! - The interval scheme has no key and no bound: it only warns.
 //!
 //! None of these is evidence unless the key was committed to before the model was public.
 
@@ -27,16 +26,16 @@ use crate::watermark::third_party::{
 };
 use serde_json::{Value, json};
 
-/// What is known besides the measurement.
+/// The facts that a judgement needs besides the measurement.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ThirdPartyContext {
-    /// Number of keys that were tried, at least 1.
+    /// The number of keys that were tried, at least 1.
     pub keys: usize,
     /// Whether this key was committed to before the model was public, as the caller has checked.
     pub committed: bool,
 }
 
-/// Judges a key of another scheme by what was measured of it.
+/// Judges a key of another scheme by its measurement.
 pub fn judge(
     key_id: &str,
     measured: &ThirdPartyMeasurement,
@@ -54,19 +53,19 @@ pub fn judge(
         committed: context.committed,
         ..empty_detection(key_id)
     };
-    let (mut coins, mut inner) = (BitMatches::default(), InnerProduct::default());
+    let (mut matches, mut inner) = (BitMatches::default(), InnerProduct::default());
     for part in &measured.parts {
         match &part.statistic {
-            Statistic::Bits(part) => coins.merge(part),
+            Statistic::Bits(part) => matches.merge(part),
             Statistic::InnerProduct(part) => inner.merge(part),
         }
     }
     let (test, has_power) = match measured.parts.first().map(|part| &part.statistic) {
         None => return detection,
         Some(Statistic::Bits(_)) => {
-            bit_match_evidence(&mut detection, &coins, &measured.parts);
-            let log10_bound = fair_coins_tail_log10(coins.trials, coins.hits);
-            let all = fair_coins_tail_log10(coins.trials, coins.trials);
+            bit_match_evidence(&mut detection, &matches, &measured.parts);
+            let log10_bound = fair_coins_tail_log10(matches.trials, matches.hits);
+            let all = fair_coins_tail_log10(matches.trials, matches.trials);
             ((None, log10_bound), all + log10_tries <= PRESENT)
         }
         Some(Statistic::InnerProduct(_)) => {
@@ -76,7 +75,7 @@ pub fn judge(
             };
             let z = inner.z(measured.sigma);
             evidence_of_sum(&mut detection, &inner, measured);
-            // A mark of the strength that the native scheme looks for when it knows none.
+            // The strength that the native scheme assumes if it is unknown.
             let least = STRONGEST_ALPHA * libm::sqrt(inner.elements as f64) - MARGIN;
             ((z, z.map_or(0.0, tail)), z.is_some() && tail(least) + log10_tries <= PRESENT)
         }
@@ -91,26 +90,26 @@ pub fn judge(
     detection
 }
 
-/// Parts that are listed one by one.
-const LISTED: usize = 256;
+/// The maximum number of parts that the evidence lists.
+const MAX_LISTED: usize = 256;
 
-fn bit_match_evidence(detection: &mut Detection, coins: &BitMatches, parts: &[PartMeasurement]) {
+fn bit_match_evidence(detection: &mut Detection, matches: &BitMatches, parts: &[PartMeasurement]) {
     let evidence = &mut detection.evidence;
-    evidence.insert("bits", coins.trials.into());
-    evidence.insert("matching", coins.hits.into());
-    evidence.insert("undecided", coins.undecided.into());
-    if !coins.projections.is_empty() {
-        evidence.insert("projections", coins.projections.clone().into());
+    evidence.insert("bits", matches.trials.into());
+    evidence.insert("matching", matches.hits.into());
+    evidence.insert("undecided", matches.undecided.into());
+    if !matches.projections.is_empty() {
+        evidence.insert("projections", matches.projections.clone().into());
     }
     if parts.len() > 1 {
         let of_part = |part: &PartMeasurement| match &part.statistic {
-            Statistic::Bits(coins) => {
-                let (matching, bits) = (coins.hits, coins.trials);
+            Statistic::Bits(matches) => {
+                let (matching, bits) = (matches.hits, matches.trials);
                 Some(json!({ "tensor": part.tensor, "matching": matching, "bits": bits }))
             }
             Statistic::InnerProduct(_) => None,
         };
-        let listed: Vec<Value> = parts.iter().take(LISTED).filter_map(of_part).collect();
+        let listed: Vec<Value> = parts.iter().take(MAX_LISTED).filter_map(of_part).collect();
         evidence.insert("parts", listed.into());
     }
 }
@@ -137,72 +136,72 @@ fn evidence_of_sum(
     detection.groups = measured.parts.iter().filter_map(group).collect();
 }
 
-/// Values that must have changed in a tensor before it is looked at.
-const MANY_CHANGED: u64 = 1000;
+/// The number of changed values from which a tensor is judged.
+const MIN_CHANGED: u64 = 1000;
 
-/// Codes that must have been expected to change in it.
-const EXPECTED: f64 = 50.0;
+/// The expected number of changed codes from which a tensor is judged.
+const MIN_EXPECTED: f64 = 50.0;
 
-/// The share of them that may have changed all the same.
-const FEW: f64 = 0.02;
+/// The largest share of the expected changes that counts as unchanged codes.
+const MAX_CHANGED_SHARE: f64 = 0.02;
 
-/// The share of changed values in the middle of their intervals from which on a tensor was quantised
-/// and scaled back.
-const CENTRED: f64 = 0.99;
+/// The share of changed values in the middle of their intervals from which a tensor counts as quantised and scaled
+/// back.
+const MIN_CENTRED_SHARE: f64 = 0.99;
 
-/// What the changes of one tensor look like.
+/// The pattern of the changes in one tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChangePattern {
-    /// Too few changes to say.
+    /// There are too few changes to judge.
     TooFew,
-    /// As many codes changed as do when weights change.
+    /// About as many codes changed as expected.
     Usual,
-    /// Values changed and stayed within their intervals.
+    /// Values changed, but stayed within their intervals.
     Inside,
-    /// Quantised, and scaled back.
+    /// The values were quantised and scaled back.
     RoundTrip,
 }
 
 fn pattern(counts: &IntervalCounts) -> ChangePattern {
     let expected = counts.expected();
-    if counts.changed < MANY_CHANGED || expected < EXPECTED {
+    if counts.changed < MIN_CHANGED || expected < MIN_EXPECTED {
         ChangePattern::TooFew
-    } else if counts.codes_changed as f64 > FEW * expected {
+    } else if counts.codes_changed as f64 > MAX_CHANGED_SHARE * expected {
         ChangePattern::Usual
-    } else if counts.centred as f64 >= CENTRED * counts.changed as f64 {
+    } else if counts.centred as f64 >= MIN_CENTRED_SHARE * counts.changed as f64 {
         ChangePattern::RoundTrip
     } else {
         ChangePattern::Inside
     }
 }
 
-/// Judges a model against a base model of this root. Tensors whose values changed while nearly none of
-/// their codes did are a warning each: a mark in the intervals looks so, and so does a model that was
-/// made to behave otherwise once it is quantised. That is a pattern, not proof: there is no p-value, and
-/// the verdict is never that a mark is present.
+/// Judges a model against the base model with this root. Each tensor whose values changed while almost none of its
+/// codes did gives a warning: a mark within the intervals causes this, and so does a model that was crafted to behave
+/// differently once quantised. This is a pattern, not proof: there is no p-value, and the verdict is never that a
+/// mark is present.
 pub fn intervals(measured: &Intervals, base_root: &str) -> (Detection, Vec<Finding>) {
     let mut total = IntervalCounts::default();
-    let (mut inside, mut usual, mut there_and_back) = (0u64, 0u64, 0u64);
+    let (mut inside, mut usual, mut round_trips) = (0u64, 0u64, 0u64);
     let mut findings = Vec::new();
     for (tensor, counts) in &measured.tensors {
         total.merge(counts);
         match pattern(counts) {
             ChangePattern::TooFew => {}
             ChangePattern::Usual => usual += 1,
-            ChangePattern::RoundTrip => there_and_back += 1,
+            ChangePattern::RoundTrip => round_trips += 1,
             ChangePattern::Inside => {
                 inside += 1;
                 findings.push(inside_intervals(tensor, counts));
             }
         }
     }
-    let verdict = match (inside, usual + there_and_back) {
+    let verdict = match (inside, usual + round_trips) {
         (0, 1..) => Presence::Absent,
         _ => Presence::Inconclusive,
     };
     if verdict == Presence::Inconclusive && findings.is_empty() {
         let message = format!(
-            "nothing can be said of intervals: {} values differ from the base model, too few in any tensor",
+            "inconclusive: {} values differ from the base model, too few in every tensor to judge",
             total.changed
         );
         findings.push(Finding::new("watermark/inconclusive", message));
@@ -218,7 +217,7 @@ pub fn intervals(measured: &Intervals, base_root: &str) -> (Detection, Vec<Findi
     for (name, value) in [
         ("tensors", measured.tensors.len() as u64),
         ("tensors_inside_intervals", inside),
-        ("tensors_quantised_and_scaled_back", there_and_back),
+        ("tensors_quantised_and_scaled_back", round_trips),
         ("values_changed", total.changed),
         ("codes_changed", total.codes_changed),
     ] {
@@ -232,7 +231,7 @@ fn inside_intervals(tensor: &str, counts: &IntervalCounts) -> Finding {
     let IntervalCounts { changed, codes_changed, centred, .. } = *counts;
     let expected = counts.expected();
     let message = format!(
-        "{changed} values differ from the base model, but only {codes_changed} of their int8 codes do, where about {expected:.0} would: a mark within the quantisation intervals, or weights made to behave otherwise once they are quantised"
+        "{changed} values differ from the base model, but only {codes_changed} of their int8 codes do, where about {expected:.0} are expected: a mark within the quantisation intervals, or weights crafted to behave differently once quantised"
     );
     Finding::new("watermark/inside-intervals", message)
         .in_tensor(tensor)
@@ -248,7 +247,7 @@ mod tests {
 
     const ONE_KEY: ThirdPartyContext = ThirdPartyContext { keys: 1, committed: false };
 
-    fn coins(scheme: ThirdPartyScheme, parts: &[(u64, u64)]) -> ThirdPartyMeasurement {
+    fn bits(scheme: ThirdPartyScheme, parts: &[(u64, u64)]) -> ThirdPartyMeasurement {
         let part = |(trials, hits): &(u64, u64)| PartMeasurement {
             tensor: "layer".to_owned(),
             elements: 100,
@@ -276,7 +275,7 @@ mod tests {
 
     #[test]
     fn bits_are_judged_by_the_binomial_tail() {
-        let found = judge("k", &coins(ThirdPartyScheme::Uchida, &[(256, 256)]), &ONE_KEY);
+        let found = judge("k", &bits(ThirdPartyScheme::Uchida, &[(256, 256)]), &ONE_KEY);
         assert_eq!(
             (found.verdict, found.scheme, found.mode),
             (Presence::Present, "uchida", DetectionMode::Blind)
@@ -293,9 +292,9 @@ mod tests {
         assert_eq!(found.tests[0].log10_bound, found.log10_p.unwrap());
         assert!(!found.committed);
         let committed = ThirdPartyContext { keys: 1, committed: true };
-        assert!(judge("k", &coins(ThirdPartyScheme::Uchida, &[(256, 256)]), &committed).committed);
+        assert!(judge("k", &bits(ThirdPartyScheme::Uchida, &[(256, 256)]), &committed).committed);
         assert_eq!(
-            judge("k", &coins(ThirdPartyScheme::EmMark, &[(100, 100)]), &ONE_KEY).mode,
+            judge("k", &bits(ThirdPartyScheme::EmMark, &[(100, 100)]), &ONE_KEY).mode,
             DetectionMode::Informed
         );
     }
@@ -306,7 +305,7 @@ mod tests {
         let golden: Value = tensorseal_testing::json("watermark/third_party/golden.json");
         let log2_p = golden["neuralmark_bound_n256_rho0.8829"]["log2p"].as_f64().unwrap();
         let hits = (0.8829f64 * 256.0).ceil() as u64;
-        let found = judge("k", &coins(ThirdPartyScheme::NeuralMark, &[(256, hits)]), &ONE_KEY);
+        let found = judge("k", &bits(ThirdPartyScheme::NeuralMark, &[(256, hits)]), &ONE_KEY);
         let measured = found.log10_p.unwrap() / std::f64::consts::LOG10_2;
         assert!((measured - log2_p).abs() < 1e-6 && measured < -128.0, "{measured}");
         assert_eq!(found.verdict, Presence::Present);
@@ -314,14 +313,14 @@ mod tests {
 
     #[test]
     fn parts_add_up_and_keys_cost() {
-        let one = judge("k", &coins(ThirdPartyScheme::EmMark, &[(200, 180)]), &ONE_KEY);
-        let two = judge("k", &coins(ThirdPartyScheme::EmMark, &[(150, 140), (50, 40)]), &ONE_KEY);
+        let one = judge("k", &bits(ThirdPartyScheme::EmMark, &[(200, 180)]), &ONE_KEY);
+        let two = judge("k", &bits(ThirdPartyScheme::EmMark, &[(150, 140), (50, 40)]), &ONE_KEY);
         assert_eq!(two.log10_p, one.log10_p);
         assert_eq!(two.evidence["parts"][1]["matching"], 40);
         assert_eq!(two.evidence["projections"].as_array().unwrap().len(), 8);
         let many = judge(
             "k",
-            &coins(ThirdPartyScheme::EmMark, &[(200, 180)]),
+            &bits(ThirdPartyScheme::EmMark, &[(200, 180)]),
             &ThirdPartyContext { keys: 1000, committed: false },
         );
         assert!((many.log10_p.unwrap() - one.log10_p.unwrap() - 3.0).abs() < 1e-12);
@@ -331,7 +330,7 @@ mod tests {
     fn what_could_not_have_shown_is_inconclusive() {
         let verdict = |trials, hits, keys| {
             let context = ThirdPartyContext { keys, committed: false };
-            judge("k", &coins(ThirdPartyScheme::Uchida, &[(trials, hits)]), &context).verdict
+            judge("k", &bits(ThirdPartyScheme::Uchida, &[(trials, hits)]), &context).verdict
         };
         assert_eq!(verdict(256, 130, 1), Presence::Absent);
         assert_eq!(verdict(256, 0, 1), Presence::Absent);

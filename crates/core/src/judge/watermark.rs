@@ -1,9 +1,9 @@
-//! Whether the correlations of a model with a key are evidence of the key's mark.
+//! Judges whether the correlations of a model with a key are evidence of the mark of that key.
 //!
-//! Under the null, that the key was drawn fairly and independently of the model, the chips are fair
-//! independent signs, and the bounds of [`bounds`](super::bounds) hold for every model, without any
-//! assumption on its weights. What is looked at besides one fixed word is paid for: see
-//! [`DetectionTest::log10_words`] and [`Detection::log10_p`].
+//! Under the null hypothesis that the key was drawn fairly and independently of the model, the chips are fair
+//! independent signs, and the bounds of [`bounds`](super::bounds) hold for every model, without any assumption about
+//! its weights. Every additional test and word is corrected for: see [`DetectionTest::log10_words`] and
+//! [`Detection::log10_p`].
 
 use super::bounds::signs_tail_log10;
 use crate::watermark::SCHEME;
@@ -15,54 +15,54 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tensorseal_engine::measure::slots::{CODED_BITS, SlotSum, SlotSums};
 
-/// `log10_p` at or below which a mark is present.
+/// The `log10_p` at or below which a mark counts as present.
 pub const PRESENT: f64 = -9.0;
 
-/// `log10_p` above which a mark is absent, if the test would have shown it.
+/// The `log10_p` above which a mark counts as absent, if the test has enough power to detect it.
 pub const ABSENT: f64 = -4.0;
 
-/// By how many standard deviations a mark may fall short of what is expected of it.
+/// The number of standard deviations by which the z of a mark may fall short of its expectation.
 pub(super) const MARGIN: f64 = 3.0;
 
-/// Words that a decoder chooses from: all payloads with their checksum, and all 96 bits when the
-/// checksum is wrong. One bit more than their number (`docs/watermark.md`).
+/// log2 of the number of words that a decoder chooses from, plus one (`docs/watermark.md`): all payloads with their
+/// checksum, and all 96-bit words if the checksum is wrong.
 const LOG2_CHECKED_WORDS: f64 = 65.0;
 const LOG2_WORDS: f64 = 97.0;
 
-/// What was correlated.
+/// Which values were correlated with the chips of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DetectionMode {
     /// The weights of the model.
     Blind,
-    /// Their difference from those of an original.
+    /// The difference of the weights from those of an original.
     Informed,
 }
 
-/// What was measured of one key.
+/// The measurement of one key.
 #[derive(Debug, Clone)]
 pub struct KeyMeasurement<'a> {
-    /// What was correlated.
+    /// Which values were correlated.
     pub mode: DetectionMode,
-    /// By group: its name and its sums.
+    /// The name and the sums of each group of carriers.
     pub groups: Vec<(&'a str, &'a SlotSums)>,
 }
 
-/// What is known besides the measurement.
+/// The facts that a judgement needs besides the measurement.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DetectionContext {
-    /// Number of keys that were tried, at least 1.
+    /// The number of keys that were tried, at least 1.
     pub keys: usize,
-    /// The mark of a claim that the key opens.
+    /// The mark of the claim that the key opens; `None` if there is no such claim.
     pub claim: Option<ClaimedMark>,
 }
 
-/// A mark that was committed to.
+/// The mark that a claim commits to.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimedMark {
-    /// Its payload; `None`: it has none.
+    /// The payload; `None` for a mark without payload.
     pub payload: Option<Payload>,
-    /// Its strength.
+    /// The strength.
     pub alpha: f64,
 }
 
@@ -70,16 +70,16 @@ pub struct ClaimedMark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
-    /// Chance is ruled out.
+    /// The mark is present: a chance match is ruled out.
     Present,
-    /// Nothing was seen, and a mark would have been.
+    /// The mark is absent: nothing was detected, and the test has enough power to detect it.
     Absent,
-    /// Neither.
+    /// Neither can be concluded.
     Inconclusive,
 }
 
 impl Presence {
-    /// The verdict on a probability, by whether a mark would have been seen.
+    /// Returns the verdict for a probability; `has_power` says whether a mark would have been detected.
     pub(super) fn of(log10_p: f64, has_power: bool) -> Self {
         match log10_p {
             p if p <= PRESENT => Self::Present,
@@ -88,7 +88,7 @@ impl Presence {
         }
     }
 
-    /// As in the JSON report.
+    /// Returns the name in JSON reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Present => "present",
@@ -98,141 +98,142 @@ impl Presence {
     }
 }
 
-/// Which blocks were added up, and with which signs.
+/// Which carrier blocks a test adds up, and with which signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TestedBlocks {
     /// The pilot blocks, which always carry +1.
     Pilot,
-    /// All blocks as those of a mark without payload.
+    /// All blocks, with the signs of a mark without payload.
     Plain,
-    /// All blocks under the likeliest word.
+    /// All blocks, with the signs of the likeliest word.
     Decoded,
-    /// All blocks under the claimed word.
+    /// All blocks, with the signs of the claimed word.
     Claimed,
-    /// Everything that the key of another scheme names.
+    /// All elements that the key of another scheme names.
     Stated,
 }
 
-/// One test of one key.
+/// A statistical test of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct DetectionTest {
-    /// What was correlated.
+    /// Which values were correlated.
     pub mode: DetectionMode,
-    /// Which blocks.
+    /// Which blocks were added up.
     pub word: TestedBlocks,
-    /// The statistic: standard normal or lighter in the tail under the null; null for counts of bits.
+    /// The test statistic, which is standard normal or has a lighter tail under the null hypothesis; null for counts of
+    /// bits.
     pub z: Option<f64>,
-    /// Proven bound on the probability of such a z for one fixed word, decimal logarithm.
+    /// The proven bound on the probability of such a z for one fixed word, as a decimal logarithm.
     pub log10_bound: f64,
-    /// Words that were chosen from, decimal logarithm.
+    /// The number of words that were chosen from, as a decimal logarithm.
     pub log10_words: f64,
 }
 
-/// The sums of one group.
+/// The z of one group of carriers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GroupZ {
-    /// Its name.
+    /// The name of the group.
     pub name: String,
-    /// Finite non-zero elements.
+    /// The number of finite non-zero elements.
     pub elements: u64,
-    /// Of all blocks under the accepted word; null when there is none.
+    /// The z of all blocks under the accepted word; null if no word was accepted.
     pub z: Option<f64>,
-    /// Of the pilot blocks; null when it has none.
+    /// The z of the pilot blocks; null if the group has none.
     pub z_pilot: Option<f64>,
 }
 
-/// The judgement on one key.
+/// The result of the search for the mark of one key.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Detection {
     /// The scheme of the key.
     pub scheme: &'static str,
-    /// The key.
+    /// The id of the key.
     pub key_id: String,
-    /// Outcome.
+    /// The verdict.
     pub verdict: Presence,
-    /// Of all carriers under the accepted or claimed word; null when there is none.
+    /// The z of all carriers under the accepted or claimed word; null if there is no such word.
     pub z: Option<f64>,
-    /// Of the pilot blocks; null when there are none.
+    /// The z of the pilot blocks; null if there are none.
     pub z_pilot: Option<f64>,
-    /// Bound on the probability of this outcome or a stronger one without the mark, decimal
-    /// logarithm: the smallest of all tests, times their number and the number of keys; null where no
-    /// such bound is claimed.
+    /// The bound on the probability of this result or a stronger one without the mark, as a decimal logarithm: the
+    /// smallest of all tests, multiplied by the number of tests and of keys; null if the scheme has no such bound.
     pub log10_p: Option<f64>,
-    /// 16 hexadecimal digits.
+    /// The payload as 16 hexadecimal digits.
     pub payload: Option<String>,
-    /// Whether the blocks themselves say this payload, with the right checksum.
+    /// Whether this payload was decoded from the blocks with a valid checksum.
     pub payload_ok: bool,
-    /// What the blocks say with the right checksum, whatever is claimed.
+    /// The payload that was decoded from the blocks with a valid checksum, whatever the claim states.
     pub payload_read: Option<String>,
-    /// Finite non-zero elements of the carriers.
+    /// The number of finite non-zero elements of the carriers.
     pub elements: u64,
-    /// Carrier blocks that have such elements.
+    /// The number of carrier blocks with finite non-zero elements.
     pub blocks: u64,
-    /// What was correlated in the strongest test.
+    /// Which values the strongest test correlated.
     pub mode: DetectionMode,
     /// Whether the key opens a claim.
     pub committed: bool,
-    /// By layer.
+    /// The z by group of carriers: usually a layer.
     pub groups: Vec<GroupZ>,
-    /// Every test that [`Detection::log10_p`] counts.
+    /// All tests that [`Detection::log10_p`] accounts for.
     pub tests: Vec<DetectionTest>,
-    /// The numbers of another scheme.
+    /// Further numbers of another scheme.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub evidence: BTreeMap<&'static str, Value>,
-    /// Why it is inconclusive, where it is not the numbers that do not decide.
+    /// Why the result is inconclusive, if not because of the numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<InconclusiveReason>,
-    /// The weights that could not be read, if there are any.
+    /// The weights that cannot be read, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_read: Option<UnreadableWeights>,
 }
 
-/// Why nothing can be said of a mark, whatever the numbers are.
+/// Why a result is inconclusive whatever the numbers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InconclusiveReason {
-    /// Weights are kept in a way that is not known here: a mark in them would not be seen.
+    /// Weights have an unsupported layout, so a mark in them would go undetected.
     UnreadScheme,
 }
 
 impl Detection {
-    /// Takes into account that some weights could not be read. A mark that was seen is there, whatever else is;
-    /// one that was not seen may be in what was not read.
+    /// Accounts for weights that cannot be read. A detected mark stays present; an undetected one may be in the weights
+    /// that cannot be read, so the verdict becomes inconclusive.
     #[must_use]
-    pub fn with_unreadable(mut self, not_read: &UnreadableWeights) -> Self {
-        if not_read.is_empty() {
+    pub fn with_unreadable(mut self, unreadable: &UnreadableWeights) -> Self {
+        if unreadable.is_empty() {
             return self;
         }
         if self.verdict != Presence::Present {
             self.verdict = Presence::Inconclusive;
             self.reason = Some(InconclusiveReason::UnreadScheme);
         }
-        self.not_read = Some(not_read.clone());
+        self.not_read = Some(unreadable.clone());
         self
     }
 
-    /// Why the mark was not looked for, where that is so: what it may be in was not read.
+    /// Returns why the search for the mark is incomplete, if it is: weights that may carry it cannot be read.
     pub fn not_looked_for(&self) -> Option<String> {
-        let (InconclusiveReason::UnreadScheme, not_read) = (self.reason?, self.not_read.as_ref()?);
-        Some(format!("{}, and a mark in what was not read would not be seen", not_read.summary()))
+        let (InconclusiveReason::UnreadScheme, unreadable) =
+            (self.reason?, self.not_read.as_ref()?);
+        Some(format!("{}; a mark in them would go undetected", unreadable.summary()))
     }
 }
 
-/// z of a sum of correlations, less what its rounding can have added; `None` for a sum of nothing.
+/// Returns the z of a sum of correlations, reduced by the maximum rounding error; `None` for an empty sum.
 pub fn z_of(sum: &SlotSum, error: f64) -> Option<f64> {
     let correlation = sum.correlation();
-    // Besides the rounding of the terms: that of the conversion, the square root and the division.
-    let lost = error + correlation.abs() * f64::EPSILON * 4.0;
-    (sum.elements > 0).then(|| (correlation - lost) / libm::sqrt(sum.elements as f64))
+    // Besides the rounding of the terms, this includes that of the conversion, the square root and the division.
+    let rounding = error + correlation.abs() * f64::EPSILON * 4.0;
+    (sum.elements > 0).then(|| (correlation - rounding) / libm::sqrt(sum.elements as f64))
 }
 
-/// z of all blocks under a word.
+/// Returns the z of all blocks under a word.
 pub fn z_under(sums: &SlotSums, word: &Codeword) -> Option<f64> {
     z_of(&under(sums, word), sums.error())
 }
 
-/// All blocks under a word.
+/// Adds up all blocks with the signs of a word.
 fn under(sums: &SlotSums, word: &Codeword) -> SlotSum {
     let mut all = sums.pilot();
     for (bit, sign) in sums.bits().iter().zip(word) {
@@ -241,15 +242,15 @@ fn under(sums: &SlotSums, word: &Codeword) -> SlotSum {
     all
 }
 
-/// One way of measuring, with its tests.
+/// A measurement of a key with its tests.
 struct ModeTests<'a> {
     measured: &'a KeyMeasurement<'a>,
     total: SlotSums,
     tests: Vec<DetectionTest>,
     payload: Option<Payload>,
-    /// What the blocks themselves say, with its checksum.
-    read: Option<Payload>,
-    /// The word to report, when one is accepted.
+    /// The payload that was decoded with a valid checksum.
+    decoded: Option<Payload>,
+    /// The word to report, if one is accepted.
     accepted: Option<Codeword>,
 }
 
@@ -268,7 +269,7 @@ fn run_tests<'a>(measured: &'a KeyMeasurement<'a>, context: &DetectionContext) -
             std::array::from_fn(|bit| total.bits()[bit].correlation());
         payload::decode(&correlations)
     });
-    let read = decoded.as_ref().and_then(|decoded| decoded.payload);
+    let decoded_payload = decoded.as_ref().and_then(|decoded| decoded.payload);
     let mut tests = Vec::new();
     let (payload, accepted);
     if let Some(claimed) = &context.claim {
@@ -279,35 +280,36 @@ fn run_tests<'a>(measured: &'a KeyMeasurement<'a>, context: &DetectionContext) -
         tests.extend(test(TestedBlocks::Pilot, &total.pilot(), 0.0));
         tests.extend(test(TestedBlocks::Plain, &under(&total, &payload::UNMODULATED), 0.0));
         if let Some(decoded) = &decoded {
-            let words = if read.is_some() { LOG2_CHECKED_WORDS } else { LOG2_WORDS };
+            let words = if decoded_payload.is_some() { LOG2_CHECKED_WORDS } else { LOG2_WORDS };
             tests.extend(test(TestedBlocks::Decoded, &under(&total, &decoded.word), words));
         }
-        (payload, accepted) = (read, read.and(decoded).map(|decoded| decoded.word));
+        payload = decoded_payload;
+        accepted = decoded_payload.and(decoded).map(|decoded| decoded.word);
     }
-    ModeTests { measured, total, tests, payload, read, accepted }
+    ModeTests { measured, total, tests, payload, decoded: decoded_payload, accepted }
 }
 
-/// Judges one key by everything that was measured of it: one entry, or a blind and an informed one.
+/// Judges one key by its measurements: one, or a blind and an informed one.
 pub fn judge(
     key_id: &str,
     measured: &[KeyMeasurement<'_>],
     context: &DetectionContext,
 ) -> Detection {
-    let mut looked: Vec<ModeTests<'_>> =
+    let mut modes: Vec<ModeTests<'_>> =
         measured.iter().map(|one| run_tests(one, context)).collect();
     let tests: Vec<DetectionTest> =
-        looked.iter().flat_map(|one| one.tests.iter().copied()).collect();
+        modes.iter().flat_map(|one| one.tests.iter().copied()).collect();
     let log10_tries = libm::log10((tests.len().max(1) * context.keys.max(1)) as f64);
     let corrected =
         |test: &DetectionTest| (test.log10_bound + test.log10_words + log10_tries).min(0.0);
     let best_of = |one: &ModeTests<'_>| one.tests.iter().map(corrected).fold(0.0, f64::min);
-    // The stronger way of measuring is the one reported; the blind one when they are equal.
-    looked.sort_by(|a, b| best_of(a).total_cmp(&best_of(b)));
-    let Some(mut best) = (!looked.is_empty()).then(|| looked.swap_remove(0)) else {
+    // The measurement with the stronger result is reported; the blind one if they are equal.
+    modes.sort_by(|a, b| best_of(a).total_cmp(&best_of(b)));
+    let Some(mut best) = (!modes.is_empty()).then(|| modes.swap_remove(0)) else {
         return empty_detection(key_id);
     };
     let log10_p = best_of(&best);
-    // A mark without payload: its own test, not chance that looks like a word, must show it.
+    // A mark without payload must be shown by its own test, not by noise that resembles a word.
     let plain = best.tests.iter().find(|test| test.word == TestedBlocks::Plain);
     if best.accepted.is_none() && plain.is_some_and(|test| corrected(test) <= PRESENT) {
         best.accepted = Some(payload::UNMODULATED);
@@ -333,8 +335,8 @@ pub fn judge(
         z_pilot: z_of(&total.pilot(), total.error()),
         log10_p: Some(log10_p),
         payload: best.payload.map(|payload| payload.to_string()),
-        payload_ok: best.read.is_some() && best.read == best.payload,
-        payload_read: best.read.map(|payload| payload.to_string()),
+        payload_ok: best.decoded.is_some() && best.decoded == best.payload,
+        payload_read: best.decoded.map(|payload| payload.to_string()),
         elements: total.elements(),
         blocks: total.blocks,
         mode: best.measured.mode,
@@ -347,8 +349,8 @@ pub fn judge(
     }
 }
 
-/// Whether the mark that was looked for would have been seen: by its claimed strength, or else the
-/// strongest that `embed` makes without being forced, whose pilot is a quarter of the blocks.
+/// Returns whether a mark would have been detected: one of the claimed strength, else the strongest that `embed`
+/// writes by default, whose pilot is a quarter of the blocks.
 fn has_power(total: &SlotSums, context: &DetectionContext, log10_tries: f64) -> bool {
     let (alpha, elements) = match &context.claim {
         Some(claimed) => (claimed.alpha, total.elements()),
@@ -358,7 +360,7 @@ fn has_power(total: &SlotSums, context: &DetectionContext, log10_tries: f64) -> 
     signs_tail_log10(least) + log10_tries <= PRESENT
 }
 
-/// The judgement on a key that nothing was measured of.
+/// Returns the result for a key without measurements.
 pub(super) fn empty_detection(key_id: &str) -> Detection {
     Detection {
         scheme: SCHEME,
@@ -491,9 +493,9 @@ mod tests {
 
     #[test]
     fn what_was_not_read_decides_nothing_and_weakens_no_mark() {
-        let not_read = UnreadableWeights {
+        let unreadable = UnreadableWeights {
             weights: 1,
-            told: 1,
+            certain: 1,
             bytes: 8,
             share: 0.5,
             tensors: vec!["a".to_owned()],
@@ -501,15 +503,15 @@ mod tests {
         let clean = judged(&sums(20_000, 0.0, &Payload(5).word(), 3), &ONE_KEY);
         assert_eq!(clean.verdict, Presence::Absent);
         assert_eq!(clean.clone().with_unreadable(&UnreadableWeights::default()), clean);
-        let unclear = clean.with_unreadable(&not_read);
+        let unclear = clean.with_unreadable(&unreadable);
         assert_eq!(unclear.verdict, Presence::Inconclusive);
         assert_eq!(unclear.reason, Some(InconclusiveReason::UnreadScheme));
         assert!(unclear.not_looked_for().unwrap().contains("50.0 %"));
         let marked = judged(&sums(20_000, 0.0125, &Payload(7).word(), 1), &ONE_KEY);
-        let beside = marked.clone().with_unreadable(&not_read);
-        assert_eq!((beside.verdict, beside.reason), (Presence::Present, None));
-        assert_eq!((beside.log10_p, beside.not_looked_for()), (marked.log10_p, None));
-        assert_eq!(beside.not_read, Some(not_read));
+        let partial = marked.clone().with_unreadable(&unreadable);
+        assert_eq!((partial.verdict, partial.reason), (Presence::Present, None));
+        assert_eq!((partial.log10_p, partial.not_looked_for()), (marked.log10_p, None));
+        assert_eq!(partial.not_read, Some(unreadable));
     }
 
     #[test]

@@ -1,75 +1,76 @@
-//! Whether a change moves the codes that a tensor is quantised to.
+//! Counts how many codes a change moves when a tensor is quantised.
 //!
-//! Blocks of 32 elements along a row, each with the scale absmax / 127 or absmax / 7 and codes rounded
-//! to the nearest: what Q8_0 of GGUF does with 8 bits, and the symmetric form of its Q4_0. Weights that
-//! were trained to keep every code, and to behave otherwise in full precision, are those of K. Egashira
-//! et al., "Exploiting LLM quantization", *NeurIPS* 2024.
+//! A quantisation block has 32 elements along a row, the scale absmax / 127 or absmax / 7, and codes rounded to nearest.
+//! This is GGUF's Q8_0 with 8 bits, and the symmetric form of its Q4_0. Weights can be trained so that every code stays
+//! the same while the model behaves differently in full precision: K. Egashira et al., "Exploiting LLM quantization",
+//! *NeurIPS* 2024.
 
 use serde::Serialize;
 
-/// Elements of a block.
+/// The number of elements in a quantisation block.
 pub const BLOCK: usize = 32;
 
-/// Bits of the two kinds of codes.
+/// The number of bits in each of the two kinds of codes.
 pub const BITS: [u32; 2] = [8, 4];
 
-/// Scales are stored in half precision: what differs by less is the same scale.
+/// The relative difference up to which scales are the same: they are stored in half precision.
 const SAME_SCALE: f64 = 1.0 / 2048.0;
 
-/// What happened to the codes of the changed blocks.
+/// How a change affects the codes of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct CodeChanges {
-    /// Codes that are not what they were, up to where counting ended.
+    /// The number of codes that changed, up to the block where counting ended.
     pub moved: u64,
-    /// Blocks whose scale is not what it was.
+    /// The number of quantisation blocks whose scale changed.
     pub scales_moved: u64,
-    /// Codes that would be expected to move had each change the opposite sign as often as its own.
+    /// The number of codes that would be expected to change if each change had its own or the opposite sign with equal
+    /// probability.
     pub expected: f64,
 }
 
 impl CodeChanges {
-    /// Adds other blocks.
+    /// Adds the counts of other quantisation blocks.
     pub fn merge(&mut self, other: &CodeChanges) {
         self.moved += other.moved;
         self.scales_moved += other.scales_moved;
         self.expected += other.expected;
     }
 
-    /// Adds one block, as it was and as it is; `bits`: of a code.
+    /// Adds one quantisation block before and after the change; `bits` is the width of a code.
     fn add(&mut self, before: &[f64], after: &[f64], bits: u32) {
         let largest = f64::from((1u32 << (bits - 1)) - 1);
         let scale = |block: &[f64]| {
-            block.iter().fold(0.0f64, |most, value| most.max(libm::fabs(*value))) / largest
+            block.iter().fold(0.0f64, |max, value| max.max(libm::fabs(*value))) / largest
         };
-        let (was, is) = (scale(before), scale(after));
-        if libm::fabs(was - is) > SAME_SCALE * was {
+        let (scale_before, scale_after) = (scale(before), scale(after));
+        if libm::fabs(scale_before - scale_after) > SAME_SCALE * scale_before {
             self.scales_moved += 1;
         }
-        if was == 0.0 || is == 0.0 {
+        if scale_before == 0.0 || scale_after == 0.0 {
             return;
         }
-        let (per_was, per_is) = (1.0 / was, 1.0 / is);
+        let (inverse_before, inverse_after) = (1.0 / scale_before, 1.0 / scale_after);
         for (before, after) in before.iter().zip(after) {
-            let place = before * per_was;
-            let code = nearest(place);
-            self.moved += u64::from(nearest(after * per_is) != code);
-            // A change as large moves the code where it reaches past one of the two bounds.
-            let step = libm::fabs(after - before) * per_was;
-            let off = libm::fabs(place - f64::from(code));
+            let scaled = before * inverse_before;
+            let code = nearest(scaled);
+            self.moved += u64::from(nearest(after * inverse_after) != code);
+            // A change of this size moves the code if it crosses one of the two bounds of its cell.
+            let step = libm::fabs(after - before) * inverse_before;
+            let off = libm::fabs(scaled - f64::from(code));
             let bounds = [0.5 - off, 0.5 + off];
             self.expected += 0.5 * bounds.iter().filter(|bound| step > **bound).count() as f64;
         }
     }
 }
 
-/// The nearest integer, halves away from zero. A cast is much faster than rounding in software.
+/// Rounds to the nearest integer, halves away from zero. A cast is much faster than rounding in software.
 fn nearest(value: f64) -> i32 {
     let magnitude = (libm::fabs(value) + 0.5) as i32;
     if value < 0.0 { -magnitude } else { magnitude }
 }
 
-/// Both kinds of codes of consecutive elements that begin with a block. Ends where codes of
-/// both kinds have moved: nothing can be said of them any more.
+/// Counts changes in both kinds of codes of consecutive elements, which start at a block boundary. Counting ends as soon
+/// as codes of both kinds changed, since the counts show nothing more then.
 pub fn measure(before: &[f64], after: &[f64]) -> [CodeChanges; BITS.len()] {
     let mut codes = [CodeChanges::default(); BITS.len()];
     for (before, after) in before.chunks(BLOCK).zip(after.chunks(BLOCK)) {
@@ -97,12 +98,12 @@ mod tests {
     }
 
     #[test]
-    fn changes_inside_the_cells_move_nothing_where_others_would() {
+    fn changes_inside_the_cells_move_no_code() {
         let before: Vec<f64> = (0..64).flat_map(block).collect();
         let inside: Vec<f64> = before
             .iter()
             .map(|value| {
-                // Near the far bound of its cell of 4 bits.
+                // Near the far bound of the 4-bit cell.
                 let code = libm::round(value * 7.0);
                 let side = if value * 7.0 < code { 0.4 } else { -0.4 };
                 if *value == 1.0 { 1.0 } else { (code + side) / 7.0 }
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scaled_tensor_has_other_scales() {
+    fn a_scaled_tensor_has_different_scales() {
         let before = block(1);
         let after: Vec<f64> = before.iter().map(|value| 2.0 * value).collect();
         let [eight, four] = measure(&before, &after);

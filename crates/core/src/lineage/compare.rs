@@ -1,4 +1,4 @@
-//! Reading two models side by side.
+//! Compares the values of two models tensor by tensor.
 
 use super::difference::{DifferencePart, TensorComparer, TensorDifference};
 use super::pairs::ChangedTensor;
@@ -12,15 +12,14 @@ use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::{Checkpoint, Tensor};
 use tensorseal_weights::values::{PIECE_LEN, TensorValues};
 
-/// Pieces a thread that are in memory at once.
-const PIECES_A_THREAD: usize = 4;
+/// The number of pieces per thread that are in memory at once.
+const PIECES_PER_THREAD: usize = 4;
 
-/// The differences of the changed tensors of `model` from their counterparts in `original`, which
-/// `baseline` is the seal of; in the order of `changed`. Both must have been measured by now: files that
-/// changed since they were opened are an error.
+/// Returns the differences between the changed tensors of `model` and their counterparts in `original`, in the order of
+/// `changed`. `baseline` is the seal of `original`. Both models must have been measured before.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if a file cannot be read or changed since it was opened, or if the run was interrupted.
 pub fn differences(
     model: &Checkpoint,
     original: &Checkpoint,
@@ -33,26 +32,27 @@ pub fn differences(
         original.tensors.iter().zip(0..).map(|(tensor, index)| (&tensor.name[..], index)).collect();
     let counterpart = |pair: &ChangedTensor| {
         let index = *by_name.get(baseline.tensors[pair.baseline].name.as_str())?;
-        let theirs = &original.tensors[index];
-        let comparison = TensorComparer::for_tensor(theirs)?;
-        (theirs.bytes == model.tensors[pair.tensor].bytes).then_some((index, comparison))
+        let counterpart = &original.tensors[index];
+        let comparison = TensorComparer::for_tensor(counterpart)?;
+        (counterpart.bytes == model.tensors[pair.tensor].bytes).then_some((index, comparison))
     };
     let counterparts: Vec<Option<(usize, TensorComparer)>> =
         changed.iter().map(counterpart).collect();
     let pairs = || changed.iter().zip(&counterparts).filter_map(|(p, c)| Some((p.tensor, (*c)?)));
-    let ours = Plan::from_tensors(pairs().map(|(ours, _)| (ours, &model.tensors[ours])));
-    let theirs =
-        Plan::from_tensors(pairs().map(|(_, (theirs, _))| (theirs, &original.tensors[theirs])));
-    progress.expect(ours.bytes() + theirs.bytes());
-    let files = [FileSet::new(&original.files, &theirs), FileSet::new(&model.files, &ours)];
+    let model_plan = Plan::from_tensors(pairs().map(|(index, _)| (index, &model.tensors[index])));
+    let original_plan =
+        Plan::from_tensors(pairs().map(|(_, (index, _))| (index, &original.tensors[index])));
+    progress.expect(model_plan.bytes() + original_plan.bytes());
+    let files =
+        [FileSet::new(&original.files, &original_plan), FileSet::new(&model.files, &model_plan)];
     let pool = threads.pool()?;
     let mut differences = Vec::with_capacity(changed.len());
     for (pair, counterpart) in changed.iter().zip(&counterparts) {
-        let Some((theirs, comparison)) = counterpart else {
+        let Some((original_index, comparison)) = counterpart else {
             differences.push(None);
             continue;
         };
-        let tensors = [&original.tensors[*theirs], &model.tensors[pair.tensor]];
+        let tensors = [&original.tensors[*original_index], &model.tensors[pair.tensor]];
         let found = pool.install(|| difference(&files, tensors, comparison, progress))?;
         for (files, tensor) in files.iter().zip(tensors) {
             files.object_done(tensor.file)?;
@@ -62,7 +62,7 @@ pub fn differences(
     Ok(differences)
 }
 
-/// Of two tensors: before, after.
+/// Compares two tensors, given as before and after.
 fn difference(
     files: &[FileSet<'_>; 2],
     tensors: [&Tensor; 2],
@@ -72,9 +72,9 @@ fn difference(
     let values =
         [0, 1].map(|side| TensorValues::new(&files[side], tensors[side], comparison.decoder));
     let starts: Vec<u64> = values[0].starts().collect();
-    let mut whole = comparison.builder();
-    // In batches, so that what waits to be added up in order is bounded.
-    for batch in starts.chunks(PIECES_A_THREAD * rayon::current_num_threads()) {
+    let mut builder = comparison.builder();
+    // Batches bound the number of results that wait to be added up in order.
+    for batch in starts.chunks(PIECES_PER_THREAD * rayon::current_num_threads()) {
         let parts: Vec<DifferencePart> = batch
             .par_iter()
             .map(|first| {
@@ -87,9 +87,9 @@ fn difference(
                 Ok(comparison.compare_piece(*first, &before, &after))
             })
             .collect::<Result<_, RunError>>()?;
-        parts.into_iter().for_each(|part| whole.add(part));
+        parts.into_iter().for_each(|part| builder.add(part));
     }
-    Ok(whole.finish(tensors[0].bytes))
+    Ok(builder.finish(tensors[0].bytes))
 }
 
 #[cfg(test)]
@@ -137,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_those_of_the_values() {
+    fn differences_match_the_values() {
         let dir = tempfile::tempdir().unwrap();
-        // More than one piece, of rows that no piece ends with.
+        // More than one piece, with row lengths that do not divide the pieces.
         let len = 300 * 331;
         let before: Vec<f32> = (0..len).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
         let mut after = before.clone();

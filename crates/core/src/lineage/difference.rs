@@ -1,7 +1,7 @@
-//! The difference between two tensors of one type and shape, piece by piece.
+//! Measures the difference between two tensors of one type and shape, piece by piece.
 //!
-//! Values are formed in f64 and added up in the order of the pieces, so that the sums do not depend on
-//! the number of threads. What is not finite counts as zero; that it changed is seen by its bytes.
+//! Values are converted to f64 and added up in the order of the pieces, so that the sums do not depend on the number of
+//! threads. Values that are not finite count as zero in the sums; changes of them are detected by their bytes.
 
 use super::codes::{self, BLOCK, CodeChanges};
 use super::range_finder::{self, LowRank, RangeSketch, RowProducts};
@@ -9,34 +9,34 @@ use tensorseal_base::dtype::{Dtype, FloatFormat, NumberFormat};
 use tensorseal_format::Tensor;
 use tensorseal_weights::values::{Decoder, code, finite_or_zero};
 
-/// Rows and columns that a matrix must have for its rank to say anything.
-const LEAST_SIDE: u64 = 32;
+/// The numbers of rows and of columns from which the rank of a matrix is meaningful.
+const MIN_SIDE: u64 = 32;
 
-/// Rows and columns that must have changed for each direction of a low rank: fewer hold no more
-/// directions anyway.
-const SIDE_A_RANK: u64 = 4;
+/// The numbers of rows and of columns that must have changed for each direction of a low rank. Few changed rows have few
+/// directions in any case.
+const MIN_SIDE_PER_RANK: u64 = 4;
 
-/// Columns are told apart up to this many.
-const COLUMNS: u64 = 1 << 16;
+/// The number of columns that are tracked separately.
+const MAX_TRACKED_COLUMNS: u64 = 1 << 16;
 
-/// How two tensors are compared.
+/// Compares pieces of two tensors.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorComparer {
-    /// How a unit is read: an element, or a byte where elements are not whole bytes or not plain numbers.
+    /// The decoder of a unit. A unit is an element, or a byte if elements are not whole bytes or not plain numbers.
     pub decoder: Decoder,
     dtype: Dtype,
-    /// Whether the units are the elements.
+    /// Whether units are elements.
     pub numbers: bool,
-    /// Columns of the matrix of the first dimension by all others; `None`: no rank is looked for.
+    /// The number of columns of the matrix of the first dimension by all others; `None` if no rank is measured.
     columns: Option<u64>,
     rows: u64,
     format: Option<FloatFormat>,
-    /// Whether codes are looked at.
+    /// Whether changes of codes are counted.
     quantised: bool,
 }
 
 impl TensorComparer {
-    /// Of tensors like this one.
+    /// Creates a comparer for tensors of the type and shape of `tensor`; `None` if the shape overflows.
     pub fn for_tensor(tensor: &Tensor) -> Option<TensorComparer> {
         let dtype = tensor.dtype;
         let numbers = Decoder::for_weights(dtype).or_else(|| Decoder::for_numbers(dtype));
@@ -48,7 +48,7 @@ impl TensorComparer {
         let shape = tensor.storage_shape();
         let rows = shape.first().copied().unwrap_or(1);
         let columns = shape.iter().skip(1).try_fold(1u64, |all, len| all.checked_mul(*len))?;
-        let matrix = shape.len() > 1 && rows.min(columns) >= LEAST_SIDE && format.is_some();
+        let matrix = shape.len() > 1 && rows.min(columns) >= MIN_SIDE && format.is_some();
         let in_blocks = shape.last().is_some_and(|len| len % BLOCK as u64 == 0);
         Some(TensorComparer {
             dtype,
@@ -61,7 +61,7 @@ impl TensorComparer {
         })
     }
 
-    /// Compares consecutive units, the first of which has this index. Both sides have as many bytes.
+    /// Compares consecutive units, of which the first has the index `first`. Both slices must have the same length.
     pub fn compare_piece(&self, first: u64, before: &[u8], after: &[u8]) -> DifferencePart {
         let was = self.values(before);
         let mut part = DifferencePart::default();
@@ -98,7 +98,7 @@ impl TensorComparer {
         part
     }
 
-    /// The bits of units.
+    /// Returns the bits of each unit.
     fn codes(&self, bytes: &[u8]) -> Vec<u64> {
         match self.decoder.width() {
             1 => bytes.iter().map(|byte| u64::from(*byte)).collect(),
@@ -108,7 +108,7 @@ impl TensorComparer {
         }
     }
 
-    /// The values of units, zero for what is not finite. The usual types are read without a call each.
+    /// Returns the value of each unit, or zero if it is not finite. Common types are decoded without a call per unit.
     fn values(&self, bytes: &[u8]) -> Vec<f64> {
         match self.dtype {
             Dtype::F32 => {
@@ -127,13 +127,14 @@ impl TensorComparer {
         }
     }
 
-    /// The whole, of nothing yet.
+    /// Creates an empty builder that parts are added to.
     pub fn builder(&self) -> DifferenceBuilder {
         DifferenceBuilder { comparison: *self, part: DifferencePart::default(), matrix: None }
     }
 }
 
-/// What consecutive elements of a matrix give to its rank; `codes`: the bits of those after.
+/// Measures what consecutive elements of a matrix contribute to its rank. `codes` are the bits of the elements after the
+/// change.
 fn rank_part(
     first: u64,
     columns: u64,
@@ -143,7 +144,7 @@ fn rank_part(
 ) -> RankPart {
     let mut part = RankPart {
         first_row: first / columns,
-        columns: vec![0; (columns.min(COLUMNS) as usize).div_ceil(64)],
+        columns: vec![0; (columns.min(MAX_TRACKED_COLUMNS) as usize).div_ceil(64)],
         ..RankPart::default()
     };
     let (mut at, mut column) = (0, first % columns);
@@ -158,7 +159,7 @@ fn rank_part(
             if difference != 0.0 {
                 changed = true;
                 range_finder::add(&mut row, place, difference);
-                let bit = place % COLUMNS;
+                let bit = place % MAX_TRACKED_COLUMNS;
                 part.columns[bit as usize / 64] |= 1 << (bit % 64);
             }
         }
@@ -169,7 +170,7 @@ fn rank_part(
     part
 }
 
-/// 4 to the power of `exponent`, from its bits where it is a normal number.
+/// Returns 4 to the power of `exponent`, built from its bits if it is a normal number.
 fn four_to_the(exponent: i32) -> f64 {
     match 2 * exponent {
         power @ -1022..=1023 => f64::from_bits(((power + 1023) as u64) << 52),
@@ -177,7 +178,7 @@ fn four_to_the(exponent: i32) -> f64 {
     }
 }
 
-/// What was measured of consecutive units.
+/// The measurement of consecutive units.
 #[derive(Debug, Default)]
 pub struct DifferencePart {
     changed: u64,
@@ -195,17 +196,17 @@ pub struct DifferencePart {
 #[derive(Debug, Default)]
 struct RankPart {
     first_row: u64,
-    /// Whether the row changed, and its products.
+    /// For each row, whether it changed, and its products.
     rows: Vec<(bool, RowProducts)>,
-    /// A bit for each column that changed.
+    /// One bit for each column, which is set if the column changed.
     columns: Vec<u64>,
-    /// Sum of the squared powers of two below the elements of the rows that changed.
+    /// The sum of the squared powers of two below the elements of changed rows.
     coarseness: f64,
-    /// All mantissas of these, or-ed.
+    /// The bitwise or of all mantissas.
     mantissas: u64,
 }
 
-/// Parts added up in order.
+/// Adds up parts in order.
 pub struct DifferenceBuilder {
     comparison: TensorComparer,
     part: DifferencePart,
@@ -255,7 +256,7 @@ impl DifferenceBuilder {
         }
     }
 
-    /// What it comes to, of a tensor of this many bytes.
+    /// Returns the difference of a tensor of `bytes` bytes, all of whose parts were added.
     pub fn finish(self, bytes: u64) -> TensorDifference {
         let DifferenceBuilder { comparison, part, matrix } = self;
         let width = comparison.decoder.width() as u64;
@@ -291,51 +292,51 @@ impl RankBuilder {
     }
 
     fn low_rank(&self, format: &FloatFormat) -> Option<LowRank> {
-        // A model that was computed in a shorter type was rounded to that.
+        // A model that was computed in a shorter type was rounded to that type.
         let unused = self.mantissas.trailing_zeros().min(format.mantissa_bits);
         let used = (format.mantissa_bits - unused) as i32;
-        // Both sides are rounded, each with a variance of a twelfth of a unit squared.
+        // Both tensors are rounded, each with a variance of 1/12 of a squared unit.
         let rounding = self.coarseness * libm::ldexp(1.0, -2 * used) / 6.0;
         let found = range_finder::low_rank(&self.sketch.energies(), rounding)?;
         let columns: u64 = self.columns.iter().map(|word| u64::from(word.count_ones())).sum();
-        (self.rows_changed.min(columns) >= SIDE_A_RANK * found.rank as u64).then_some(found)
+        (self.rows_changed.min(columns) >= MIN_SIDE_PER_RANK * found.rank as u64).then_some(found)
     }
 }
 
-/// See the module.
+/// The difference between two tensors.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorDifference {
-    /// Whether the units are the elements, and the norms those of their values; else they are bytes.
+    /// Whether units are elements and norms are those of their values. Otherwise units are bytes.
     pub numbers: bool,
-    /// How many units there are.
+    /// The number of units.
     pub units: u64,
-    /// How many of them have other bytes.
+    /// The number of units whose bytes changed.
     pub changed: u64,
-    /// From the first byte of a changed unit to the last, half-open.
+    /// The half-open byte range from the first to the last changed unit.
     pub extent: [u64; 2],
-    /// Frobenius norm of the difference.
+    /// The Frobenius norm of the difference.
     pub norm: f64,
-    /// Frobenius norm of the baseline.
+    /// The Frobenius norm of the baseline.
     pub norm_before: f64,
-    /// Cosine of the angle between both; not a number where one is zero.
+    /// The cosine of the angle between both tensors; NaN if one of them is zero.
     pub cosine: f64,
-    /// The change of largest magnitude, after less before.
+    /// The change of largest magnitude, after minus before.
     pub largest: f64,
-    /// The unit it is in.
+    /// The index of the unit with the largest change.
     pub largest_at: u64,
-    /// What became of the codes of 8 and of 4 bits, where rows are whole blocks.
+    /// How the 8-bit and the 4-bit codes changed, if rows consist of whole quantisation blocks.
     pub codes: Option<[CodeChanges; codes::BITS.len()]>,
-    /// The low rank of the difference, if it has one.
+    /// The low rank of the difference, if it has low rank.
     pub low_rank: Option<LowRank>,
 }
 
 impl TensorDifference {
-    /// The norm of the difference over that of the baseline; infinite where that is zero.
+    /// Returns the norm of the difference divided by that of the baseline; infinite if the baseline is zero and changed.
     pub fn relative(&self) -> f64 {
         if self.norm == 0.0 { 0.0 } else { self.norm / self.norm_before }
     }
 
-    /// Share of the units that changed.
+    /// Returns the share of the units that changed, 0 to 1.
     pub fn share(&self) -> f64 {
         self.changed as f64 / self.units.max(1) as f64
     }

@@ -1,7 +1,7 @@
-//! How far the distribution of a tensor's values moved, from the statistics before and after.
+//! Measures how far the distribution of a tensor's values moved, from the statistics before and after.
 //!
-//! The counts by sign and exponent are compared, which is at a resolution of one binade: change within
-//! the binades shows in the mean and the spread only.
+//! Counts by sign and exponent are compared, which resolve one binade. Changes within binades show only in the mean and
+//! the standard deviation.
 
 use crate::seal::distribution::Distribution;
 use serde::Serialize;
@@ -11,48 +11,47 @@ use tensorseal_base::dtype::Dtype;
 /// Distances between two distributions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Drift {
-    /// Population stability index over the counts by sign and exponent: the sum of (q - p) ln(q / p).
+    /// The population stability index over the counts by sign and exponent: the sum of (q − p) ln(q / p).
     /// Source: N. Siddiqi, *Credit Risk Scorecards*, 2006, with bands of 0.1 and 0.25.
     pub psi: f64,
-    /// The index that two samples of one distribution stay below: its null distribution is that of a
-    /// chi-square variable times 1/n + 1/m; mean and four standard deviations. Source: B. Yurdakul and
-    /// J. Naranjo, "Statistical properties of the population stability index", *Journal of Risk Model
-    /// Validation* 14(4), 2020.
+    /// The index that two samples of one distribution stay below: the mean plus four standard deviations of its null
+    /// distribution, which is that of a chi-square variable times 1/n + 1/m. Source: B. Yurdakul and J. Naranjo,
+    /// "Statistical properties of the population stability index", *Journal of Risk Model Validation* 14(4), 2020.
     pub psi_by_chance: f64,
-    /// Kolmogorov-Smirnov distance between the same counts, in order of the values: 0 to 1.
+    /// The Kolmogorov-Smirnov distance between the same counts in the order of the values, 0 to 1.
     pub ks: f64,
-    /// 1-Wasserstein distance between the exponents of the finite non-zero values, in binades.
+    /// The 1-Wasserstein distance between the exponents of the finite non-zero values, in binades.
     pub wasserstein_binades: f64,
-    /// The mean after less the mean before, in standard deviations before.
+    /// The mean after minus the mean before, in standard deviations before.
     pub mean_shift: f64,
-    /// The standard deviation after over that before.
+    /// The standard deviation after divided by that before.
     pub spread_ratio: f64,
 }
 
-/// Added to each count, so that an empty one has a logarithm.
+/// A constant that is added to each count, so that the logarithm of an empty one is defined.
 const HALF: f64 = 0.5;
 
 impl Drift {
-    /// Between two distributions of one type; `None` where counts are missing on a side.
+    /// Measures the drift between two distributions of one type, or returns `None` if one of them has no counts.
     pub fn between(dtype: Dtype, before: &Distribution, after: &Distribution) -> Option<Drift> {
-        let sides = [before, after].map(in_order);
+        let sides = [before, after].map(counts_by_value);
         let totals = sides.each_ref().map(|side| side.values().sum::<f64>());
         if totals.iter().any(|total| *total <= 0.0) {
             return None;
         }
-        let mut places: Vec<i64> = sides[0].keys().chain(sides[1].keys()).copied().collect();
-        places.sort_unstable();
-        places.dedup();
-        let count = |side: usize, place: &i64| sides[side].get(place).copied().unwrap_or(0.0);
-        let bins = places.len() as f64;
-        let (mut psi, mut ks, mut passed) = (0.0, 0.0f64, [0.0; 2]);
-        for place in &places {
-            let [p, q] = [0, 1].map(|s| (count(s, place) + HALF) / (totals[s] + HALF * bins));
+        let mut positions: Vec<i64> = sides[0].keys().chain(sides[1].keys()).copied().collect();
+        positions.sort_unstable();
+        positions.dedup();
+        let count = |side: usize, position: &i64| sides[side].get(position).copied().unwrap_or(0.0);
+        let bins = positions.len() as f64;
+        let (mut psi, mut ks, mut cumulative) = (0.0, 0.0f64, [0.0; 2]);
+        for position in &positions {
+            let [p, q] = [0, 1].map(|s| (count(s, position) + HALF) / (totals[s] + HALF * bins));
             psi += (q - p) * libm::log(q / p);
-            for (side, passed) in passed.iter_mut().enumerate() {
-                *passed += count(side, place);
+            for (side, cumulative) in cumulative.iter_mut().enumerate() {
+                *cumulative += count(side, position);
             }
-            ks = ks.max(libm::fabs(passed[0] / totals[0] - passed[1] / totals[1]));
+            ks = ks.max(libm::fabs(cumulative[0] / totals[0] - cumulative[1] / totals[1]));
         }
         let freedom = bins - 1.0;
         let scale = 1.0 / totals[0] + 1.0 / totals[1];
@@ -68,17 +67,17 @@ impl Drift {
     }
 }
 
-/// The counts by sign and exponent, from the most negative value to the most positive.
-fn in_order(distribution: &Distribution) -> BTreeMap<i64, f64> {
+/// Returns the counts by sign and exponent, from the most negative to the most positive value.
+fn counts_by_value(distribution: &Distribution) -> BTreeMap<i64, f64> {
     let counts = distribution.sign_exponent.decode();
-    let place = |index: u64| {
+    let position = |index: u64| {
         let field = (index / 2).min(1 << 32) as i64;
         if index % 2 == 1 { -1 - field } else { field }
     };
-    counts.into_iter().map(|(index, count)| (place(index), count as f64)).collect()
+    counts.into_iter().map(|(index, count)| (position(index), count as f64)).collect()
 }
 
-/// The area between two cumulative distributions over exponents. Zero when a side has no values.
+/// Returns the area between two cumulative distributions over exponents; 0 if one of them has no values.
 fn wasserstein(before: &[(i32, u64)], after: &[(i32, u64)]) -> f64 {
     let sides = [before, after];
     let totals = sides.map(|side| side.iter().map(|(_, count)| *count as f64).sum::<f64>());
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_distributions_are_at_no_distance() {
+    fn equal_distributions_have_no_distance() {
         let drift = Drift::between(Dtype::BF16, &sample(1.0), &sample(1.0)).unwrap();
         assert_eq!((drift.psi, drift.ks, drift.wasserstein_binades), (0.0, 0.0, 0.0));
         assert_eq!((drift.mean_shift, drift.spread_ratio), (0.0, 1.0));

@@ -1,31 +1,32 @@
-//! Eigenvalues of small symmetric matrices, by Jacobi's rotations.
+//! Computes the eigenvalues of small symmetric matrices by Jacobi rotations.
 //!
 //! Source: G. H. Golub and C. F. Van Loan, *Matrix Computations*, 4th edition, section 8.5 (the cyclic
-//! method). Additions, products, quotients and square roots in a fixed order: equal on every machine.
+//! method). Only additions, products, quotients and square roots are used, in a fixed order, so that the result is the
+//! same on every machine.
 
-/// Rows and columns of the matrices.
+/// The number of rows and of columns of the matrices.
 pub const SIZE: usize = 16;
 
-/// A square matrix, by row.
+/// A square matrix, stored by row.
 pub type Matrix = [[f64; SIZE]; SIZE];
 
-/// Sweeps over all pairs at most; a matrix of this size is done after seven or eight.
+/// The maximum number of sweeps over all pairs. A matrix of this size converges after seven or eight.
 const SWEEPS: usize = 32;
 
-/// The eigenvalues of a symmetric matrix, largest first. Those of one that is not finite are NaN.
+/// Returns the eigenvalues of a symmetric matrix, largest first. They are NaN if an entry is not finite.
 pub fn eigenvalues(matrix: &Matrix) -> [f64; SIZE] {
     let mut a = *matrix;
     if a.iter().flatten().any(|entry| !entry.is_finite()) {
         return [f64::NAN; SIZE];
     }
     for _ in 0..SWEEPS {
-        let mut turned = false;
+        let mut rotated = false;
         for p in 0..SIZE {
             for q in p + 1..SIZE {
-                turned |= rotate(&mut a, p, q);
+                rotated |= rotate(&mut a, p, q);
             }
         }
-        if !turned {
+        if !rotated {
             break;
         }
     }
@@ -34,8 +35,8 @@ pub fn eigenvalues(matrix: &Matrix) -> [f64; SIZE] {
     values
 }
 
-/// Turns rows and columns `p` and `q` so that their common entry becomes zero; false when it is
-/// nothing beside the diagonal already.
+/// Rotates rows and columns `p` and `q` so that their common entry becomes zero. Returns `false` if the entry is already
+/// negligible compared with the diagonal.
 fn rotate(a: &mut Matrix, p: usize, q: usize) -> bool {
     let entry = a[p][q];
     if entry == 0.0 {
@@ -86,9 +87,9 @@ mod tests {
                 }
             };
             reflect(&mut a);
-            let mut turned: Matrix = std::array::from_fn(|i| std::array::from_fn(|j| a[j][i]));
-            reflect(&mut turned);
-            a = turned;
+            let mut transposed: Matrix = std::array::from_fn(|i| std::array::from_fn(|j| a[j][i]));
+            reflect(&mut transposed);
+            a = transposed;
         }
         a
     }
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_diagonal_or_not_finite_needs_no_turn() {
+    fn diagonal_and_non_finite_matrices_need_no_rotation() {
         let mut a = [[0.0; SIZE]; SIZE];
         a[3][3] = 2.0;
         a[9][9] = 5.0;

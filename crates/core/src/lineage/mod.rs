@@ -1,10 +1,9 @@
-//! Lineage: how a model differs from the one it is said to come from.
+//! Lineage: how a model differs from the baseline that it is derived from.
 //!
-//! A baseline is a seal or another model (which is sealed in memory first). [`pairs`] says which tensors
-//! are the same, [`drift`] compares the statistics of those that are not, and where both models are at
-//! hand [`compare`] reads the two side by side, in constant memory: the [`difference`] of their values,
-//! the rank of it ([`range_finder`], [`eigenvalues`]), and their quantisation [`codes`]. What it means is
-//! said by [`crate::judge::lineage`].
+//! A baseline is a seal, or another model that is sealed in memory first. [`pairs`] pairs tensors, and [`drift`] compares
+//! the statistics of changed ones. If both models are available, [`compare`] compares their values in constant memory:
+//! the [`difference`], its rank ([`range_finder`], [`eigenvalues`]), and the quantisation [`codes`].
+//! [`crate::judge::lineage`] interprets the results.
 
 pub mod codes;
 pub mod compare;

@@ -1,26 +1,26 @@
-//! The rank of a difference that is never held: its products with a few random vectors.
+//! Estimates the rank of a difference from its products with a few random vectors, without storing the difference.
 //!
-//! Of D (rows by columns) the product Y = D Omega is kept, Omega with 16 columns of fixed public signs.
-//! Where D has a rank of r < 16, so has Y; the energy of what lies outside of the first r directions
-//! shows in the eigenvalues of Y'Y as it would in those of D'D. Source: N. Halko, P. G. Martinsson and
+//! For a difference D (rows by columns) the product Y = D Ω is kept, where Ω has 16 columns of fixed public signs. If D
+//! has a rank of r < 16, so has Y, and the energy outside of the first r directions shows in the eigenvalues of Y'Y as it
+//! would in those of D'D. Source: N. Halko, P. G. Martinsson and
 //! J. A. Tropp, "Finding structure with randomness", *SIAM Review* 53(2), 2011, sections 4.1 and 4.3.
 //!
-//! Matrices of more than `FOLDED_ROWS` rows have several rows added up in one of Y, with random signs:
-//! the memory stays constant and the geometry of so few columns is kept. Source: K. L. Clarkson and
+//! For matrices of more than `FOLDED_ROWS` rows several rows are added up in one row of Y, with random signs. This keeps
+//! the memory constant and preserves the geometry of so few columns. Source: K. L. Clarkson and
 //! D. P. Woodruff, "Low rank approximation and regression in input sparsity time", *STOC* 2013.
 
 use super::eigenvalues::{Matrix, SIZE, eigenvalues};
 
-/// Rows of Y at most: 32 MiB.
+/// The maximum number of rows of Y, which take 32 MiB.
 const FOLDED_ROWS: u64 = 1 << 18;
 
-/// Where the public signs begin.
+/// The seed of the public signs.
 const SEED: u64 = 0x7465_6E73_6F72_5345;
 
 /// A row of Y.
 pub type RowProducts = [f64; SIZE];
 
-/// Sixteen bits that look random, of a row or column. Source: G. L. Steele, D. Lea and C. H. Flood,
+/// Returns 64 pseudorandom bits for a row or column. Source: G. L. Steele, D. Lea and C. H. Flood,
 /// "Fast splittable pseudorandom number generators", *OOPSLA* 2014 (the finaliser of SplitMix64).
 fn bits(index: u64) -> u64 {
     let mut z = index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(SEED);
@@ -29,7 +29,7 @@ fn bits(index: u64) -> u64 {
     z ^ z >> 31
 }
 
-/// Sign bits of four products, by their four bits.
+/// The sign bits of four products, by four pseudorandom bits.
 static SIGNS: [[u64; 4]; 16] = {
     let mut signs = [[0; 4]; 16];
     let mut nibble = 0;
@@ -44,7 +44,7 @@ static SIGNS: [[u64; 4]; 16] = {
     signs
 };
 
-/// Adds what `value`, in this column, gives to the products of its row.
+/// Adds the contribution of `value` in this column to the products of its row.
 #[inline]
 pub fn add(products: &mut RowProducts, column: u64, value: f64) {
     let (mut bits, value) = (bits(column), value.to_bits());
@@ -57,7 +57,7 @@ pub fn add(products: &mut RowProducts, column: u64, value: f64) {
     }
 }
 
-/// Y of one difference.
+/// The product Y of one difference.
 #[derive(Debug, Clone)]
 pub struct RangeSketch {
     rows: u64,
@@ -65,12 +65,12 @@ pub struct RangeSketch {
 }
 
 impl RangeSketch {
-    /// Of a matrix with this number of rows, all zero.
+    /// Creates the product of a zero matrix with `rows` rows.
     pub fn new(rows: u64) -> RangeSketch {
         RangeSketch { rows, products: vec![[0.0; SIZE]; rows.min(FOLDED_ROWS) as usize] }
     }
 
-    /// Adds to a row.
+    /// Adds the products of a row.
     pub fn add_row(&mut self, row: u64, products: &RowProducts) {
         let fold = self.rows > FOLDED_ROWS;
         let place = if fold { bits(!row) % FOLDED_ROWS } else { row };
@@ -80,9 +80,10 @@ impl RangeSketch {
         }
     }
 
-    /// The eigenvalues of Y'Y, largest first. Their sum is about 16 times the sum of the squares of D,
-    /// and a direction of D with the singular value s has about 16 s^2 of it; what is spread over all
-    /// directions lies evenly in all sixteen.
+    /// Returns the eigenvalues of Y'Y, largest first.
+    ///
+    /// Their sum is about 16 times the sum of the squares of D, and a direction of D with the singular value s contributes
+    /// about 16 s². Energy that is spread over all directions is spread evenly over all sixteen eigenvalues.
     pub fn energies(&self) -> [f64; SIZE] {
         let mut gram: Matrix = [[0.0; SIZE]; SIZE];
         for products in &self.products {
@@ -94,51 +95,56 @@ impl RangeSketch {
     }
 }
 
-/// Ranks that are told from more.
-pub const RANK_MOST: usize = 8;
+/// The largest rank that is recognised.
+pub const MAX_RANK: usize = 8;
 
-/// Directions beside which all others together are nothing.
+/// A few directions that hold almost all of a difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LowRank {
-    /// How many they are.
+    /// The number of directions.
     pub rank: usize,
-    /// Their share of the norm of the difference: the root of their share of its energy.
+    /// The share of the norm of the difference that they hold, 0 to 1: the root of their share of the energy.
     pub share: f64,
-    /// The energy of the last of them over that of the next direction.
+    /// The energy of the last direction divided by that of the next one.
     pub drop: f64,
 }
 
-/// Energy of a direction, relative to the first, that counts as nothing: singular values of 1e-3.
-const NOTHING: f64 = 1e-6;
+/// The energy of a direction, relative to the first, up to which it is negligible: singular values of 1e-3.
+const NEGLIGIBLE_ENERGY: f64 = 1e-6;
 
-/// What rounding may leave in one direction, over what is expected of it: room for rows and columns
-/// that are rounded more coarsely than most.
-const ROUNDING_ROOM: f64 = 4.0;
+/// The energy that rounding may leave in one direction, relative to the expected energy. The margin is for rows and
+/// columns that are rounded more coarsely than most.
+const ROUNDING_MARGIN: f64 = 4.0;
 
-/// Energy that the last direction must have over the next one.
-const DROP: f64 = 8.0;
+/// The smallest ratio of the energy of the last direction to that of the next one.
+const MIN_DROP: f64 = 8.0;
 
-/// Share of the energy that all of them must have.
-const SHARE: f64 = 0.5;
+/// The smallest share of the energy that the directions must hold together.
+const MIN_SHARE: f64 = 0.5;
 
-/// Whether few directions hold the difference, all but what rounding to the type explains. `rounding`:
-/// the expected energy of that, over all elements.
+/// Returns the low rank of a difference if a few directions hold all of it, except for what rounding to the type
+/// explains. `rounding` is the expected energy of rounding over all elements.
 pub fn low_rank(energies: &[f64; SIZE], rounding: f64) -> Option<LowRank> {
     let total: f64 = energies.iter().sum();
     if !(total.is_finite() && total > 0.0 && rounding.is_finite()) {
         return None;
     }
-    let floor = (NOTHING * energies[0]).max(ROUNDING_ROOM * rounding);
+    let floor = (NEGLIGIBLE_ENERGY * energies[0]).max(ROUNDING_MARGIN * rounding);
     let rank = energies.iter().take_while(|energy| **energy > floor).count();
-    if rank == 0 || rank > RANK_MOST {
+    if rank == 0 || rank > MAX_RANK {
         return None;
     }
-    let rest = &energies[RANK_MOST..];
+    let rest = &energies[MAX_RANK..];
     let spread = rest.iter().sum::<f64>() / rest.len() as f64;
-    let held: f64 = energies[..rank].iter().map(|energy| (energy - spread).max(0.0)).sum();
-    let share = held / total;
+    let low_rank_energy: f64 =
+        energies[..rank].iter().map(|energy| (energy - spread).max(0.0)).sum();
+    let share = low_rank_energy / total;
     let drop = energies[rank - 1] / energies[rank].max(f64::EPSILON * energies[0]);
-    (share >= SHARE && drop >= DROP).then_some(LowRank { rank, share: libm::sqrt(share), drop })
+    (share >= MIN_SHARE && drop >= MIN_DROP).then_some(LowRank {
+        rank,
+        share: libm::sqrt(share),
+        drop,
+    })
 }
 
 #[cfg(test)]
@@ -163,8 +169,8 @@ mod tests {
             let mut products = [0.0; SIZE];
             for column in 0..columns {
                 let (i, j) = (row as usize, column as usize);
-                let held: f64 = (0..rank).map(|r| left[r][i] * right[r][j]).sum();
-                let value = held + noise * random(&mut seed);
+                let signal: f64 = (0..rank).map(|r| left[r][i] * right[r][j]).sum();
+                let value = signal + noise * random(&mut seed);
                 square += value * value;
                 add(&mut products, column, value);
             }
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn ranks_are_found_up_to_eight() {
-        for rank in 1..=RANK_MOST {
+        for rank in 1..=MAX_RANK {
             let (energies, square) = energies(200, 120, rank, 1e-6);
             let found = low_rank(&energies, 0.0).unwrap();
             assert_eq!(found.rank, rank, "{energies:?}");
@@ -190,13 +196,17 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_counts_as_rounding_only_where_it_can_be() {
+    fn a_noise_floor_counts_as_rounding_only_up_to_its_expected_size() {
         let (energies, _) = energies(400, 300, 2, 0.2);
         // Noise between -0.2 and 0.2 has a variance of 0.04 / 3.
         let expected = 400.0 * 300.0 * 0.04 / 3.0;
         assert_eq!(low_rank(&energies, expected).map(|found| found.rank), Some(2));
-        assert_eq!(low_rank(&energies, expected / 100.0), None, "a change of full rank beside it");
-        assert_eq!(low_rank(&energies, expected * 1e6), None, "nothing but rounding");
+        assert_eq!(
+            low_rank(&energies, expected / 100.0),
+            None,
+            "with an additional change of full rank"
+        );
+        assert_eq!(low_rank(&energies, expected * 1e6), None, "only rounding");
     }
 
     #[test]

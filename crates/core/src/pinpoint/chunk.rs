@@ -1,8 +1,7 @@
-//! The changes of one chunk (1 KiB) that are searched: a flipped bit, two of them, a changed byte, a
-//! changed aligned word of 16 bits.
+//! Searches one chunk (1 KiB) for small changes: one or two bit flips, a changed byte or a changed aligned 16-bit word.
 //!
-//! A candidate costs the compressions from the first block (64 bytes) that it changes: the states
-//! before it are kept. Of two flipped bits the first is compressed once for all the second ones.
+//! A candidate costs the compressions from the first BLAKE3 block (64 bytes) that it changes on, because the states
+//! before each block are kept. Of two bit flips the first is compressed only once for all candidates of the second.
 
 use super::compress::{
     BlockWords, CHUNK_END, CHUNK_START, ChainingWords, Parent, ROOT, START, TreePath, Trial, Tweak,
@@ -11,29 +10,30 @@ use super::compress::{
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use tensorseal_engine::measure::isa::Isa;
 
-/// Length of a chunk in bytes.
+/// The length of a chunk in bytes.
 pub const CHUNK_LEN: usize = 1024;
 
+/// The length of a BLAKE3 block in bytes.
 const BLOCK: usize = 64;
 
-/// One word (32 bits) of a chunk and the bits of it that changed.
+/// The index of a 32-bit word in a chunk, and a mask of its changed bits.
 pub(super) type WordChange = (usize, u32);
 
-/// A chunk as it was found.
+/// A chunk of the model with its current bytes.
 #[derive(Debug)]
 pub(super) struct Chunk {
     blocks: Vec<(BlockWords, Tweak)>,
-    /// The state before each block.
+    /// The chaining value before each block.
     states: Vec<ChainingWords>,
     bytes: usize,
     isa: Isa,
 }
 
-/// Asks whether the search is to end early.
+/// Returns whether the search should end early.
 pub(super) type StopCheck<'a> = &'a (dyn Fn() -> bool + Sync);
 
 impl Chunk {
-    /// The chunk of this number; `root`: it is its whole object.
+    /// Creates the chunk with the number `counter` in its object. `root` tells whether it is the whole object.
     pub(super) fn new(bytes: &[u8], counter: u64, root: bool) -> Chunk {
         let count = bytes.len().div_ceil(BLOCK).max(1);
         let mut blocks = Vec::with_capacity(count);
@@ -59,7 +59,7 @@ impl Chunk {
         self
     }
 
-    /// The flipped bit with which the chunk leads to `target` over these parents.
+    /// Returns the single bit flip with which the chunk leads to `target` through `parents`.
     pub(super) fn find_bit_flip(
         &self,
         parents: &[Parent],
@@ -68,7 +68,7 @@ impl Chunk {
         self.one_word(parents, target, &bits())
     }
 
-    /// The same of a changed byte.
+    /// Returns the changed byte with which the chunk has the value `target`.
     pub(super) fn find_byte_change(&self, target: &ChainingWords) -> Option<Vec<WordChange>> {
         let mut masks = Vec::with_capacity(4 * 255);
         for byte in 0..4 {
@@ -77,7 +77,8 @@ impl Chunk {
         self.one_word(&[], target, &masks)
     }
 
-    /// The same of an aligned word of 16 bits; one of whose bytes is as it was is not tried.
+    /// Returns the changed aligned 16-bit word with which the chunk has the value `target`. Changes of only one byte of the
+    /// word are not tried.
     pub(super) fn find_half_word_change(
         &self,
         target: &ChainingWords,
@@ -93,7 +94,7 @@ impl Chunk {
             .find_map_any(|high| (!stop()).then(|| self.one_word(&[], target, &tried(high)))?)
     }
 
-    /// Two flipped bits.
+    /// Returns the two bit flips with which the chunk has the value `target`.
     pub(super) fn find_two_bit_flips(
         &self,
         target: &ChainingWords,
@@ -155,7 +156,7 @@ impl Chunk {
         }
     }
 
-    /// All words with all masks.
+    /// Tries all words with all masks.
     fn one_word(
         &self,
         parents: &[Parent],
@@ -169,7 +170,8 @@ impl Chunk {
         })
     }
 
-    /// Tries what stays within the bytes there are; gives the word in the chunk.
+    /// Runs a trial on the words of a block, within the length of the chunk. Returns the change with the word's index in the
+    /// chunk.
     fn scan(
         &self,
         block: usize,
@@ -177,25 +179,25 @@ impl Chunk {
         target: &ChainingWords,
         trial: &Trial<'_>,
     ) -> Option<WordChange> {
-        let route = TreePath { blocks: &self.blocks[block..], parents, target };
+        let path = TreePath { blocks: &self.blocks[block..], parents, target };
         let (from, to) = trial.words;
         let whole = (self.bytes / 4).saturating_sub(16 * block).min(16);
         let all = Trial { words: (from, to.min(whole)), ..*trial };
-        let found = route.scan(&all, self.isa).or_else(|| {
-            // A word that the bytes end in.
-            let left = self.bits_in(16 * block + whole);
-            if left == 0 || !(from..to).contains(&whole) {
+        let found = path.scan(&all, self.isa).or_else(|| {
+            // The last word may be incomplete.
+            let bits_left = self.bits_in(16 * block + whole);
+            if bits_left == 0 || !(from..to).contains(&whole) {
                 return None;
             }
             let masks: Vec<u32> =
-                trial.masks.iter().copied().filter(|mask| mask >> left == 0).collect();
+                trial.masks.iter().copied().filter(|mask| mask >> bits_left == 0).collect();
             let last = Trial { words: (whole, whole + 1), masks: &masks, ..*trial };
-            route.scan(&last, self.isa)
+            path.scan(&last, self.isa)
         })?;
         Some((16 * block + found.0, found.1))
     }
 
-    /// Bits that the chunk has of a word of it.
+    /// Returns the number of bits of a word that lie within the chunk.
     fn bits_in(&self, word: usize) -> usize {
         8 * self.bytes.saturating_sub(4 * word).min(4)
     }

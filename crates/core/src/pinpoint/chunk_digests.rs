@@ -1,9 +1,8 @@
-//! The fine sidecar of a seal: the chaining value of every chunk (1 KiB) of every tensor.
+//! Reads chunk digests, a sidecar of a seal with the chaining value of every chunk (1 KiB) of every tensor.
 //!
-//! Layout (`docs/formats.md`): a head of 72 bytes, then 32 bytes a chunk, tensors in the order of the
-//! seal. Tensors of one chunk have no values here: their digest is all there is to know. Nobody
-//! vouches for the file; the values of a block count only if they merge to the sealed value of that
-//! block.
+//! The layout (`docs/formats.md`) is a header of 72 bytes, followed by 32 bytes per chunk, with tensors in the order of
+//! the seal. Tensors of a single chunk have no values, since their digest covers it. The file is not trusted: the values
+//! of a block are used only if they merge to the sealed value of that block.
 
 use super::CHUNK_LEN;
 use crate::seal::{Seal, TensorSeal};
@@ -20,58 +19,59 @@ pub const MAGIC: &[u8; 16] = b"tensorseal.fine\n";
 /// The version that this program reads and writes.
 pub const VERSION: u32 = 1;
 
-/// Bytes before the first value.
+/// The length of the header in bytes.
 pub const HEAD_LEN: usize = 72;
 
-/// Length of a value in bytes.
+/// The length of a value in bytes.
 pub const VALUE_LEN: u64 = 32;
 
-/// Name of the sidecar inside a model directory.
+/// The name of the sidecar in a model directory.
 pub const FILE_NAME: &str = "tensorseal.seal.fine";
 
-/// A sidecar cannot be used.
+/// An error in chunk digests that prevents their use.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum ChunkDigestError {
-    /// It could not be read.
+    /// The file could not be read.
     #[error("cannot be read: {0}")]
     Read(#[from] ReadError),
-    /// Another kind of file.
-    #[error("is no fine sidecar of a seal")]
-    Magic,
-    /// A later version, or another granularity.
+    /// The file does not hold chunk digests.
+    #[error("not a chunk-digest file")]
+    NotChunkDigests,
+    /// The file has another version or another chunk length.
     #[error(
-        "version {version} with chunks of {chunk} bytes: written by another version of tensorseal"
+        "version {version} with chunks of {chunk} bytes was written by another version of tensorseal"
     )]
     Version {
-        /// Of the format.
+        /// The version of the format.
         version: u32,
-        /// Length of a chunk.
+        /// The length of a chunk in bytes.
         chunk: u32,
     },
-    /// It belongs to another seal.
-    #[error("belongs to another seal: to the model root blake3:{0}")]
+    /// The file belongs to another seal, with this model root in hexadecimal.
+    #[error("the file belongs to another seal, with the model root blake3:{0}")]
     OtherSeal(String),
-    /// Its numbers are not those of the seal.
-    #[error("{what} is {found}, and would be {expected} for this seal")]
+    /// A number in the file contradicts the seal.
+    #[error("{what} is {found}; the seal requires {expected}")]
     Inconsistent {
-        /// Which number.
+        /// What the number counts.
         what: &'static str,
-        /// What it is.
+        /// The number in the file.
         found: u64,
-        /// What it should be.
+        /// The number that the seal implies.
         expected: u64,
     },
-    /// Values that are not those of the sealed bytes.
+    /// The values of a block are not those of the sealed bytes.
     #[error("the values of tensor {tensor:?} at byte {offset} do not merge to the sealed block")]
-    Unsealed {
-        /// Name of the tensor.
+    ValuesMismatch {
+        /// The name of the tensor.
         tensor: String,
-        /// Where the block begins in it.
+        /// The position of the block in the tensor, in bytes.
         offset: u64,
     },
 }
 
-/// Where the sidecar of a seal is: beside it, `.fine` in place of `.json`.
+/// Returns the path of the chunk digests of a seal: that of the seal with `.fine` in place of `.json`.
 pub fn path_of(seal: &Path) -> PathBuf {
     if seal.extension().is_some_and(|extension| extension == "json") {
         return seal.with_extension("fine");
@@ -81,22 +81,22 @@ pub fn path_of(seal: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether a regular file that begins like a sidecar is at `path`.
+/// Returns whether `path` is a regular file that starts like chunk digests.
 pub fn is_sidecar(path: &Path) -> bool {
     let mut start = [0; MAGIC.len()];
-    // Only a regular file is opened: anything else could hang.
+    // Only regular files are opened, since reading anything else could hang.
     path.is_file()
         && open_for_reading(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok())
         && start == *MAGIC
 }
 
-/// Values that the sidecar has of a tensor.
+/// Returns the number of values of a tensor.
 pub(super) fn value_count(tensor: &TensorSeal) -> u64 {
     let chunks = tensor.bytes.div_ceil(CHUNK_LEN as u64);
     if chunks > 1 { chunks } else { 0 }
 }
 
-/// The head of the sidecar of a seal.
+/// Returns the header for the chunk digests of a seal.
 pub(super) fn head(seal: &Seal) -> [u8; HEAD_LEN] {
     let mut head = [0; HEAD_LEN];
     head[..16].copy_from_slice(MAGIC);
@@ -108,7 +108,7 @@ pub(super) fn head(seal: &Seal) -> [u8; HEAD_LEN] {
     head
 }
 
-/// By tensor, where its values begin in the file.
+/// Returns the position in the file where the values of each tensor start.
 pub(super) fn starts(seal: &Seal) -> Vec<u64> {
     let mut position = HEAD_LEN as u64;
     let next = |tensor| {
@@ -119,7 +119,7 @@ pub(super) fn starts(seal: &Seal) -> Vec<u64> {
     seal.tensors.iter().map(next).collect()
 }
 
-/// An opened sidecar.
+/// Opened chunk digests of a seal.
 pub struct ChunkDigests<'a> {
     seal: &'a Seal,
     source: Box<dyn ByteSource>,
@@ -127,13 +127,14 @@ pub struct ChunkDigests<'a> {
 }
 
 impl<'a> ChunkDigests<'a> {
-    /// Opens the sidecar of `seal`; `None` when nothing is at `path`.
+    /// Opens the chunk digests of `seal` at `path`, or returns `None` if the file does not exist.
     ///
     /// # Errors
-    /// See [`ChunkDigestError`].
+    /// Returns a [`ChunkDigestError`] if the file cannot be read, is not a regular file, does not hold chunk digests or does
+    /// not belong to `seal`.
     pub fn open(path: &Path, seal: &'a Seal) -> Result<Option<ChunkDigests<'a>>, ChunkDigestError> {
         let failed = |error| ChunkDigestError::Read(ReadError::Io(error));
-        // Non-blocking: opening a FIFO must not hang.
+        // The open is non-blocking, because opening a FIFO must not hang.
         let file = match open_for_reading(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(failed)?,
@@ -146,38 +147,38 @@ impl<'a> ChunkDigests<'a> {
         ChunkDigests::from_source(source, metadata.len(), seal).map(Some)
     }
 
-    /// The sidecar of `seal` in these `bytes` bytes.
+    /// Opens the chunk digests of `seal` in a source of `bytes` bytes.
     ///
     /// # Errors
-    /// See [`ChunkDigestError`].
+    /// Returns a [`ChunkDigestError`] if the source cannot be read, does not hold chunk digests or does not belong to `seal`.
     pub fn from_source(
         source: Box<dyn ByteSource>,
         bytes: u64,
         seal: &'a Seal,
     ) -> Result<ChunkDigests<'a>, ChunkDigestError> {
         if bytes < HEAD_LEN as u64 {
-            return Err(ChunkDigestError::Magic);
+            return Err(ChunkDigestError::NotChunkDigests);
         }
-        let mut found = Vec::with_capacity(HEAD_LEN);
-        source.read(0, HEAD_LEN, &mut |part| found.extend_from_slice(part))?;
-        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| found[at + i]));
-        let long = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| found[at + i]));
-        if found[..16] != *MAGIC {
-            return Err(ChunkDigestError::Magic);
+        let mut header = Vec::with_capacity(HEAD_LEN);
+        source.read(0, HEAD_LEN, &mut |part| header.extend_from_slice(part))?;
+        let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| header[at + i]));
+        let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
+        if header[..16] != *MAGIC {
+            return Err(ChunkDigestError::NotChunkDigests);
         }
-        let (version, chunk) = (word(16), word(20));
+        let (version, chunk) = (u32_at(16), u32_at(20));
         if (version, chunk) != (VERSION, CHUNK_LEN as u32) {
             return Err(ChunkDigestError::Version { version, chunk });
         }
-        let root: ChainingValue = std::array::from_fn(|i| found[24 + i]);
+        let root: ChainingValue = std::array::from_fn(|i| header[24 + i]);
         if root != seal.root() {
             return Err(ChunkDigestError::OtherSeal(tensorseal_base::hex::hex(&root)));
         }
         let values: u64 = seal.tensors.iter().map(value_count).sum();
         for (what, found, expected) in [
-            ("its number of tensors", long(56), seal.tensors.len() as u64),
-            ("its number of values", long(64), values),
-            ("its length in bytes", bytes, HEAD_LEN as u64 + VALUE_LEN * values),
+            ("the number of tensors", u64_at(56), seal.tensors.len() as u64),
+            ("the number of values", u64_at(64), values),
+            ("the length in bytes", bytes, HEAD_LEN as u64 + VALUE_LEN * values),
         ] {
             if found != expected {
                 return Err(ChunkDigestError::Inconsistent { what, found, expected });
@@ -186,11 +187,11 @@ impl<'a> ChunkDigests<'a> {
         Ok(ChunkDigests { seal, source, starts: starts(seal) })
     }
 
-    /// The values of the block (1 MiB) that begins `offset` bytes into the tensor of this index; none
-    /// of a tensor of one chunk. They are not checked yet.
+    /// Returns the values of the block (1 MiB) that begins `offset` bytes into the tensor with this index, or an empty list
+    /// for a tensor of a single chunk. The values are not verified yet.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// Returns [`ChunkDigestError::Read`] if the values cannot be read.
     pub fn values(
         &self,
         tensor: usize,
@@ -206,10 +207,10 @@ impl<'a> ChunkDigests<'a> {
         Ok(bytes.as_chunks::<32>().0.to_vec())
     }
 
-    /// The error of values of a block that do not merge to what was sealed.
+    /// Returns the error for a block whose values do not merge to its sealed value.
     pub(super) fn mismatch(&self, tensor: usize, offset: u64) -> ChunkDigestError {
         let tensor = self.seal.tensors.get(tensor).map(|tensor| tensor.name.clone());
-        ChunkDigestError::Unsealed { tensor: tensor.unwrap_or_default(), offset }
+        ChunkDigestError::ValuesMismatch { tensor: tensor.unwrap_or_default(), offset }
     }
 }
 
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sidecar_lies_beside_its_seal() {
+    fn the_sidecar_lies_next_to_its_seal() {
         for (seal, fine) in [
             ("m/tensorseal.seal.json", "m/tensorseal.seal.fine"),
             ("model.safetensors.seal.json", "model.safetensors.seal.fine"),

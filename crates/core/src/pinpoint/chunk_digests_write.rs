@@ -1,5 +1,4 @@
-//! Writing the fine sidecar: one more pass over the tensors of a model that was just sealed, in
-//! constant memory.
+//! Writes the chunk digests of a model that was just sealed, in one more pass over its tensors and in constant memory.
 
 use super::chunk_digests::{VALUE_LEN, head, starts, value_count};
 use super::subtree::{chunk_values, merge};
@@ -16,13 +15,14 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::Checkpoint;
 
-/// Blocks that are worked on together.
+/// The number of blocks that are processed together.
 const BATCH: u64 = 64;
 
-/// A sidecar could not be written.
+/// An error while chunk digests are written.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum ChunkDigestWriteError {
-    /// The model could not be read, or is not what was sealed a moment ago.
+    /// The model could not be read, or changed since it was sealed.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The file could not be written.
@@ -36,12 +36,13 @@ impl From<FileError> for ChunkDigestWriteError {
     }
 }
 
-/// Writes the sidecar of `seal` to `out`, an empty file, from the model that was sealed. The values of
-/// every block must merge to the sealed one.
+/// Writes the chunk digests of `seal` to `out`, an empty file. `model` must be the model that was sealed: the values of
+/// every block must merge to the sealed value.
 ///
 /// # Errors
-/// See [`ChunkDigestWriteError`].
-pub fn write(
+/// Returns a [`ChunkDigestWriteError`] if the model cannot be read, changed since it was sealed, `out` fails, or the run
+/// was interrupted.
+pub fn write_chunk_digests(
     model: &Checkpoint,
     seal: &Seal,
     out: &File,
@@ -116,6 +117,6 @@ impl Writer<'_> {
 
     fn changed(&self, object: &Object) -> ChunkDigestWriteError {
         let path = self.model.files[object.file].path.clone();
-        FileError::Changed { path, what: "its bytes are not those that were sealed".into() }.into()
+        FileError::Changed { path, what: "its bytes differ from the seal".into() }.into()
     }
 }

@@ -1,10 +1,10 @@
-//! The compression function of BLAKE3 over several candidates side by side, and the scan of all
-//! values a word may have had.
+//! The compression function of BLAKE3 on several candidates at once, and the scan over all values that a word may have
+//! had.
 //!
 //! Source: J. O'Connor, J.-P. Aumasson, S. Neves, Z. Wilcox-O'Hearn, *BLAKE3: one function, fast
-//! everywhere*, 2021, sections 2.1 to 2.4. The tests hold it equal to the `blake3` crate.
+//! everywhere*, 2021, sections 2.1 to 2.4. The tests compare it with the `blake3` crate.
 
-use super::vector::{Four, MOST_LANES, Vector};
+use super::vector::{Four, MAX_LANES, Vector};
 use tensorseal_engine::measure::isa::{Isa, VectorKernel};
 
 /// A chaining value as words.
@@ -29,8 +29,7 @@ pub(super) const CHUNK_END: u32 = 2;
 pub(super) const PARENT: u32 = 4;
 pub(super) const ROOT: u32 = 8;
 
-/// The word of the message that each step takes, by round: the permutation of section 2.2, applied
-/// again and again.
+/// The message word that each step takes, by round: the permutation of section 2.2, applied repeatedly.
 const SCHEDULE: [[usize; 16]; 7] = {
     const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
     let mut rounds = [[0; 16]; 7];
@@ -51,20 +50,20 @@ const SCHEDULE: [[usize; 16]; 7] = {
     rounds
 };
 
-/// What else goes into a compression.
+/// The further inputs of a compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tweak {
-    /// Number of the chunk in the object; 0 of a parent.
+    /// The number of the chunk in the object; 0 for a parent.
     pub counter: u64,
-    /// Bytes of the block.
+    /// The length of the block in bytes.
     pub len: u32,
-    /// Its flags.
+    /// The flags of the block.
     pub flags: u32,
 }
 
 #[inline(always)]
 unsafe fn mix<V: Vector>(v: &mut [V; 16], [a, b, c, d]: [usize; 4], x: V, y: V) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the instruction set.
     unsafe {
         v[a] = v[a].add(v[b]).add(x);
         v[d] = v[d].xor(v[a]).rotate::<16, 16>();
@@ -77,10 +76,10 @@ unsafe fn mix<V: Vector>(v: &mut [V; 16], [a, b, c, d]: [usize; 4], x: V, y: V) 
     }
 }
 
-/// One compression in every lane.
+/// Runs one compression in every lane.
 #[inline(always)]
 unsafe fn compress_lanes<V: Vector>(state: &[V; 8], m: &[V; 16], tweak: Tweak) -> [V; 8] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the instruction set.
     unsafe {
         let [a, b, c, d, e, f, g, h] = *state;
         let mut v = [
@@ -129,52 +128,52 @@ unsafe fn compress_lanes<V: Vector>(state: &[V; 8], m: &[V; 16], tweak: Tweak) -
     }
 }
 
-/// One compression.
+/// Runs a single compression.
 pub(super) fn compress(state: &ChainingWords, message: &BlockWords, tweak: Tweak) -> ChainingWords {
-    // SAFETY: every processor has words.
+    // SAFETY: plain words need no instruction set.
     unsafe { compress_lanes(state, message, tweak) }
 }
 
-/// The state a chunk begins with, and a parent.
+/// The initial state of chunks and parents.
 pub(super) const START: ChainingWords = IV;
 
-/// A parent on the way from a chunk to the value that is known.
+/// A parent on the path from a chunk to the known value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Parent {
-    /// The chaining value of its other child.
+    /// The chaining value of the other child.
     pub sibling: ChainingWords,
-    /// Whether that is the left one.
+    /// Whether the other child is the left one.
     pub sibling_is_left: bool,
-    /// [`PARENT`], and [`ROOT`] of an object's last.
+    /// [`PARENT`], with [`ROOT`] for the root of an object.
     pub flags: u32,
 }
 
-/// All that follows on a block of a chunk until the value that is known.
+/// The compressions from a block of a chunk up to the known value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TreePath<'a> {
-    /// The block, and those behind it in its chunk.
+    /// The block and those after it in its chunk.
     pub blocks: &'a [(BlockWords, Tweak)],
-    /// From the chunk upward.
+    /// The parents, from the chunk upward.
     pub parents: &'a [Parent],
-    /// The value that is known.
+    /// The known value.
     pub target: &'a ChainingWords,
 }
 
-/// What is tried in the first block of a route.
+/// The changes that are tried in the first block of a path.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trial<'a> {
-    /// The state before it.
+    /// The state before the block.
     pub state: &'a ChainingWords,
-    /// Its words, as they are taken to be but for one.
+    /// The words of the block, of which one is changed at a time.
     pub message: &'a BlockWords,
-    /// The words that are tried.
+    /// The half-open range of words that are changed.
     pub words: (usize, usize),
-    /// What each of them is tried with, by exclusive or.
+    /// The masks that each word is combined with by exclusive or.
     pub masks: &'a [u32],
 }
 
 impl TreePath<'_> {
-    /// Where the route ends, from this state with this first block.
+    /// Returns the value at the end of the path, from this state and this first block.
     fn end(&self, state: &ChainingWords, message: &BlockWords) -> ChainingWords {
         let mut blocks = self.blocks.iter();
         let Some((_, tweak)) = blocks.next() else { return *state };
@@ -188,12 +187,12 @@ impl TreePath<'_> {
         state
     }
 
-    /// Tries all words with all masks; gives the word and the mask that lead to the target.
+    /// Tries all words with all masks, and returns the word and the mask that lead to the target.
     pub(super) fn scan(&self, trial: &Trial<'_>, isa: Isa) -> Option<(usize, u32)> {
         if self.blocks.is_empty() {
             return None;
         }
-        isa.run(MaskScan { route: self, trial })
+        isa.run(MaskScan { path: self, trial })
     }
 }
 
@@ -209,9 +208,9 @@ impl Parent {
     }
 }
 
-/// The scan of a trial.
+/// The vectorised scan of a trial.
 struct MaskScan<'a> {
-    route: &'a TreePath<'a>,
+    path: &'a TreePath<'a>,
     trial: &'a Trial<'a>,
 }
 
@@ -222,30 +221,30 @@ impl VectorKernel for MaskScan<'_> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        // SAFETY: every processor has these.
-        unsafe { scan_lanes::<Four>(self.route, self.trial) }
+        // SAFETY: `Four` needs no instruction set beyond the baseline.
+        unsafe { scan_lanes::<Four>(self.path, self.trial) }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx2(self) -> Self::Output {
-        // SAFETY: the caller's promise.
-        unsafe { scan_lanes::<std::arch::x86_64::__m256i>(self.route, self.trial) }
+        // SAFETY: the caller guarantees the instruction set.
+        unsafe { scan_lanes::<std::arch::x86_64::__m256i>(self.path, self.trial) }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx512(self) -> Self::Output {
-        // SAFETY: the caller's promise.
-        unsafe { scan_lanes::<std::arch::x86_64::__m512i>(self.route, self.trial) }
+        // SAFETY: the caller guarantees the instruction set.
+        unsafe { scan_lanes::<std::arch::x86_64::__m512i>(self.path, self.trial) }
     }
 }
 
 #[inline(always)]
 unsafe fn splat_all<V: Vector, const N: usize>(words: &[u32; N]) -> [V; N] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the instruction set.
     unsafe {
-        // A loop: without optimisation a closure would be a call a word.
+        // A loop, because a closure would be a call per word in builds without optimisation.
         let mut lanes = [V::splat(0); N];
         for (lane, word) in lanes.iter_mut().zip(words) {
             *lane = V::splat(*word);
@@ -255,26 +254,26 @@ unsafe fn splat_all<V: Vector, const N: usize>(words: &[u32; N]) -> [V; N] {
 }
 
 #[inline(always)]
-unsafe fn scan_lanes<V: Vector>(route: &TreePath<'_>, trial: &Trial<'_>) -> Option<(usize, u32)> {
-    let (_, first) = route.blocks.first()?;
-    // SAFETY: the caller's promise.
+unsafe fn scan_lanes<V: Vector>(path: &TreePath<'_>, trial: &Trial<'_>) -> Option<(usize, u32)> {
+    let (_, first) = path.blocks.first()?;
+    // SAFETY: the caller guarantees the instruction set.
     unsafe {
         let start = splat_all::<V, 8>(&START);
         let state = splat_all::<V, 8>(trial.state);
         let mut message = splat_all::<V, 16>(trial.message);
-        let target = V::splat(route.target[0]);
+        let target = V::splat(path.target[0]);
         for word in trial.words.0..trial.words.1.min(16) {
             let same = V::splat(trial.message[word]);
             for masks in trial.masks.chunks(V::LANES) {
-                // Lanes beyond the last mask try what is there already: never the target.
-                let mut padded = [0; MOST_LANES];
+                // Lanes beyond the last mask try the unchanged word, which is never the target.
+                let mut padded = [0; MAX_LANES];
                 padded[..masks.len()].copy_from_slice(masks);
                 message[word] = same.xor(V::load(&padded));
                 let mut value = compress_lanes(&state, &message, *first);
-                for (block, tweak) in &route.blocks[1..] {
+                for (block, tweak) in &path.blocks[1..] {
                     value = compress_lanes(&value, &splat_all::<V, 16>(block), *tweak);
                 }
-                for parent in route.parents {
+                for parent in path.parents {
                     let [a, b, c, d, e, f, g, h] = value;
                     let [i, j, k, l, m, n, o, p] = splat_all::<V, 8>(&parent.sibling);
                     let message = if parent.sibling_is_left {
@@ -290,7 +289,7 @@ unsafe fn scan_lanes<V: Vector>(route: &TreePath<'_>, trial: &Trial<'_>) -> Opti
                     hits &= hits - 1;
                     let mut tried = *trial.message;
                     tried[word] ^= padded[lane];
-                    if padded[lane] != 0 && route.end(trial.state, &tried) == *route.target {
+                    if padded[lane] != 0 && path.end(trial.state, &tried) == *path.target {
                         return Some((word, padded[lane]));
                     }
                 }
@@ -301,7 +300,7 @@ unsafe fn scan_lanes<V: Vector>(route: &TreePath<'_>, trial: &Trial<'_>) -> Opti
     None
 }
 
-/// The words of a block; bytes that it does not have are zero.
+/// Returns the words of a block. Missing bytes are zero.
 pub(super) fn words_of(bytes: &[u8]) -> BlockWords {
     let mut block = [0; 64];
     let len = bytes.len().min(64);
@@ -310,7 +309,7 @@ pub(super) fn words_of(bytes: &[u8]) -> BlockWords {
     std::array::from_fn(|word| u32::from_le_bytes(words[word]))
 }
 
-/// A chaining value as words.
+/// Returns a chaining value as words.
 pub(super) fn state_of(value: &[u8; 32]) -> ChainingWords {
     let words = value.as_chunks::<4>().0;
     std::array::from_fn(|word| u32::from_le_bytes(words[word]))

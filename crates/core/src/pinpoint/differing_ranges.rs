@@ -1,53 +1,53 @@
-//! Where a model differs from its seal, as far as both keep values of the same bytes.
+//! Lists the byte ranges where a model differs from its seal, as far as both have values of the same bytes.
 
 use crate::seal::{FileSeal, Seal, TensorSeal};
 use std::collections::HashMap;
 use tensorseal_engine::measure::BLOCK_LEN;
 use tensorseal_engine::measure::digest::ChainingValue;
 
-/// What a place belongs to.
+/// What a byte range belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RangeSubject<'a> {
-    /// The sealed tensor of this index.
+    /// The sealed tensor with this index.
     Tensor(usize),
-    /// Bytes outside tensors, in the file of this path.
+    /// A gap between tensors in the file with this path.
     Gap(&'a str),
-    /// All of the file of this path.
+    /// The whole file with this path.
     File(&'a str),
 }
 
-/// Bytes whose value is not the sealed one: a block (1 MiB) of a tensor, or an object of at most that.
+/// Bytes whose value differs from the sealed one: a block (1 MiB) of a tensor, or an object of at most that size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DifferingRange<'a> {
-    /// What they belong to.
+    /// What the bytes belong to.
     pub subject: RangeSubject<'a>,
-    /// Path of the file they lie in.
+    /// The path of the file that holds the bytes.
     pub file: &'a str,
-    /// Where the object begins in that file.
+    /// The position of the object in the file.
     pub object: u64,
-    /// Position of the bytes in the object, a multiple of [`BLOCK_LEN`].
+    /// The position of the bytes in the object, a multiple of [`BLOCK_LEN`].
     pub offset: u64,
-    /// How many there are, at most [`BLOCK_LEN`].
+    /// The number of bytes, at most [`BLOCK_LEN`].
     pub len: usize,
-    /// Whether they are the whole object.
+    /// Whether the bytes are the whole object.
     pub root: bool,
-    /// What was sealed of them.
+    /// The sealed value of the bytes: a chaining value, or the digest of a whole object.
     pub sealed: ChainingValue,
 }
 
-/// All places, in order of the tensors' names, then of the files.
+/// Returns all differing ranges, in the order of the tensor names, then in that of the files.
 ///
-/// Tensors that were added, are missing or have another type or shape have none, nor have objects
-/// other than tensors of more than [`BLOCK_LEN`]: of those only one digest of all bytes is sealed.
+/// Tensors that were added, are missing or changed their type or shape have no ranges. Neither have gaps and files of more
+/// than [`BLOCK_LEN`] bytes, of which a seal only has a single digest.
 pub fn differing_ranges<'a>(sealed: &'a Seal, found: &'a Seal) -> Vec<DifferingRange<'a>> {
     let by_name: HashMap<&str, &TensorSeal> =
         found.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-    let mut places = Vec::new();
+    let mut ranges = Vec::new();
     for (index, tensor) in sealed.tensors.iter().enumerate() {
         let Some(now) = by_name.get(tensor.name.as_str()) else { continue };
-        let laid_out = now.is_laid_out_as(tensor) || tensor.is_outdated_for(now);
-        if now.dtype == tensor.dtype && laid_out && now.blake3 != tensor.blake3 {
-            blocks(index, tensor, now, &mut places);
+        let same_layout = now.is_laid_out_as(tensor) || tensor.is_outdated_for(now);
+        if now.dtype == tensor.dtype && same_layout && now.blake3 != tensor.blake3 {
+            blocks(index, tensor, now, &mut ranges);
         }
     }
     let by_path: HashMap<&str, &FileSeal> =
@@ -71,26 +71,26 @@ pub fn differing_ranges<'a>(sealed: &'a Seal, found: &'a Seal) -> Vec<DifferingR
                 let differ = outside.iter().filter(|before| {
                     after(before.range).is_some_and(|after| after.blake3 != before.blake3)
                 });
-                places.extend(differ.map(|o| whole(RangeSubject::Gap(path), o.range, o.blake3)));
+                ranges.extend(differ.map(|o| whole(RangeSubject::Gap(path), o.range, o.blake3)));
             }
             (Some(now), None) if now.outside.is_none() && now.bytes == file.bytes => {
                 let digest = file.blake3.filter(|digest| now.blake3 != Some(*digest));
-                places.extend(digest.map(|d| whole(RangeSubject::File(path), [0, file.bytes], d)));
+                ranges.extend(digest.map(|d| whole(RangeSubject::File(path), [0, file.bytes], d)));
             }
             _ => {}
         }
     }
-    places.retain(|place| (1..=BLOCK_LEN).contains(&place.len));
-    places
+    ranges.retain(|range| (1..=BLOCK_LEN).contains(&range.len));
+    ranges
 }
 
 fn blocks<'a>(
     index: usize,
     sealed: &'a TensorSeal,
     found: &'a TensorSeal,
-    places: &mut Vec<DifferingRange<'a>>,
+    ranges: &mut Vec<DifferingRange<'a>>,
 ) {
-    let place = |offset: u64, root, sealed: ChainingValue| DifferingRange {
+    let range = |offset: u64, root, sealed: ChainingValue| DifferingRange {
         subject: RangeSubject::Tensor(index),
         file: &found.file,
         object: found.offset,
@@ -100,11 +100,11 @@ fn blocks<'a>(
         sealed,
     };
     if sealed.blocks.is_empty() {
-        places.push(place(0, true, sealed.blake3));
+        ranges.push(range(0, true, sealed.blake3));
     } else {
         let pairs = (0..).step_by(BLOCK_LEN).zip(sealed.blocks.iter().zip(&found.blocks));
         let differ = pairs.filter(|(_, (before, after))| before != after);
-        places.extend(differ.map(|(offset, (before, _))| place(offset, false, *before)));
+        ranges.extend(differ.map(|(offset, (before, _))| range(offset, false, *before)));
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_is_a_place() {
+    fn every_difference_is_a_range() {
         let sealed = seal();
         assert_eq!(differing_ranges(&sealed, &seal()), []);
         let mut found = seal();
@@ -172,8 +172,8 @@ mod tests {
         found.tensors[1].offset += 4;
         found.files[0].blake3 = Some([0; 32]);
         found.files[1].outside.as_mut().unwrap()[0].blake3 = [0; 32];
-        let got = differing_ranges(&sealed, &found);
-        let place = |subject, file, object, offset, len, root, sealed| DifferingRange {
+        let actual = differing_ranges(&sealed, &found);
+        let range = |subject, file, object, offset, len, root, sealed| DifferingRange {
             subject,
             file,
             object,
@@ -184,16 +184,16 @@ mod tests {
         };
         let end = 2 * BLOCK_LEN as u64;
         let expected = [
-            place(RangeSubject::Tensor(0), "m", 100, end, 8, false, [4; 32]),
-            place(RangeSubject::Tensor(1), "m", 112 + end, 0, 8, true, [1; 32]),
-            place(RangeSubject::File("c"), "c", 0, 0, 7, true, [6; 32]),
-            place(RangeSubject::Gap("m"), "m", 0, 0, 100, true, [5; 32]),
+            range(RangeSubject::Tensor(0), "m", 100, end, 8, false, [4; 32]),
+            range(RangeSubject::Tensor(1), "m", 112 + end, 0, 8, true, [1; 32]),
+            range(RangeSubject::File("c"), "c", 0, 0, 7, true, [6; 32]),
+            range(RangeSubject::Gap("m"), "m", 0, 0, 100, true, [5; 32]),
         ];
-        assert_eq!(got, expected);
+        assert_eq!(actual, expected);
     }
 
     #[test]
-    fn what_cannot_be_compared_is_none() {
+    fn changed_shapes_and_lengths_have_no_ranges() {
         let sealed = seal();
         let mut found = seal();
         found.tensors[0].blake3 = [0; 32];

@@ -1,59 +1,59 @@
-//! What explains a changed block: pure functions from bytes and sealed values to the change.
+//! Explains a changed block: pure functions from bytes and sealed values to the smallest change.
 
 use super::chunk::{CHUNK_LEN, StopCheck, WordChange};
 use super::compress::state_of;
 use super::subtree::{Subtree, chunk_values, merge};
 use tensorseal_engine::measure::digest::ChainingValue;
 
-/// Eight bytes of an object that differ from what was sealed, at a multiple of eight; fewer at its end.
-/// No element of up to 64 bits lies across two of them.
+/// Eight bytes of an object, at a multiple of eight, that differ from the sealed bytes. There can be fewer at the end of
+/// the object. No element of up to 64 bits crosses two differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteDifference {
-    /// Position of the first byte in the object.
+    /// The position of the first byte in the object.
     pub offset: u64,
-    /// How many bytes there are.
+    /// The number of bytes.
     pub len: usize,
-    /// As sealed; bytes that are not there are zero.
+    /// The sealed bytes, padded with zeros.
     pub sealed: [u8; 8],
-    /// As found.
+    /// The bytes that were found, padded with zeros.
     pub found: [u8; 8],
 }
 
 impl ByteDifference {
-    /// Flipped bits.
+    /// Returns the number of flipped bits.
     pub fn bits(&self) -> u32 {
         (u64::from_le_bytes(self.sealed) ^ u64::from_le_bytes(self.found)).count_ones()
     }
 
-    /// The bytes that differ: position in the object, sealed, found.
+    /// Returns the bytes that differ: the position in the object, the sealed and the found byte.
     pub fn bytes(&self) -> impl Iterator<Item = (u64, u8, u8)> + use<> {
         let all = (self.offset..).zip(self.sealed.into_iter().zip(self.found));
         all.map(|(at, (sealed, found))| (at, sealed, found)).filter(|(_, a, b)| a != b)
     }
 }
 
-/// What was tried.
+/// Which changes a search tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchScope {
-    /// Every flipped bit.
+    /// Every single bit flip.
     Bits,
-    /// In one chunk: every flipped bit, every two of them, every changed byte, every changed aligned
-    /// word of 16 bits.
+    /// In one chunk, every one or two bit flips, every changed byte and every changed aligned 16-bit word.
     Chunk,
 }
 
-/// What became of the bytes of a range, as narrowly as the place of the change is known.
+/// The result of the search in a byte range, which is as narrow as the place of the change is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// Half-open, in bytes of the object.
+    /// The half-open byte range in the object.
     pub range: [u64; 2],
-    /// What was tried.
+    /// Which changes were tried.
     pub searched: SearchScope,
-    /// The one change that gives the sealed value; empty: none that was tried does.
+    /// The change that gives the sealed value; empty if no change that was tried does.
     pub differences: Vec<ByteDifference>,
 }
 
-/// Searches a block whose value is not the sealed one. A block of one chunk has its chunk searched.
+/// Searches a block whose value differs from the sealed one for a bit flip. A block of a single chunk is searched with
+/// [`chunk`].
 pub fn block(subtree: &Subtree<'_>, stop: StopCheck<'_>) -> Explanation {
     if subtree.bytes.len() <= CHUNK_LEN {
         return chunk(subtree, 0, &subtree.sealed, stop);
@@ -66,9 +66,9 @@ pub fn block(subtree: &Subtree<'_>, stop: StopCheck<'_>) -> Explanation {
     Explanation { range, searched: SearchScope::Bits, differences }
 }
 
-/// The chunks of a block, by their number in it, whose values are not the sealed ones.
+/// Returns the indices of the chunks of a block whose values differ from the sealed ones.
 ///
-/// `None` when the values do not merge to what was sealed of the block.
+/// Returns `None` if the values do not merge to the sealed value of the block.
 pub fn changed_chunks(subtree: &Subtree<'_>, sealed: &[ChainingValue]) -> Option<Vec<usize>> {
     if merge(sealed, subtree.root) != Some(subtree.sealed) {
         return None;
@@ -81,7 +81,7 @@ pub fn changed_chunks(subtree: &Subtree<'_>, sealed: &[ChainingValue]) -> Option
     Some(differ.map(|(index, _)| index).collect())
 }
 
-/// Searches one chunk of a block for all that is tried of a chunk.
+/// Searches one chunk of a block for all changes of [`SearchScope::Chunk`].
 pub fn chunk(
     subtree: &Subtree<'_>,
     index: usize,
@@ -90,7 +90,7 @@ pub fn chunk(
 ) -> Explanation {
     let target = state_of(sealed);
     let changes = subtree.chunk(index).and_then(|chunk| {
-        // From the smallest change and the cheapest search on.
+        // Smaller changes and cheaper searches come first.
         (chunk.find_bit_flip(&[], &target))
             .or_else(|| chunk.find_byte_change(&target))
             .or_else(|| chunk.find_two_bit_flips(&target, stop))
@@ -103,29 +103,29 @@ pub fn chunk(
     }
 }
 
-/// The bytes of a chunk, in the object.
+/// Returns the byte range of a chunk in the object.
 pub fn chunk_range(subtree: &Subtree<'_>, index: usize) -> [u64; 2] {
     let end = subtree.offset + subtree.bytes.len() as u64;
     let start = subtree.offset + (index * CHUNK_LEN) as u64;
     [start.min(end), (start + CHUNK_LEN as u64).min(end)]
 }
 
-/// Changed words of a chunk as differences, in order.
+/// Converts changed words of a chunk to differences, in order.
 fn differences(subtree: &Subtree<'_>, chunk: usize, changes: &[WordChange]) -> Vec<ByteDifference> {
     let mut all: Vec<ByteDifference> = Vec::new();
     for (word, mask) in changes {
         let at = chunk * CHUNK_LEN + 4 * word;
         let start = at & !7;
         let offset = subtree.offset + start as u64;
-        if all.iter().all(|known| known.offset != offset) {
+        if all.iter().all(|difference| difference.offset != offset) {
             let bytes = subtree.bytes.get(start..).unwrap_or_default();
             let len = bytes.len().min(8);
             let mut found = [0; 8];
             found[..len].copy_from_slice(&bytes[..len]);
             all.push(ByteDifference { offset, len, sealed: found, found });
         }
-        for known in all.iter_mut().filter(|known| known.offset == offset) {
-            for (byte, mask) in known.sealed[at - start..].iter_mut().zip(mask.to_le_bytes()) {
+        for difference in all.iter_mut().filter(|difference| difference.offset == offset) {
+            for (byte, mask) in difference.sealed[at - start..].iter_mut().zip(mask.to_le_bytes()) {
                 *byte ^= mask;
             }
         }

@@ -1,9 +1,8 @@
-//! Pinpointing: the smallest change that explains why a block is not the sealed one.
+//! Pinpointing: the search for the smallest change that explains why a block differs from its seal.
 //!
-//! A seal keeps chaining values of BLAKE3 and no redundancy. Whoever guesses the change can prove it:
-//! undone, it must give the sealed value. [`explain`] tries all small changes of a block or of a chunk,
-//! [`differing_ranges`] says where seal and model differ, [`search`] reads the bytes of those places and stays
-//! within bounds.
+//! A seal has BLAKE3 chaining values and no redundancy, but a guessed change can be proved: undoing it must give the
+//! sealed value. [`explain`] tries all small changes of a block or a chunk, [`differing_ranges`] lists where seal and
+//! model differ, and [`search`] reads these ranges and searches them within limits.
 
 mod chunk;
 pub mod chunk_digests;
@@ -16,5 +15,5 @@ mod subtree;
 mod vector;
 
 pub use chunk::CHUNK_LEN;
-pub use chunk_digests_write::{ChunkDigestWriteError, write as write_fine};
+pub use chunk_digests_write::{ChunkDigestWriteError, write_chunk_digests};
 pub use subtree::{Subtree, chunk_values, merge};

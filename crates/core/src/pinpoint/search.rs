@@ -1,4 +1,4 @@
-//! Searching the places where a model differs from its seal, within bounds.
+//! Searches the byte ranges where a model differs from its seal, within limits.
 
 use super::chunk_digests::{ChunkDigestError, ChunkDigests};
 use super::differing_ranges::{DifferingRange, RangeSubject};
@@ -12,18 +12,18 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::Checkpoint;
 
-/// Places that are searched at most, unless told otherwise.
+/// The default maximum number of searches.
 pub const DEFAULT_LIMIT: usize = 64;
 
-/// One in so many searches may fail before the rest is given up: weights that were replaced have no
-/// flipped bits, and a search without a hit takes the longest.
-const FAILURES: usize = 8;
+/// The search stops after 1/`FAILURE_DIVISOR` of the allowed searches failed. Replaced weights have no bit flips, and a
+/// search without a hit takes longest.
+const FAILURE_DIVISOR: usize = 8;
 
-/// How much is searched.
+/// The limits of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchLimits {
-    /// Blocks, or chunks where those are known, that are searched at most. After an eighth of that many
-    /// without a hit the rest is given up.
+    /// The maximum number of blocks that are searched, or of chunks if chunk digests are available. The search stops early
+    /// after an eighth of this number failed.
     pub searches: usize,
 }
 
@@ -33,19 +33,19 @@ impl Default for SearchLimits {
     }
 }
 
-/// What became of a place.
+/// The result of the search in one byte range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinpointedRange<'a> {
-    /// The place.
+    /// The range that was searched.
     pub range: DifferingRange<'a>,
-    /// What was searched of it: the block, or each of its changed chunks.
+    /// The result for the block, or for each of its changed chunks.
     pub explanations: Vec<Explanation>,
-    /// Changed bytes that were not searched, half-open ranges of the object.
+    /// Half-open byte ranges of the object that changed and were not searched.
     pub not_searched: Vec<[u64; 2]>,
 }
 
 impl PinpointedRange<'_> {
-    /// Whether every changed bit of the place is known.
+    /// Returns whether every changed bit of the range is known.
     pub fn is_explained(&self) -> bool {
         self.not_searched.is_empty()
             && !self.explanations.is_empty()
@@ -53,28 +53,28 @@ impl PinpointedRange<'_> {
     }
 }
 
-/// All that was found.
+/// The results of a search.
 #[derive(Debug, Default)]
 pub struct PinpointResult<'a> {
-    /// By place, in the order they were given.
+    /// The result for each range, in the order in which ranges were given.
     pub ranges: Vec<PinpointedRange<'a>>,
-    /// What is wrong with the sidecar: it was not used from there on.
+    /// Why the chunk digests were not used any further, if there was an error in them.
     pub sidecar_error: Option<ChunkDigestError>,
 }
 
-/// Searches places of `model`, in order; with the sidecar, chunk by chunk.
+/// Searches byte ranges of `model`, in order. With chunk digests, only changed chunks are searched.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the model cannot be read or changed, or if the run was interrupted.
 pub fn search<'a>(
     model: &Checkpoint,
-    places: Vec<DifferingRange<'a>>,
-    fine: Option<ChunkDigests<'_>>,
+    ranges: Vec<DifferingRange<'a>>,
+    chunk_digests: Option<ChunkDigests<'_>>,
     limits: SearchLimits,
     threads: &Threads,
     progress: &Progress,
 ) -> Result<PinpointResult<'a>, RunError> {
-    if places.is_empty() {
+    if ranges.is_empty() {
         return Ok(PinpointResult::default());
     }
     let by_path: HashMap<&str, usize> = model
@@ -83,118 +83,118 @@ pub fn search<'a>(
         .enumerate()
         .map(|(index, file)| (file.path.as_str(), index))
         .collect();
-    let (mut plan, mut kept) = (Plan::default(), Vec::with_capacity(places.len()));
-    for place in places {
-        let Some(file) = by_path.get(place.file).copied() else { continue };
-        let start = place.object + place.offset;
+    let (mut plan, mut searched) = (Plan::default(), Vec::with_capacity(ranges.len()));
+    for range in ranges {
+        let Some(file) = by_path.get(range.file).copied() else { continue };
+        let start = range.object + range.offset;
         plan.objects.push(Object::digest_only(
             ObjectKind::File(file),
             file,
             start,
-            place.len as u64,
+            range.len as u64,
         ));
-        kept.push(place);
+        searched.push(range);
     }
     let files = FileSet::new(&model.files, &plan);
     let mut searcher = Searcher {
-        fine,
+        chunk_digests,
         sidecar_error: None,
-        left: limits.searches,
-        failures_left: (limits.searches / FAILURES).max(1),
+        searches_left: limits.searches,
+        failures_left: (limits.searches / FAILURE_DIVISOR).max(1),
         progress,
     };
     let pool = threads.pool()?;
-    let mut found = Vec::with_capacity(kept.len());
+    let mut results = Vec::with_capacity(searched.len());
     let mut bytes = Vec::new();
-    for (place, object) in kept.into_iter().zip(&plan.objects) {
-        if !searcher.may_search() && searcher.fine.is_none() {
-            let not_searched = vec![[place.offset, place.offset + place.len as u64]];
-            found.push(PinpointedRange { range: place, explanations: Vec::new(), not_searched });
+    for (range, object) in searched.into_iter().zip(&plan.objects) {
+        if !searcher.may_search() && searcher.chunk_digests.is_none() {
+            let not_searched = vec![[range.offset, range.offset + range.len as u64]];
+            results.push(PinpointedRange { range, explanations: Vec::new(), not_searched });
         } else {
-            files.copy_into(object.file, object.offset, place.len, &mut bytes)?;
-            found.push(pool.install(|| searcher.search_range(place, &bytes)));
+            files.copy_into(object.file, object.offset, range.len, &mut bytes)?;
+            results.push(pool.install(|| searcher.search_range(range, &bytes)));
         }
         if progress.stopped() {
             return Err(RunError::Interrupted);
         }
         files.object_done(object.file)?;
     }
-    Ok(PinpointResult { ranges: found, sidecar_error: searcher.sidecar_error })
+    Ok(PinpointResult { ranges: results, sidecar_error: searcher.sidecar_error })
 }
 
 struct Searcher<'s> {
-    fine: Option<ChunkDigests<'s>>,
+    chunk_digests: Option<ChunkDigests<'s>>,
     sidecar_error: Option<ChunkDigestError>,
-    left: usize,
+    searches_left: usize,
     failures_left: usize,
     progress: &'s Progress,
 }
 
 impl Searcher<'_> {
     fn may_search(&self) -> bool {
-        self.left > 0 && self.failures_left > 0
+        self.searches_left > 0 && self.failures_left > 0
     }
 
     fn count(&mut self, explanation: &Explanation) {
-        self.left -= 1;
+        self.searches_left -= 1;
         if explanation.differences.is_empty() {
             self.failures_left -= 1;
         }
     }
 
-    fn search_range<'a>(&mut self, place: DifferingRange<'a>, bytes: &[u8]) -> PinpointedRange<'a> {
-        let DifferingRange { offset, root, sealed, .. } = place;
+    fn search_range<'a>(&mut self, range: DifferingRange<'a>, bytes: &[u8]) -> PinpointedRange<'a> {
+        let DifferingRange { offset, root, sealed, .. } = range;
         let subtree = Subtree { bytes, offset, root, sealed };
-        let mut found =
-            PinpointedRange { range: place, explanations: Vec::new(), not_searched: Vec::new() };
+        let mut results =
+            PinpointedRange { range, explanations: Vec::new(), not_searched: Vec::new() };
         let progress = self.progress;
         let stop = || progress.stopped();
-        let Some((values, changed)) = self.chunks(&place, &subtree) else {
+        let Some((values, changed)) = self.chunks(&range, &subtree) else {
             if self.may_search() {
                 let explanation = explain::block(&subtree, &stop);
                 self.count(&explanation);
-                found.explanations.push(explanation);
+                results.explanations.push(explanation);
             } else {
-                found.not_searched.push([offset, offset + bytes.len() as u64]);
+                results.not_searched.push([offset, offset + bytes.len() as u64]);
             }
-            return found;
+            return results;
         };
         for index in changed {
             if self.may_search() {
                 let explanation = explain::chunk(&subtree, index, &values[index], &stop);
                 self.count(&explanation);
-                found.explanations.push(explanation);
+                results.explanations.push(explanation);
                 continue;
             }
             let [start, end] = explain::chunk_range(&subtree, index);
-            match found.not_searched.last_mut() {
+            match results.not_searched.last_mut() {
                 Some(last) if last[1] == start => last[1] = end,
-                _ => found.not_searched.push([start, end]),
+                _ => results.not_searched.push([start, end]),
             }
         }
-        found
+        results
     }
 
-    /// The sealed values of the chunks of a block, and which of them changed. A sidecar with other
-    /// values is put aside.
+    /// Returns the sealed values of the chunks of a block, and the indices of the changed ones. Chunk digests that do not
+    /// match the seal are not used any further.
     fn chunks(
         &mut self,
-        place: &DifferingRange<'_>,
+        range: &DifferingRange<'_>,
         subtree: &Subtree<'_>,
     ) -> Option<(Vec<ChainingValue>, Vec<usize>)> {
-        let RangeSubject::Tensor(tensor) = place.subject else { return None };
-        let fine = self.fine.as_ref()?;
-        let read = fine.values(tensor, place.offset);
-        let wrong = match read {
+        let RangeSubject::Tensor(tensor) = range.subject else { return None };
+        let chunk_digests = self.chunk_digests.as_ref()?;
+        let read = chunk_digests.values(tensor, range.offset);
+        let error = match read {
             Ok(values) if values.is_empty() => return None,
             Ok(values) => match explain::changed_chunks(subtree, &values) {
                 Some(changed) => return Some((values, changed)),
-                None => fine.mismatch(tensor, place.offset),
+                None => chunk_digests.mismatch(tensor, range.offset),
             },
             Err(error) => error,
         };
-        self.sidecar_error = Some(wrong);
-        self.fine = None;
+        self.sidecar_error = Some(error);
+        self.chunk_digests = None;
         None
     }
 }

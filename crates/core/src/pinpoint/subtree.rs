@@ -1,5 +1,4 @@
-//! The tree of BLAKE3 over the chunks of a block: the way from each chunk up to the value that is
-//! known.
+//! The BLAKE3 tree over the chunks of a block, and the path from each chunk up to the known value.
 
 use super::chunk::{CHUNK_LEN, Chunk, StopCheck, WordChange};
 use super::compress::{PARENT, Parent, ROOT, state_of};
@@ -8,53 +7,52 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIter
 use rayon::slice::ParallelSlice;
 use tensorseal_engine::measure::digest::{ChainingValue, chaining_value};
 
-/// Bytes as they were found, whose value was sealed: a block (1 MiB) of an object, or a whole object
-/// of at most that.
+/// Bytes of a model whose value was sealed: a block (1 MiB) of an object, or a whole object of at most that size.
 #[derive(Debug, Clone, Copy)]
 pub struct Subtree<'a> {
-    /// The bytes that are there now.
+    /// The current bytes.
     pub bytes: &'a [u8],
-    /// Their position in the object, a multiple of [`BLOCK_LEN`](tensorseal_engine::measure::BLOCK_LEN).
+    /// The position of the bytes in the object, a multiple of [`BLOCK_LEN`](tensorseal_engine::measure::BLOCK_LEN).
     pub offset: u64,
-    /// Whether they are the whole object, so that its digest is known and not a chaining value.
+    /// Whether the bytes are the whole object, so that `sealed` is its digest and not a chaining value.
     pub root: bool,
-    /// What was sealed of them.
+    /// The sealed value of the bytes.
     pub sealed: ChainingValue,
 }
 
 impl<'a> Subtree<'a> {
-    /// Its chunks: their number in the object and their bytes.
+    /// Returns the chunks: their number in the object and their bytes.
     pub(super) fn chunks(&self) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
         (self.offset / CHUNK_LEN as u64..).zip(self.bytes.chunks(CHUNK_LEN))
     }
 
-    /// The chunk of this number in the subtree, as it was found.
+    /// Returns the chunk with this index in the subtree.
     pub(super) fn chunk(&self, index: usize) -> Option<Chunk> {
         let (counter, bytes) = self.chunks().nth(index)?;
         Some(Chunk::new(bytes, counter, self.root && self.bytes.len() <= CHUNK_LEN))
     }
 
-    /// The one flipped bit that explains the sealed value: the chunk, and the word and bits in it.
+    /// Returns the single bit flip that explains the sealed value: the index of the chunk, and the change in it.
     pub(super) fn find_bit_flip(&self, stop: StopCheck<'_>) -> Option<(usize, Vec<WordChange>)> {
-        let ways = ways(&chunk_values(self.bytes, self.offset), self.root);
+        let paths = paths(&chunk_values(self.bytes, self.offset), self.root);
         let target = state_of(&self.sealed);
-        ways.par_iter().enumerate().with_max_len(1).find_map_any(|(index, way)| {
+        paths.par_iter().enumerate().with_max_len(1).find_map_any(|(index, path)| {
             if stop() {
                 return None;
             }
-            Some((index, self.chunk(index)?.find_bit_flip(way, &target)?))
+            Some((index, self.chunk(index)?.find_bit_flip(path, &target)?))
         })
     }
 }
 
-/// The non-root chaining values of the chunks of `bytes`, which lie `offset` into their object.
+/// Returns the non-root chaining values of the chunks of `bytes`, which begin `offset` bytes into their object.
 pub fn chunk_values(bytes: &[u8], offset: u64) -> Vec<ChainingValue> {
     let value = |(index, chunk)| chaining_value(chunk, offset + (index * CHUNK_LEN) as u64);
     bytes.par_chunks(CHUNK_LEN).enumerate().with_min_len(128).map(value).collect()
 }
 
-/// Merges the values of all chunks of a subtree; `None` of no chunks, and of a root that is one
-/// chunk: its digest is not made from its chaining value.
+/// Merges the values of all chunks of a subtree. Returns `None` without chunks, and for a root of a single chunk, whose
+/// digest does not follow from its chaining value.
 pub fn merge(values: &[ChainingValue], root: bool) -> Option<ChainingValue> {
     match values {
         [] => None,
@@ -68,7 +66,7 @@ pub fn merge(values: &[ChainingValue], root: bool) -> Option<ChainingValue> {
     }
 }
 
-/// Of at least one chunk.
+/// Returns the chaining value of a subtree of at least one chunk.
 fn subtree_value(values: &[ChainingValue]) -> ChainingValue {
     match values {
         [] => [0; 32],
@@ -80,35 +78,35 @@ fn subtree_value(values: &[ChainingValue]) -> ChainingValue {
     }
 }
 
-/// Chunks of the left child: the largest power of two that leaves some for the right one (BLAKE3
-/// paper, section 2.1).
+/// Returns the number of chunks in the left child: the largest power of two that leaves some for the right child
+/// (BLAKE3 paper, section 2.1).
 fn left_len(chunks: usize) -> usize {
     1 << (chunks - 1).ilog2()
 }
 
-/// By chunk, the parents from it to the top.
-fn ways(values: &[ChainingValue], root: bool) -> Vec<Vec<Parent>> {
-    let mut ways = Vec::with_capacity(values.len());
+/// Returns, for each chunk, the parents from it up to the root.
+fn paths(values: &[ChainingValue], root: bool) -> Vec<Vec<Parent>> {
+    let mut paths = Vec::with_capacity(values.len());
     let flags = PARENT | if root { ROOT } else { 0 };
-    descend(values, flags, &mut Vec::new(), &mut ways);
-    ways
+    descend(values, flags, &mut Vec::new(), &mut paths);
+    paths
 }
 
 fn descend(
     values: &[ChainingValue],
     flags: u32,
     above: &mut Vec<Parent>,
-    ways: &mut Vec<Vec<Parent>>,
+    paths: &mut Vec<Vec<Parent>>,
 ) {
     if values.len() < 2 {
-        ways.extend((!values.is_empty()).then(|| above.iter().rev().copied().collect()));
+        paths.extend((!values.is_empty()).then(|| above.iter().rev().copied().collect()));
         return;
     }
     let (left, right) = values.split_at(left_len(values.len()));
     for (child, sibling, sibling_is_left) in [(left, right, false), (right, left, true)] {
         let sibling = state_of(&subtree_value(sibling));
         above.push(Parent { sibling, sibling_is_left, flags });
-        descend(child, PARENT, above, ways);
+        descend(child, PARENT, above, paths);
         above.pop();
     }
 }

@@ -1,37 +1,37 @@
-//! Words of 32 bits, several side by side: what the compression function is written over.
+//! Vectors of 32-bit words, which the compression function is generic over.
 //!
-//! One text of it serves all instruction sets. Explicit vectors, since a compiler that does not
-//! optimise leaves loops over arrays as they are.
+//! One implementation serves all instruction sets. The vectors are explicit, because compilers do not vectorise loops
+//! over arrays in builds without optimisation.
 
 /// A vector of 32-bit words.
 ///
 /// # Safety
-/// The methods may be called only where the processor has the instruction set of the vector.
+/// The methods may be called only if the processor has the instruction set of the vector.
 pub(super) trait Vector: Copy {
-    /// Words side by side; a divisor of [`MOST_LANES`].
+    /// The number of words in a vector, a divisor of [`MAX_LANES`].
     const LANES: usize;
 
-    /// The same word in every lane.
+    /// Returns a vector with the same word in every lane.
     unsafe fn splat(word: u32) -> Self;
 
-    /// The first [`Vector::LANES`] of these words.
-    unsafe fn load(words: &[u32; MOST_LANES]) -> Self;
+    /// Loads the first [`Vector::LANES`] of these words.
+    unsafe fn load(words: &[u32; MAX_LANES]) -> Self;
 
-    /// Wrapping sums.
+    /// Returns the wrapping sums of the lanes.
     unsafe fn add(self, other: Self) -> Self;
 
-    /// Exclusive or.
+    /// Returns the exclusive or of the lanes.
     unsafe fn xor(self, other: Self) -> Self;
 
-    /// Rotated right; `RIGHT + LEFT` is 32.
+    /// Rotates each lane right by `RIGHT` bits; `RIGHT + LEFT` must be 32.
     unsafe fn rotate<const RIGHT: i32, const LEFT: i32>(self) -> Self;
 
-    /// A bit for each lane that is equal, lane 0 lowest.
+    /// Returns a bit mask of the lanes that are equal, with lane 0 in the lowest bit.
     unsafe fn equal(self, other: Self) -> u32;
 }
 
-/// Lanes of the widest vector.
-pub(super) const MOST_LANES: usize = 16;
+/// The number of lanes of the widest vector.
+pub(super) const MAX_LANES: usize = 16;
 
 impl Vector for u32 {
     const LANES: usize = 1;
@@ -42,7 +42,7 @@ impl Vector for u32 {
     }
 
     #[inline(always)]
-    unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+    unsafe fn load(words: &[u32; MAX_LANES]) -> Self {
         words[0]
     }
 
@@ -67,7 +67,7 @@ impl Vector for u32 {
     }
 }
 
-/// Four words: what every 64-bit processor has registers for, and compilers find.
+/// Four words, which every 64-bit processor has vector registers for. Compilers vectorise these operations.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Four([u32; 4]);
 
@@ -80,7 +80,7 @@ impl Vector for Four {
     }
 
     #[inline(always)]
-    unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+    unsafe fn load(words: &[u32; MAX_LANES]) -> Self {
         Four([words[0], words[1], words[2], words[3]])
     }
 
@@ -110,11 +110,11 @@ impl Vector for Four {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{MOST_LANES, Vector};
+    use super::{MAX_LANES, Vector};
     use std::arch::x86_64::*;
 
-    // SAFETY of all blocks: the caller promises the instruction set, and loads are of arrays that are
-    // at least as long as the vector.
+    // SAFETY of all blocks: the caller guarantees the instruction set, and loads read arrays that are at least
+    // as long as the vector.
 
     impl Vector for __m256i {
         const LANES: usize = 8;
@@ -125,7 +125,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+        unsafe fn load(words: &[u32; MAX_LANES]) -> Self {
             unsafe { _mm256_loadu_si256(words.as_ptr().cast()) }
         }
 
@@ -182,7 +182,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn load(words: &[u32; MOST_LANES]) -> Self {
+        unsafe fn load(words: &[u32; MAX_LANES]) -> Self {
             unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
         }
 

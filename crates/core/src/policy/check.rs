@@ -1,4 +1,4 @@
-//! From the document as it is written to what it means: every value is checked here.
+//! Converts a policy document to a policy, and checks every value.
 
 use super::document::{self, PolicyDocument, SpannedTexts};
 use super::values::{Area, CodeAllowed, Limit, Pattern, UnknownFiles};
@@ -19,19 +19,19 @@ use tensorseal_signing::attestation::AttestationKind;
 use toml::Spanned;
 use toml::value::Datetime;
 
-/// Longest text of a policy, in characters: names, patterns, reasons.
-const LONGEST: usize = 4096;
+/// The maximum length of names, patterns and reasons in characters.
+const MAX_TEXT: usize = 4096;
 
-/// Paths that are no part of a model wherever it comes from.
-const UNMEASURED: [&str; 5] =
+/// The default of `[coverage] allow`: paths that are never part of a model.
+const DEFAULT_UNMEASURED: [&str; 5] =
     [".git", ".gitignore", ".gitattributes", ".github", ".cache/huggingface"];
 
-/// Smallest decimal logarithm of a probability that can be asked for.
-const LOG10_P: f64 = -10_000.0;
+/// The smallest value of `max_log10_p`.
+const MIN_LOG10_P: f64 = -10_000.0;
 
 type Result<T> = std::result::Result<T, PolicyError>;
 
-/// Reads a policy.
+/// Parses and checks a policy.
 pub(super) fn policy(text: &str) -> Result<Policy> {
     let document: PolicyDocument =
         toml::from_str(text).map_err(|error| PolicyError::from_toml(text, &error))?;
@@ -45,13 +45,16 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn policy(&self, document: PolicyDocument) -> Result<Policy> {
         if document.schema.get_ref() != SCHEMA {
-            return Err(self.wrong(&document.schema, format!("this version reads {SCHEMA:?}")));
+            return Err(self.wrong(
+                &document.schema,
+                format!("unsupported schema: this version reads {SCHEMA:?}"),
+            ));
         }
         let signature = self.signature(document.signature)?;
         let signers = !signature.keys.is_empty() || !signature.roots.is_empty();
         let unmeasured = match document.coverage.allow {
             Some(paths) => self.all(&paths)?,
-            None => UNMEASURED.iter().filter_map(|path| path.parse().ok()).collect(),
+            None => DEFAULT_UNMEASURED.iter().filter_map(|path| path.parse().ok()).collect(),
         };
         Ok(Policy {
             name: document.name.map(|name| self.words(&name)).transpose()?,
@@ -70,7 +73,7 @@ impl Checker<'_> {
                 named(&formats::all(), |format| format, name)
             })?,
             dtypes: self.choice(document.dtypes.allowed, |name| {
-                name.parse().map_err(|_| "no element type that is known".to_owned())
+                name.parse().map_err(|_| "unknown element type".to_owned())
             })?,
             audit: document.audit.required,
             severity: self.severity(document.severity)?,
@@ -87,15 +90,15 @@ impl Checker<'_> {
         }
         let keys = self.paths(&written.keys.unwrap_or_default())?;
         let roots = self.paths(&written.roots.unwrap_or_default())?;
-        let nobody = keys.is_empty() && roots.is_empty();
+        let has_no_signers = keys.is_empty() && roots.is_empty();
         let required = written.required.as_ref().is_some_and(|required| *required.get_ref());
-        if let Some(place) = written.required.as_ref().filter(|_| required && nobody) {
-            return Err(self.wrong(place, "whose signature? name public keys or roots"));
+        if let Some(place) = written.required.as_ref().filter(|_| required && has_no_signers) {
+            return Err(self.wrong(place, "needs trusted signers: set `keys` or `roots`"));
         }
         let mut identities = Vec::new();
         if let Some(written) = &written.identities {
-            if nobody {
-                return Err(self.wrong(written, "who vouches for them? name public keys or roots"));
+            if has_no_signers {
+                return Err(self.wrong(written, "needs trusted signers: set `keys` or `roots`"));
             }
             identities = self.some(written)?;
             for (pattern, place) in identities.iter().zip(written.get_ref()) {
@@ -116,7 +119,7 @@ impl Checker<'_> {
         })
     }
 
-    /// Refuses identities that are nobody's or everybody's. A few digits of a fingerprint are soon found.
+    /// Refuses identities that match everyone, and incomplete fingerprints, which are easy to forge.
     fn identity(&self, pattern: &Pattern, place: &Spanned<String>) -> Result<()> {
         let fingerprint = pattern.as_str().strip_prefix("sha256:");
         match fingerprint.map(canonical::unhex) {
@@ -125,7 +128,7 @@ impl Checker<'_> {
                 "expected sha256: and all 64 lower-case hexadecimal digits of a fingerprint",
             )),
             _ if pattern.is_everything() => {
-                Err(self.wrong(place, "is everybody: leave `identities` out"))
+                Err(self.wrong(place, "matches everyone: remove `identities` instead"))
             }
             _ => Ok(()),
         }
@@ -134,10 +137,12 @@ impl Checker<'_> {
     fn seal(&self, written: document::SealTable, signers: bool) -> Result<SealPolicy> {
         let signed = written.signed.as_ref().filter(|signed| *signed.get_ref());
         if let Some(place) = signed.filter(|_| !signers) {
-            return Err(self.wrong(place, "by whom? name public keys or roots under [signature]"));
+            return Err(
+                self.wrong(place, "needs trusted signers: set `keys` or `roots` under [signature]")
+            );
         }
         if let Some(place) = signed.filter(|_| !written.required) {
-            return Err(self.wrong(place, "of a seal that is not required: set `required = true`"));
+            return Err(self.wrong(place, "applies only to a required seal: set `required = true`"));
         }
         Ok(SealPolicy {
             required: written.required,
@@ -154,7 +159,7 @@ impl Checker<'_> {
     ) -> Result<AttestationPolicy> {
         if let Some(place) = written.required.as_ref().filter(|_| !signers) {
             return Err(
-                self.wrong(place, "signed by whom? name public keys or roots under [signature]")
+                self.wrong(place, "needs trusted signers: set `keys` or `roots` under [signature]")
             );
         }
         let required = self
@@ -163,7 +168,10 @@ impl Checker<'_> {
             })?
             .unwrap_or_default();
         if let Some(place) = written.max_age.as_ref().filter(|_| required.is_empty()) {
-            return Err(self.wrong(place, "of what? name attestations under `required`"));
+            return Err(self.wrong(
+                place,
+                "applies only to required attestations: list them under `required`",
+            ));
         }
         let max_age = written.max_age.map(|age| self.parsed(&age)).transpose()?;
         Ok(AttestationPolicy { required, max_age })
@@ -171,7 +179,9 @@ impl Checker<'_> {
 
     fn registry(&self, written: document::RegistryTable) -> Result<RegistryPolicy> {
         if let Some(place) = written.max_age.as_ref().filter(|_| !written.required) {
-            return Err(self.wrong(place, "of a check that is not required: set `required = true`"));
+            return Err(
+                self.wrong(place, "applies only to a required check: set `required = true`")
+            );
         }
         let max_age = written.max_age.map(|age| self.parsed(&age)).transpose()?;
         Ok(RegistryPolicy { required: written.required, max_age })
@@ -202,12 +212,13 @@ impl Checker<'_> {
         let max_log10_p = match &written.max_log10_p {
             None => PRESENT,
             Some(place) if expect == ExpectedPresence::Absent => {
-                return Err(self
-                    .wrong(place, "says how sure a mark must be that is expected to be present"));
+                return Err(
+                    self.wrong(place, "applies only to marks that are expected to be present")
+                );
             }
-            Some(limit) if (LOG10_P..=PRESENT).contains(limit.get_ref()) => *limit.get_ref(),
+            Some(limit) if (MIN_LOG10_P..=PRESENT).contains(limit.get_ref()) => *limit.get_ref(),
             Some(place) => {
-                let message = format!("expected a number from {LOG10_P} to {PRESENT}");
+                let message = format!("expected a number from {MIN_LOG10_P} to {PRESENT}");
                 return Err(self.wrong(place, message));
             }
         };
@@ -219,109 +230,106 @@ impl Checker<'_> {
         let rule = self.rule(&written.rule)?;
         match (&written.digest, &written.file) {
             (Some(place), None) => {
-                return Err(self.wrong(place, "of which file? name it with `file`"));
+                return Err(self.wrong(place, "needs a file: name it with `file`"));
             }
             (None, _) if needs_digest(rule) => {
-                let message = "is of what a loader may execute, or of published digests: name the file and its content with `file` and `digest`";
+                let message = "is about executable content or published digests: an exception must name the file and its content with `file` and `digest`";
                 return Err(self.wrong(&written.rule, message));
             }
             _ => {}
         }
-        let of_file = |text: Spanned<String>| {
+        let file_digest = |text: Spanned<String>| {
             digest(text.get_ref()).map_err(|message| self.wrong(&text, message))
         };
         Ok(Exception {
             rule,
             file: written.file.map(|file| self.parsed(&file)).transpose()?,
             tensor: written.tensor.map(|tensor| self.parsed(&tensor)).transpose()?,
-            digest: written.digest.map(of_file).transpose()?,
+            digest: written.digest.map(file_digest).transpose()?,
             reason: self.words(&written.reason)?,
             expires: self.date(&written.expires)?,
         })
     }
 
-    /// A rule whose findings may be allowed.
+    /// Returns the id of a rule whose findings may be allowed.
     fn rule(&self, written: &Spanned<String>) -> Result<&'static str> {
         let id = written.get_ref().as_str();
         let Some(rule) = rules::find_rule(id) else {
             let nearest = rules::nearest(id, 3).join(", ");
-            return Err(self.wrong(written, format!("no such rule; similar ones are {nearest}")));
+            return Err(self.wrong(written, format!("unknown rule; similar rules are {nearest}")));
         };
         match rule.area() {
             "policy" => Err(self.wrong(
                 written,
-                "what a policy asks for cannot be allowed away: change the policy",
+                "exceptions do not apply to requirements of the policy: change the policy instead",
             )),
-            "signature" => Err(self.wrong(written, "a signature that fails cannot be allowed")),
+            "signature" => {
+                Err(self.wrong(written, "exceptions do not apply to findings about signatures"))
+            }
             _ => Ok(rule.id),
         }
     }
 
-    /// A day, as TOML writes it.
+    /// Converts a TOML date.
     fn date(&self, written: &Spanned<Datetime>) -> Result<Date> {
         let Datetime { date: Some(date), time: None, offset: None } = written.get_ref() else {
-            return Err(self.wrong(written, "expected a day without quotes, such as 2027-01-31"));
+            return Err(self.wrong(written, "expected a date without quotes, such as 2027-01-31"));
         };
-        // The reader of TOML has checked the calendar.
+        // The TOML parser has checked the calendar.
         let [month, day] =
             [date.month, date.day].map(|number| i8::try_from(number).unwrap_or_default());
         let year = i16::try_from(date.year).unwrap_or_default();
         Date::new(year, month, day).map_err(|error| self.wrong(written, error.to_string()))
     }
 
-    /// Each of a list, checked.
+    /// Checks each entry of a list.
     fn each<T, U>(&self, written: Vec<T>, check: impl Fn(T) -> Result<U>) -> Result<Vec<U>> {
         written.into_iter().map(check).collect()
     }
 
-    /// A list that says what is allowed: not empty, each once.
+    /// Checks a list of allowed values, which must be neither empty nor contain duplicates.
     fn choice<T: PartialEq>(
         &self,
         written: Option<Spanned<SpannedTexts>>,
-        known: impl Fn(&str) -> std::result::Result<T, String>,
+        parse: impl Fn(&str) -> std::result::Result<T, String>,
     ) -> Result<Option<Vec<T>>> {
         let Some(written) = written else { return Ok(None) };
         if written.get_ref().is_empty() {
-            return Err(
-                self.wrong(&written, "is empty, which nothing meets: leave it out, or name some")
-            );
+            return Err(self.wrong(&written, "must not be empty: remove the key, or list some"));
         }
         let mut all = Vec::new();
         for text in written.get_ref() {
-            let value = known(text.get_ref()).map_err(|message| self.wrong(text, message))?;
+            let value = parse(text.get_ref()).map_err(|message| self.wrong(text, message))?;
             if all.contains(&value) {
-                return Err(self.wrong(text, "stands there twice"));
+                return Err(self.wrong(text, "is listed twice"));
             }
             all.push(value);
         }
         Ok(Some(all))
     }
 
-    /// One of several by its name, where it is said.
+    /// Looks up an optional value by its name.
     fn one<T: Copy>(
         &self,
         written: Option<Spanned<String>>,
         all: &[T],
         name_of: fn(T) -> &'static str,
     ) -> Result<Option<T>> {
-        let of = |text: Spanned<String>| {
+        let lookup = |text: Spanned<String>| {
             named(all, name_of, text.get_ref()).map_err(|message| self.wrong(&text, message))
         };
-        written.map(of).transpose()
+        written.map(lookup).transpose()
     }
 
-    /// Values that are parsed from texts.
+    /// Parses a list of values.
     fn all<T: FromStr<Err = String>>(&self, written: &SpannedTexts) -> Result<Vec<T>> {
         written.iter().map(|text| self.parsed(text)).collect()
     }
 
-    /// The same, and at least one.
+    /// Parses a list of at least one value.
     fn some<T: FromStr<Err = String>>(&self, written: &Spanned<SpannedTexts>) -> Result<Vec<T>> {
         match written.get_ref().as_slice() {
-            [] => {
-                Err(self
-                    .wrong(written, "is empty, which nothing meets: leave it out, or name some"))
-            }
+            [] => Err(self.wrong(written, "must not be empty: remove the key, or list some")),
             _ => self.all(written.get_ref()),
         }
     }
@@ -338,25 +346,25 @@ impl Checker<'_> {
     fn path(&self, written: &Spanned<String>) -> Result<PathBuf> {
         self.short(written)?;
         match written.get_ref().as_str() {
-            "" => Err(self.wrong(written, "the path is empty")),
-            path if path.contains('\0') => Err(self.wrong(written, "a path has no NUL")),
+            "" => Err(self.wrong(written, "must not be empty")),
+            path if path.contains('\0') => Err(self.wrong(written, "a path cannot contain NUL")),
             path => Ok(PathBuf::from(path)),
         }
     }
 
-    /// Text for people, of which there is some.
+    /// Checks text for people, which must not be empty.
     fn words(&self, written: &Spanned<String>) -> Result<String> {
         self.short(written)?;
         match written.get_ref().trim() {
-            "" => Err(self.wrong(written, "is empty")),
+            "" => Err(self.wrong(written, "must not be empty")),
             words => Ok(words.to_owned()),
         }
     }
 
     fn short(&self, written: &Spanned<String>) -> Result<()> {
         match written.get_ref().chars().count() {
-            0..=LONGEST => Ok(()),
-            _ => Err(self.wrong(written, format!("longer than {LONGEST} characters"))),
+            0..=MAX_TEXT => Ok(()),
+            _ => Err(self.wrong(written, format!("longer than {MAX_TEXT} characters"))),
         }
     }
 
@@ -373,15 +381,15 @@ impl Checker<'_> {
     }
 }
 
-/// A digest as it is written.
+/// Checks a digest, which is kept as written.
 fn digest(text: &str) -> std::result::Result<String, String> {
     let known = text.strip_prefix("blake3:").and_then(canonical::unhex);
     let expected = || "expected blake3: and 64 lower-case hexadecimal digits".to_owned();
     known.map(|_| text.to_owned()).ok_or_else(expected)
 }
 
-/// Whether findings of a rule are allowed for one content of a file alone: what a loader may execute is one
-/// finding a file, whatever else is written to the file later.
+/// Returns whether exceptions for a rule need the digest of a file. A finding about executable content covers a whole
+/// file, so without a digest an exception would also cover code that is added to the file later.
 fn needs_digest(rule: &str) -> bool {
     match rule.split_once('/') {
         Some(("content" | "claims", _)) => true,
@@ -390,7 +398,7 @@ fn needs_digest(rule: &str) -> bool {
     }
 }
 
-/// One of several by its name.
+/// Looks up a value by its name.
 fn named<T: Copy>(
     all: &[T],
     name_of: fn(T) -> &'static str,

@@ -1,13 +1,13 @@
-//! The document as it is written: which keys there are, and where each value stands.
+//! The structure of a policy document, with the position of each value.
 
 use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
 
-/// Texts, each with its place.
+/// A list of texts with their positions.
 pub(super) type SpannedTexts = Vec<Spanned<String>>;
 
-/// The whole document.
+/// A policy document.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PolicyDocument {
@@ -56,7 +56,7 @@ pub(super) struct SignatureTable {
     pub allow_symlinks: bool,
 }
 
-/// Known, so that it can be said that it is not built in.
+/// Parsed only to report that it is not supported.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeylessTable {

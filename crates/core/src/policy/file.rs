@@ -1,4 +1,4 @@
-//! A policy as a file: what it says, what it is relative to, and which bytes it is.
+//! Policy files: the parsed policy with its path and digest.
 
 use super::{MAX_BYTES, Policy, PolicyError, PolicyReadError};
 use sha2::{Digest, Sha256};
@@ -8,19 +8,19 @@ use tensorseal_base::regular_file;
 /// A policy that was read from a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyFile {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// SHA-256 of its bytes.
+    /// The SHA-256 of the file.
     pub sha256: [u8; 32],
-    /// What it says.
+    /// The parsed policy.
     pub policy: Policy,
 }
 
 impl PolicyFile {
-    /// Reads a policy. At most [`MAX_BYTES`] are taken in, whatever the file is.
+    /// Reads a policy of at most [`MAX_BYTES`].
     ///
     /// # Errors
-    /// It cannot be read, is too large, or is no policy.
+    /// Returns a [`PolicyReadError`] if the file cannot be read, is too large, or is not a valid policy.
     pub fn read(path: &Path) -> Result<Self, PolicyReadError> {
         let owned = || path.to_path_buf();
         let bytes = regular_file::read_at_most(path, MAX_BYTES as u64)
@@ -30,12 +30,12 @@ impl PolicyFile {
         }
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| PolicyReadError::NotUtf8 { path: owned(), at: error.valid_up_to() })?;
-        let wrong = |error: PolicyError| PolicyReadError::Policy { path: owned(), error };
-        let policy = Policy::parse(text).map_err(wrong)?;
+        let invalid = |error: PolicyError| PolicyReadError::Policy { path: owned(), error };
+        let policy = Policy::parse(text).map_err(invalid)?;
         Ok(Self { path: owned(), sha256: Sha256::digest(&bytes).into(), policy })
     }
 
-    /// Where a path of the policy leads: paths are relative to the directory that the policy lies in.
+    /// Resolves a path of the policy, which is relative to the directory of the policy file.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }

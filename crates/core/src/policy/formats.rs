@@ -1,8 +1,8 @@
-//! The names of formats in policies: those that weights come in, read here or not.
+//! The names of weight formats in policies, including unsupported formats.
 
 use tensorseal_format::{ContentClass, FileRole};
 
-/// The format of a class of content, as `formats.allowed` calls it: several classes may be of one.
+/// Returns the format name of a content class in `formats.allowed`. Several classes can have one name.
 pub fn name_of(class: ContentClass) -> &'static str {
     match (class.format(), class) {
         (Some(format), _) => format.name(),
@@ -11,13 +11,13 @@ pub fn name_of(class: ContentClass) -> &'static str {
     }
 }
 
-/// All of them, each once, those that are read first.
+/// Returns all format names, each once, the supported ones first.
 pub fn all() -> Vec<&'static str> {
     let of_weights = ContentClass::ALL.iter().filter(|class| class.role() == FileRole::Weights);
-    let (read, unread): (Vec<&ContentClass>, Vec<&ContentClass>) =
+    let (supported, unsupported): (Vec<&ContentClass>, Vec<&ContentClass>) =
         of_weights.partition(|class| class.format().is_some());
     let mut names = Vec::new();
-    for class in read.into_iter().chain(unread) {
+    for class in supported.into_iter().chain(unsupported) {
         let name = name_of(*class);
         if !names.contains(&name) {
             names.push(name);

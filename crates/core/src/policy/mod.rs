@@ -1,10 +1,9 @@
-//! The policy of a gate: what must be true of a model before it is deployed.
+//! Policies of a deployment gate: the requirements for a model, with exceptions.
 //!
-//! A policy is a TOML document, [`SCHEMA`], that people write and keep under version control.
-//! [`Policy::parse`] takes nothing on trust: an unknown key, a value that means nothing and a
-//! requirement that this build cannot check are errors with line, column and the path of the key, for a
-//! requirement that is passed over in silence is one that an attacker has won. What each key means is said in [`DEFAULT`],
-//! which `tensorseal gate --print-policy` prints. [`gate`] judges by a policy, without I/O.
+//! A policy is a TOML document, [`SCHEMA`], that people write and keep under version control. [`Policy::parse`] is
+//! strict: an unknown key, a meaningless value and a requirement that this build cannot check are errors with line,
+//! column and the path of the key, because a requirement that is silently ignored helps an attacker. [`DEFAULT`]
+//! explains each key; `tensorseal gate --print-policy` prints it. [`gate`] judges by a policy, without I/O.
 
 mod check;
 mod document;
@@ -26,91 +25,91 @@ use tensorseal_base::dtype::Dtype;
 use tensorseal_base::hashing::HashAlgorithm;
 use tensorseal_signing::attestation::AttestationKind;
 
-/// Schema name of a policy.
+/// The schema name of a policy.
 pub const SCHEMA: &str = "tensorseal.policy/1";
 
-/// Largest policy that is read, in bytes.
+/// The maximum length of a policy in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// A policy with every key, each explained.
+/// An example policy that explains every key.
 pub const DEFAULT: &str = include_str!("default.toml");
 
-/// What must be true of a model. All paths are as they are written: relative to the policy's directory.
+/// The requirements for a model. All paths are stored as written: relative to the directory of the policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// What reports call it.
+    /// The name of the policy in reports.
     pub name: Option<String>,
-    /// `code`: what of the model a loader may execute.
+    /// `code`: which code a loader may execute.
     pub code: CodeAllowed,
-    /// `[signature]`
+    /// `[signature]`: who must have signed the model, and what the signature must cover.
     pub signature: SignaturePolicy,
-    /// `[seal]`
+    /// `[seal]`: the seal that the model is compared with.
     pub seal: SealPolicy,
-    /// `[attestations]`
+    /// `[attestations]`: the required signed statements about the model.
     pub attestations: AttestationPolicy,
-    /// `[registry]`
+    /// `[registry]`: the required results of registry scans.
     pub registry: RegistryPolicy,
-    /// `[coverage] allow`: paths that nobody needs to have measured, or to understand.
+    /// `[coverage] allow`: paths that need not be measured or recognised.
     pub unmeasured: Vec<Pattern>,
-    /// `[files] unknown`
+    /// `[files] unknown`: how unrecognised files and programs are judged.
     pub unknown: UnknownFiles,
-    /// `[formats] allowed`: [names](formats) of formats; `None`: any.
+    /// `[formats] allowed`: the [names](formats) of the allowed formats; `None` allows any.
     pub formats: Option<Vec<&'static str>>,
-    /// `[dtypes] allowed`; `None`: any.
+    /// `[dtypes] allowed`: the allowed element types; `None` allows any.
     pub dtypes: Option<Vec<Dtype>>,
-    /// `[audit] required`
+    /// `[audit] required`: whether an audit is required.
     pub audit: bool,
-    /// `[severity]`, in order of the areas.
+    /// `[severity]`: the limits, in order of the areas.
     pub severity: Vec<(Area, Limit)>,
-    /// `[[watermark]]`
+    /// `[[watermark]]`: the expected and the unwanted marks.
     pub watermarks: Vec<WatermarkPolicy>,
-    /// `[[allow]]`
+    /// `[[allow]]`: the exceptions.
     pub exceptions: Vec<Exception>,
 }
 
 /// `[signature]`: who must have signed the model, and what the signature must cover.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignaturePolicy {
-    /// Whether there must be one.
+    /// Whether a signature is required.
     pub required: bool,
-    /// Files of public keys, PEM.
+    /// PEM files of trusted public keys.
     pub keys: Vec<PathBuf>,
-    /// Files of certificates that chains must end in, PEM.
+    /// PEM files of trusted root certificates.
     pub roots: Vec<PathBuf>,
-    /// Who of those may sign; empty: each of them.
+    /// The identities that are authorised to sign; if empty, every trusted signer is.
     pub identities: Vec<Pattern>,
-    /// Hash functions that the signed manifest may use.
+    /// The hash functions that the signed manifest may use.
     pub hash: Vec<HashAlgorithm>,
-    /// Paths that the signed manifest may leave out.
+    /// The paths that the signed manifest may ignore.
     pub allow_ignored_paths: Vec<Pattern>,
-    /// Whether files may be there that the manifest does not list.
+    /// Whether files that the manifest does not list are allowed.
     pub allow_unsigned_files: bool,
     /// Whether links out of the model are followed.
     pub allow_symlinks: bool,
 }
 
 impl SignaturePolicy {
-    /// Whether somebody's signature is asked for or, where there is one, checked.
+    /// Returns whether a signature is required, or is verified if there is one.
     pub fn is_active(&self) -> bool {
         self.required || !self.keys.is_empty() || !self.roots.is_empty()
     }
 }
 
-/// `[seal]`: what the model is compared with.
+/// `[seal]`: the seal that the model is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealPolicy {
-    /// Whether there must be a seal.
+    /// Whether a seal is required.
     pub required: bool,
-    /// Whether the seal counts only when somebody of `[signature]` signed it.
+    /// Whether a signer of `[signature]` must have signed the seal.
     pub signed: bool,
-    /// Model roots (`blake3:…`), one of which this model must have; empty: any.
+    /// The allowed model roots (`blake3:…`); if empty, any root is.
     pub expect_root: Vec<String>,
-    /// Digests (`blake3:…`), one of which the seal must have; empty: any.
+    /// The allowed digests of the seal (`blake3:…`); if empty, any seal is.
     pub expect_digest: Vec<String>,
 }
 
 impl SealPolicy {
-    /// Whether a seal must be there.
+    /// Returns whether there must be a seal.
     pub fn is_required(&self) -> bool {
         self.required || !self.expect_digest.is_empty()
     }
@@ -119,79 +118,79 @@ impl SealPolicy {
 /// `[attestations]`: signed statements about the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttestationPolicy {
-    /// Kinds that must be there.
+    /// The required kinds.
     pub required: Vec<AttestationKind>,
-    /// How old they may be.
+    /// The maximum age.
     pub max_age: Option<Age>,
 }
 
-/// `[registry]`: what scans of registries recorded of the model.
+/// `[registry]`: the required results of registry scans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RegistryPolicy {
-    /// Whether a scan must have found the model as it was accepted, with the content that it has now.
+    /// Whether a scan must have found the model as it was accepted, with its current content.
     pub required: bool,
-    /// How long ago every byte of it may have been read by a scan.
+    /// The maximum age of the last deep check.
     pub max_age: Option<Age>,
 }
 
-/// `[[watermark]]`: a mark that must be there, or must not.
+/// `[[watermark]]`: a mark that must be present or absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatermarkPolicy {
-    /// File of the key.
+    /// The key file.
     pub key: PathBuf,
-    /// File of the claim that the key must open.
+    /// The file of the claim that the key must open.
     pub claim: Option<PathBuf>,
-    /// What is expected.
+    /// Whether the mark is expected.
     pub expect: ExpectedPresence,
-    /// Where it is expected: largest decimal logarithm of the probability of chance.
+    /// For an expected mark, the largest decimal logarithm of the probability of a chance match.
     pub max_log10_p: f64,
 }
 
-/// `[[allow]]`: findings that somebody has looked at.
+/// `[[allow]]`: an exception for findings that someone has reviewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
-    /// The rule, exactly.
+    /// The exact rule.
     pub rule: &'static str,
-    /// Only in files whose path matches.
+    /// If set, the exception applies only to files whose path matches.
     pub file: Option<Pattern>,
-    /// Only in tensors whose name matches.
+    /// If set, the exception applies only to tensors whose name matches.
     pub tensor: Option<Pattern>,
-    /// Only in files of this content: `blake3:` and the digest of the whole file.
+    /// If set, the exception applies only to files with this content: `blake3:` and the digest of the whole file.
     pub digest: Option<String>,
-    /// Why.
+    /// The reason for the exception.
     pub reason: String,
-    /// The last day on which it counts, in UTC.
+    /// The last day on which the exception is valid, in UTC.
     pub expires: Date,
 }
 
 impl Policy {
-    /// Reads a policy from its text.
+    /// Parses a policy.
     ///
     /// # Errors
-    /// The first thing that is wrong with it, and where.
+    /// Returns the first error in the text, with its position.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         check::policy(text)
     }
 
-    /// Whether the weights are to be audited: it is required, or there is a limit on what only an audit
-    /// finds.
+    /// Returns whether the weights must be audited: because it is required, or because a limit applies to findings that
+    /// only an audit makes.
     pub fn wants_audit(&self) -> bool {
         let needs = |area| matches!(area, Area::Weights | Area::Payload | Area::Lineage);
         self.audit || self.severity.iter().any(|(area, _)| needs(*area))
     }
 
-    /// Whether something is asked of the weights: of a model without any there is then nothing to judge, and
-    /// weights that nobody can look into are not passed over.
+    /// Returns whether the policy has requirements for weights. If so, a model without weights cannot be judged, and
+    /// weights that cannot be read fail the gate.
     pub fn wants_weights(&self) -> bool {
         self.wants_audit() || self.dtypes.is_some() || !self.watermarks.is_empty()
     }
 
-    /// Whether something depends on which files somebody who is trusted vouches for.
+    /// Returns whether the policy depends on which files a trusted party vouches for.
     pub fn wants_pins(&self) -> bool {
         self.code == CodeAllowed::Pinned || self.unknown == UnknownFiles::Pinned
     }
 
-    /// Whether the digests of whole files are needed, also of files of tensors.
+    /// Returns whether the digests of whole files are needed, including files with tensors.
     pub fn wants_digests(&self) -> bool {
         self.exceptions.iter().any(|exception| exception.digest.is_some())
     }

@@ -71,10 +71,10 @@ fn the_default_names_each_key_that_there_is() {
         assert_eq!(written, keys(name), "[{name}]");
     }
     for table in ["signature.keyless"] {
-        let (_, said) = DEFAULT.split_once(&format!("[{table}]")).unwrap();
-        let said = said.lines().next().unwrap();
+        let (_, section) = DEFAULT.split_once(&format!("[{table}]")).unwrap();
+        let section = section.lines().next().unwrap();
         for key in keys(table) {
-            assert!(said.contains(&key), "[{table}] {key}");
+            assert!(section.contains(&key), "[{table}] {key}");
         }
     }
 }
@@ -107,11 +107,11 @@ fn errors_name_line_column_and_key() {
         ("[signature]\nrequired = 1\n", "line 3, column 12: signature.required: invalid type"),
         (
             "[signature]\nkeys = [\"a\", \"\"]\n",
-            "line 3, column 14: signature.keys[1]: the path is empty",
+            "line 3, column 14: signature.keys[1]: must not be empty",
         ),
         (
             "[signature]\nrequired = true\n",
-            "line 3, column 12: signature.required: whose signature?",
+            "line 3, column 12: signature.required: needs trusted signers",
         ),
         (
             "[formats]\nallowed = [\"pickle\"]\n",
@@ -120,18 +120,18 @@ fn errors_name_line_column_and_key() {
         ("[[allow]]\nrule = \"weights/x\"\n", "line 2, column 1: allow[0]: missing field `reason`"),
         (
             "dtypes = { allowed = [\"f32\"] }",
-            "line 2, column 23: dtypes.allowed[0]: no element type",
+            "line 2, column 23: dtypes.allowed[0]: unknown element type",
         ),
         ("[seal\n", "line 2, column 6: "),
     ] {
-        let said = shown(body);
-        assert!(said.starts_with(start), "{body}\n{said}\nexpected {start}");
-        assert!(!said.contains('\n'), "{said}");
+        let message = shown(body);
+        assert!(message.starts_with(start), "{body}\n{message}\nexpected {start}");
+        assert!(!message.contains('\n'), "{message}");
     }
     let error = Policy::parse("schema = \"tensorseal.policy/2\"").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "line 1, column 10: schema: this version reads \"tensorseal.policy/1\""
+        "line 1, column 10: schema: unsupported schema: this version reads \"tensorseal.policy/1\""
     );
     assert!(Policy::parse("").unwrap_err().message.contains("missing field `schema`"));
 }
@@ -150,16 +150,16 @@ fn values_are_checked() {
     };
     assert_eq!(parsed(ALLOW).exceptions.len(), 1);
     let keys = "[signature]\nkeys = [\"k\"]\n";
-    for (body, said) in [
-        (with("rule = \"weights/row-outlyer\""), "similar ones are weights/row-outlier"),
-        (with("rule = \"weights/*\""), "no such rule"),
-        (with("rule = \"policy/not-checked\""), "cannot be allowed"),
-        (with("reason = \" \""), "is empty"),
+    for (body, expected) in [
+        (with("rule = \"weights/row-outlyer\""), "similar rules are weights/row-outlier"),
+        (with("rule = \"weights/*\""), "unknown rule"),
+        (with("rule = \"policy/not-checked\""), "do not apply to requirements"),
+        (with("reason = \" \""), "must not be empty"),
         (with("expires = \"2027-01-31\""), "string"),
-        (with("expires = 2027-01-31T10:00:00Z"), "expected a day"),
+        (with("expires = 2027-01-31T10:00:00Z"), "expected a date"),
         (with("expires = 2027-02-30"), ""),
-        (with("tensor = \"\""), "is empty"),
-        (with(&format!("digest = \"{DIGEST}\"")), "of which file?"),
+        (with("tensor = \"\""), "must not be empty"),
+        (with(&format!("digest = \"{DIGEST}\"")), "needs a file"),
         (with("file = \"a\"\ndigest = \"blake3:ab\""), "64 lower-case"),
         (with("file = \"a\"\ndigest = \"sha256:ab\""), "64 lower-case"),
         (with("digest = 1"), "string"),
@@ -172,7 +172,7 @@ fn values_are_checked() {
         ("[files]\nunknown = \"any\"".to_owned(), "expected one of fail, pinned, list"),
         ("[files]\nunknown = []".to_owned(), "string"),
         ("[files]\nknown = \"list\"".to_owned(), "unknown field"),
-        ("[seal]\nexpect_digest = []".to_owned(), "nothing meets"),
+        ("[seal]\nexpect_digest = []".to_owned(), "must not be empty"),
         ("[seal]\nexpect_digest = [\"blake3:AB\"]".to_owned(), "64 lower-case"),
         (format!("[seal]\nexpect_digest = [\"{DIGEST}\", \"{DIGEST}\"]"), "twice"),
         (
@@ -182,25 +182,25 @@ fn values_are_checked() {
         ("[formats]\nallowed = [\"json\"]".to_owned(), "expected one of"),
         ("[severity]\ncontent = \"some\"".to_owned(), "expected none, info"),
         (with(&format!("reason = \"{}\"", "x".repeat(4097))), "longer than 4096"),
-        (format!("{keys}identities = []"), "is empty"),
-        (format!("{keys}identities = [\"**\"]"), "is everybody"),
+        (format!("{keys}identities = []"), "must not be empty"),
+        (format!("{keys}identities = [\"**\"]"), "matches everyone"),
         (format!("{keys}identities = [\"sha256:*\"]"), "all 64"),
-        ("[signature]\nidentities = [\"a\"]".to_owned(), "who vouches"),
+        ("[signature]\nidentities = [\"a\"]".to_owned(), "needs trusted signers"),
         (format!("{keys}hash = [\"md5\"]"), "expected one of sha256, blake2b, blake3"),
         (format!("{keys}hash = [\"sha256\", \"sha256\"]"), "twice"),
-        ("[seal]\nrequired = true\nsigned = true".to_owned(), "by whom?"),
-        (format!("{keys}[seal]\nsigned = true"), "not required"),
+        ("[seal]\nrequired = true\nsigned = true".to_owned(), "needs trusted signers"),
+        (format!("{keys}[seal]\nsigned = true"), "only to a required seal"),
         ("[seal]\nexpect_root = [\"blake3:AB\"]".to_owned(), "64 lower-case"),
-        ("[attestations]\nrequired = [\"seal\"]".to_owned(), "signed by whom?"),
-        (format!("{keys}[attestations]\nmax_age = \"30d\""), "of what?"),
-        ("[registry]\nmax_age = \"30d\"".to_owned(), "of a check that is not required"),
+        ("[attestations]\nrequired = [\"seal\"]".to_owned(), "needs trusted signers"),
+        (format!("{keys}[attestations]\nmax_age = \"30d\""), "only to required attestations"),
+        ("[registry]\nmax_age = \"30d\"".to_owned(), "only to a required check"),
         (
             format!("{keys}[attestations]\nrequired = [\"seal\"]\nmax_age = \"1y\""),
             "expected an age",
         ),
         ("[severity]\nweights = \"Low\"".to_owned(), "expected none, info"),
         ("[severity]\npolicy = \"low\"".to_owned(), "unknown field"),
-        ("[formats]\nallowed = []".to_owned(), "nothing meets"),
+        ("[formats]\nallowed = []".to_owned(), "must not be empty"),
         ("[[watermark]]\nkey = \"k\"\nexpect = \"maybe\"".to_owned(), "\"present\" or \"absent\""),
         (
             "[[watermark]]\nkey = \"k\"\nexpect = \"present\"\nmax_log10_p = -1.0".to_owned(),
@@ -216,7 +216,7 @@ fn values_are_checked() {
         ),
     ] {
         let error = refused(&body);
-        assert!(error.to_string().contains(said), "{body}\n{error}\nexpected {said}");
+        assert!(error.to_string().contains(expected), "{body}\n{error}\nexpected {expected}");
         assert!(!error.not_built_in, "{body}");
     }
 }

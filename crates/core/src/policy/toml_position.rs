@@ -1,10 +1,10 @@
-//! Places in a TOML document: lines, columns and the paths of keys.
+//! Finds lines, columns and key paths in a TOML document.
 
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Line and column, both from 1, the column in characters, of a byte of a text.
+/// Returns the line and the column of a byte of a text, both counted from 1, the column in characters.
 pub(super) fn line_column(text: &str, at: usize) -> (usize, usize) {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
@@ -16,9 +16,9 @@ pub(super) fn line_column(text: &str, at: usize) -> (usize, usize) {
     (line, before[start..].chars().count() + 1)
 }
 
-/// The path of the key that is written at a byte, or whose value is: `signature.keys[1]`.
+/// Returns the path of the key at a byte of a text, such as `signature.keys[1]`, or of the key whose value is there.
 ///
-/// Empty where there is none, and for a text that is no TOML.
+/// Returns an empty path if there is none, and for a text that is not TOML.
 pub(super) fn path_at(text: &str, at: usize) -> String {
     let Ok(document) = DeTable::parse(text) else { return String::new() };
     let mut search = KeySearch { at, best: (usize::MAX, String::new()) };
@@ -26,11 +26,11 @@ pub(super) fn path_at(text: &str, at: usize) -> String {
     search.best.1
 }
 
-/// A search for the shortest range that holds a byte. Ranges of tables end with their header, before
-/// their keys, so no table can be passed over.
+/// A search for the shortest range that contains a byte. The range of a table ends with its header, before its keys,
+/// so no table can be skipped.
 struct KeySearch {
     at: usize,
-    /// Length and path of the best so far.
+    /// The length and the path of the best match so far.
     best: (usize, String),
 }
 

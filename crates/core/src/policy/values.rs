@@ -1,22 +1,22 @@
-//! The values of a policy: patterns, ages, limits, names of things.
+//! The value types of a policy: patterns, ages, limits and names.
 
 use jiff::SignedDuration;
 use std::fmt;
 use std::str::FromStr;
 use tensorseal_base::severity::Severity;
 
-/// A text in which `*` stands for any characters, also none. Everything else stands for itself.
+/// A pattern in which `*` matches any characters, including none. All other characters match themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// Whether a whole text is of this pattern.
+    /// Returns whether the pattern matches a whole text.
     pub fn matches(&self, text: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == text };
         let Some(mut text) = text.strip_prefix(first) else { return false };
         let mut parts: Vec<&str> = rest.split('*').collect();
         let last = parts.pop().unwrap_or_default();
-        // The earliest place of each part leaves the most for those behind it.
+        // The earliest match of each part leaves the most text for the following parts.
         for part in parts {
             match text.find(part) {
                 Some(at) => text = &text[at + part.len()..],
@@ -26,12 +26,12 @@ impl Pattern {
         text.ends_with(last)
     }
 
-    /// As it is written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is of every text.
+    /// Returns whether the pattern matches every text.
     pub(super) fn is_everything(&self) -> bool {
         self.0.chars().all(|c| c == '*')
     }
@@ -42,23 +42,23 @@ impl FromStr for Pattern {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "" => Err("it is empty".to_owned()),
+            "" => Err("must not be empty".to_owned()),
             text if text.chars().any(char::is_control) => {
-                Err("it has control characters".to_owned())
+                Err("must not contain control characters".to_owned())
             }
             text => Ok(Self(text.to_owned())),
         }
     }
 }
 
-/// How old something may be: a number and `m`, `h`, `d` or `w`.
+/// A maximum age, written as a number and `m`, `h`, `d` or `w`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age {
     seconds: u32,
 }
 
 impl Age {
-    /// As a duration.
+    /// Returns the age as a duration.
     pub fn duration(self) -> SignedDuration {
         SignedDuration::from_secs(i64::from(self.seconds))
     }
@@ -82,9 +82,9 @@ impl FromStr for Age {
             return Err(expected());
         }
         match number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit)) {
-            Some(0) => Err("nothing is of no age".to_owned()),
+            Some(0) => Err("must be greater than zero".to_owned()),
             Some(seconds) => Ok(Self { seconds }),
-            None => Err("longer than a century".to_owned()),
+            None => Err("must be at most a century".to_owned()),
         }
     }
 }
@@ -100,22 +100,22 @@ impl fmt::Display for Age {
     }
 }
 
-/// What of a model a loader may execute.
+/// Which code of a model a loader may execute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeAllowed {
-    /// Nothing.
+    /// No code is allowed.
     None,
-    /// Files that somebody who is trusted vouches for, by the digest of the whole file.
+    /// Code is allowed in files that a trusted party vouches for by the digest of the whole file.
     Pinned,
-    /// Anything.
+    /// Any code is allowed.
     Any,
 }
 
 impl CodeAllowed {
-    /// All of them.
+    /// All values.
     pub const ALL: [Self; 3] = [Self::None, Self::Pinned, Self::Any];
 
-    /// As it is written.
+    /// Returns the value as written in a policy.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -125,22 +125,22 @@ impl CodeAllowed {
     }
 }
 
-/// What becomes of files that nobody here knows what they are, and of programs.
+/// How unrecognised files and programs are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownFiles {
-    /// None may be there.
+    /// They fail the gate.
     Fail,
-    /// They may be there where somebody who is trusted vouches for them, by the digest of the whole file.
+    /// They are allowed if a trusted party vouches for them by the digest of the whole file.
     Pinned,
-    /// They are listed in the report.
+    /// They are allowed and listed in the report.
     List,
 }
 
 impl UnknownFiles {
-    /// All of them.
+    /// All values.
     pub const ALL: [Self; 3] = [Self::Fail, Self::Pinned, Self::List];
 
-    /// As it is written.
+    /// Returns the value as written in a policy.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fail => "fail",
@@ -153,28 +153,28 @@ impl UnknownFiles {
 /// An area of rules that a policy can limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
-    /// The structure of files.
+    /// Findings about the structure of files.
     Format,
-    /// The comparison with a seal.
+    /// Findings of the comparison with a seal.
     Integrity,
-    /// Signatures.
+    /// Findings about signatures.
     Signature,
-    /// The values of weights.
+    /// Findings about the values of weights.
     Weights,
-    /// What is hidden in low bits.
+    /// Findings about data hidden in low bits.
     Payload,
-    /// Marks of keys.
+    /// Findings about watermarks.
     Watermark,
-    /// The comparison with a baseline.
+    /// Findings of the comparison with a baseline.
     Lineage,
-    /// What files are besides weights, and what a loader would execute of them.
+    /// Findings about files besides weights, and about code that a loader would execute.
     Content,
-    /// Published digests of files.
+    /// Findings about published digests of files.
     Claims,
 }
 
 impl Area {
-    /// All of them.
+    /// All values.
     pub const ALL: [Self; 9] = [
         Self::Format,
         Self::Integrity,
@@ -187,7 +187,7 @@ impl Area {
         Self::Claims,
     ];
 
-    /// Its name: the first part of the ids of its rules.
+    /// Returns the name: the first part of the ids of the rules.
     pub fn name(self) -> &'static str {
         match self {
             Self::Format => "format",
@@ -202,27 +202,27 @@ impl Area {
         }
     }
 
-    /// The area of a rule; `None`: one that no policy limits.
+    /// Returns the area of a rule; `None` if no policy can limit it.
     pub fn from_rule(rule: &str) -> Option<Self> {
         let (area, _) = rule.split_once('/')?;
         Self::ALL.into_iter().find(|known| known.name() == area)
     }
 }
 
-/// The worst that is let through.
+/// The most severe findings that are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limit {
-    /// Not even a remark.
+    /// No findings are allowed, not even remarks.
     None,
-    /// Findings of this severity and below.
+    /// Findings up to this severity are allowed.
     Upto(Severity),
 }
 
 impl Limit {
-    /// Where a policy says nothing: what fails a command by itself is not let through.
+    /// The default limit: findings that fail a command by default are not allowed.
     pub const DEFAULT: Self = Self::Upto(Severity::Low);
 
-    /// Whether a finding of this severity is let through.
+    /// Returns whether a finding of this severity is allowed.
     pub fn lets_through(self, severity: Severity) -> bool {
         match self {
             Self::None => false,
@@ -230,7 +230,7 @@ impl Limit {
         }
     }
 
-    /// As it is written.
+    /// Returns the value as written in a policy.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -316,12 +316,12 @@ mod tests {
         assert!(Limit::None < Limit::Upto(Severity::Info));
     }
 
-    /// The same, by trying every end of every star.
-    fn slowly(pattern: &[char], text: &[char]) -> bool {
+    /// The same match by trying every end of every star.
+    fn matches_slowly(pattern: &[char], text: &[char]) -> bool {
         match pattern.split_first() {
             None => text.is_empty(),
-            Some(('*', rest)) => (0..=text.len()).any(|skip| slowly(rest, &text[skip..])),
-            Some((c, rest)) => text.first() == Some(c) && slowly(rest, &text[1..]),
+            Some(('*', rest)) => (0..=text.len()).any(|skip| matches_slowly(rest, &text[skip..])),
+            Some((c, rest)) => text.first() == Some(c) && matches_slowly(rest, &text[1..]),
         }
     }
 
@@ -329,7 +329,7 @@ mod tests {
         #[test]
         fn patterns_match_what_trying_everything_matches(of in "[ab*é]{1,7}", text in "[abé]{0,9}") {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();
-            prop_assert_eq!(pattern(&of).matches(&text), slowly(&chars(&of), &chars(&text)));
+            prop_assert_eq!(pattern(&of).matches(&text), matches_slowly(&chars(&of), &chars(&text)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Making a seal: every byte of a model measured once, and the document of what was found.
+//! Builds a seal: measures every byte of a model once, and creates the document.
 
 use super::SCHEMA;
 use super::distribution::{Distribution, distribution_of};
@@ -15,19 +15,19 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport};
 use tensorseal_format::{Checkpoint, DirectoryLink, FileKind};
 
-/// The digests of whole files that a seal can keep, on request.
+/// The digests of whole files that a seal has on request.
 pub const FILE_DIGESTS: [FileHashing; 2] = [
     FileHashing { algorithm: HashAlgorithm::Blake3, shard: None },
     FileHashing { algorithm: HashAlgorithm::Sha256, shard: None },
 ];
 
-/// Measures all of `model` and describes what was found as a seal document.
+/// Measures all of `model` and returns the measurement as a seal.
 ///
-/// With `distributions` the statistics of every tensor are part of it. Tensors that do not fit
-/// their file (a damaged model) are left out; [`Checkpoint::problems`] tells of them.
+/// With `distributions` the seal has the statistics of every tensor. Tensors of a damaged model that do not fit their
+/// file are left out; [`Checkpoint::problems`] reports them.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the model cannot be read, changed while it was read, or the run was interrupted.
 pub fn measure(
     model: &Checkpoint,
     distributions: bool,
@@ -37,11 +37,11 @@ pub fn measure(
     measure_plan(model, &Plan::everything(model, distributions), options, progress)
 }
 
-/// As [`measure`], of a plan of [`Plan::everything`] to which [sketches](super::sketch::add_to) or digests
-/// of files were added.
+/// Measures `model` like [`measure`], with a plan of [`Plan::everything`] to which [sketches](super::sketch::add_to) or
+/// digests of files were added.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the model cannot be read, changed while it was read, or the run was interrupted.
 pub fn measure_plan(
     model: &Checkpoint,
     plan: &Plan,
@@ -55,10 +55,10 @@ pub fn measure_plan(
     Ok((seal, report))
 }
 
-/// Measures the distribution of some tensors only, by their index.
+/// Measures the distributions of some tensors only, given and returned by index.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the model cannot be read, changed while it was read, or the run was interrupted.
 pub fn distributions(
     model: &Checkpoint,
     tensors: &[usize],
@@ -69,39 +69,41 @@ pub fn distributions(
     plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(i) if tensors.contains(&i)));
     let sealing = SealBuilder::new(model, &plan, SealContents::default());
     engine::run(&model.files, &plan, options, progress, &|finished| sealing.add(&finished))?;
-    let found =
-        plan.objects.iter().zip(sealing.kept()).filter_map(|(object, kept)| match object.kind {
-            ObjectKind::Tensor(index) => Some((index, kept.distribution?)),
+    let distributions =
+        plan.objects.iter().zip(sealing.into_objects()).filter_map(|(object, sealed)| match object
+            .kind
+        {
+            ObjectKind::Tensor(index) => Some((index, sealed.distribution?)),
             _ => None,
         });
-    Ok(found.collect())
+    Ok(distributions.collect())
 }
 
-/// A seal while its model is being measured: what is kept of the objects of a plan.
+/// Collects the objects of a seal while its model is being measured.
 pub struct SealBuilder<'a> {
     model: &'a Checkpoint,
     plan: &'a Plan,
     contents: SealContents,
-    kept: Vec<Mutex<SealedObject>>,
+    objects: Vec<Mutex<SealedObject>>,
 }
 
-/// What goes into a seal of what was measured, besides digests. A plan may measure more, for others.
+/// Which measurements go into a seal besides digests. A plan may measure more for other purposes.
 #[derive(Debug, Clone, Copy)]
 pub struct SealContents {
-    /// Statistics, of tensors whose words or codes were counted.
+    /// Whether tensors get statistics, if their words or codes were counted.
     pub distributions: bool,
-    /// Sketches: the sums of the plan's first key are those of [`sketch::KEY`].
+    /// Whether tensors get sketches. The first key of the plan must be [`sketch::KEY`] then.
     pub sketches: bool,
 }
 
 impl Default for SealContents {
-    /// Everything.
+    /// Returns contents with everything.
     fn default() -> Self {
         Self { distributions: true, sketches: true }
     }
 }
 
-/// What is kept of a measured object.
+/// The parts of a measured object that go into the seal.
 #[derive(Debug, Default)]
 struct SealedObject {
     digest: ChainingValue,
@@ -111,13 +113,13 @@ struct SealedObject {
 }
 
 impl<'a> SealBuilder<'a> {
-    /// Of `model`, when the objects of `plan` are measured: all of it.
+    /// Creates a builder for `model`. `plan` must cover the whole model.
     pub fn new(model: &'a Checkpoint, plan: &'a Plan, contents: SealContents) -> Self {
-        let kept = plan.objects.iter().map(|_| Mutex::default()).collect();
-        Self { model, plan, contents, kept }
+        let objects = plan.objects.iter().map(|_| Mutex::default()).collect();
+        Self { model, plan, contents, objects }
     }
 
-    /// Keeps what goes into the seal of an object.
+    /// Adds a measured object.
     pub fn add(&self, finished: &ObjectMeasurement<'_>) {
         let distribution = match self.plan.objects[finished.object].kind {
             ObjectKind::Tensor(index) if self.contents.distributions => {
@@ -125,35 +127,38 @@ impl<'a> SealBuilder<'a> {
             }
             _ => None,
         };
-        *self.kept[finished.object].lock().unwrap_or_else(PoisonError::into_inner) = SealedObject {
-            digest: finished.digest,
-            blocks: finished.blocks.clone(),
-            distribution,
-            sketch: sketch::from_slots(&finished.slots).filter(|_| self.contents.sketches),
-        };
+        *self.objects[finished.object].lock().unwrap_or_else(PoisonError::into_inner) =
+            SealedObject {
+                digest: finished.digest,
+                blocks: finished.blocks.clone(),
+                distribution,
+                sketch: sketch::from_slots(&finished.slots).filter(|_| self.contents.sketches),
+            };
     }
 
-    /// Keeps the digests of an object that was measured before.
-    pub fn add_known(&self, object: usize, digest: ChainingValue, blocks: Vec<ChainingValue>) {
-        *self.kept[object].lock().unwrap_or_else(PoisonError::into_inner) =
+    /// Adds the digests of an object that an earlier run stored.
+    pub fn add_stored(&self, object: usize, digest: ChainingValue, blocks: Vec<ChainingValue>) {
+        *self.objects[object].lock().unwrap_or_else(PoisonError::into_inner) =
             SealedObject { digest, blocks, ..SealedObject::default() };
     }
 
-    fn kept(self) -> impl Iterator<Item = SealedObject> {
-        self.kept.into_iter().map(|kept| kept.into_inner().unwrap_or_else(PoisonError::into_inner))
+    fn into_objects(self) -> impl Iterator<Item = SealedObject> {
+        self.objects
+            .into_iter()
+            .map(|object| object.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The seal, when all objects were measured.
+    /// Returns the seal after all objects were added.
     pub fn finish(self, report: &RunReport) -> Seal {
         let (model, plan) = (self.model, self.plan);
-        document(model, plan, self.kept(), report)
+        document(model, plan, self.into_objects(), report)
     }
 }
 
 fn document(
     model: &Checkpoint,
     plan: &Plan,
-    kept: impl Iterator<Item = SealedObject>,
+    objects: impl Iterator<Item = SealedObject>,
     report: &RunReport,
 ) -> Seal {
     let mut files: Vec<FileSeal> = model
@@ -173,34 +178,34 @@ fn document(
         })
         .collect();
     let mut tensors = Vec::with_capacity(model.tensors.len());
-    for (object, kept) in plan.objects.iter().zip(kept) {
+    for (object, sealed) in plan.objects.iter().zip(objects) {
         let Object { file, offset, bytes, .. } = *object;
         match object.kind {
             ObjectKind::SignedOnly(_) => {}
-            ObjectKind::File(_) => files[file].blake3 = Some(kept.digest),
+            ObjectKind::File(_) => files[file].blake3 = Some(sealed.digest),
             ObjectKind::Gap(_) => {
-                let outside = GapSeal { blake3: kept.digest, range: [offset, offset + bytes] };
+                let outside = GapSeal { blake3: sealed.digest, range: [offset, offset + bytes] };
                 files[file].outside.get_or_insert_default().push(outside);
             }
             ObjectKind::Tensor(index) => {
                 let tensor = &model.tensors[index];
                 tensors.push(TensorSeal {
-                    blake3: kept.digest,
-                    blocks: kept.blocks,
+                    blake3: sealed.digest,
+                    blocks: sealed.blocks,
                     bytes,
-                    distribution: kept.distribution,
+                    distribution: sealed.distribution,
                     dtype: tensor.dtype,
                     file: model.files[file].path.clone(),
                     name: tensor.name.clone(),
                     offset,
                     shape: tensor.shape.clone(),
-                    sketch: kept.sketch,
+                    sketch: sealed.sketch,
                     strides: tensor.strides.clone(),
                 });
             }
         }
     }
-    // Byte order, as the document promises, whatever order the files were walked in.
+    // The document is in byte order, whatever the order of the directory listing was.
     files.sort_by(|a, b| a.path.cmp(&b.path));
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     let entries = tensors.iter().map(TensorSeal::root_entry);
@@ -215,7 +220,7 @@ fn document(
     }
 }
 
-/// The model as a whole, given the digests of its tensors by their index. Tensors without a digest are
+/// Returns the totals and the root of a model, from the digests of its tensors by index. Tensors without a digest are
 /// left out, as in a seal.
 pub fn model_seal(model: &Checkpoint, digests: &HashMap<usize, ChainingValue>) -> ModelSeal {
     let mut tensors: Vec<RootEntry<'_>> = model

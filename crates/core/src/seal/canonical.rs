@@ -1,12 +1,12 @@
-//! Canonical JSON: the same value is always the same bytes.
+//! Canonical JSON: equal values always give equal bytes.
 //!
-//! Keys are sorted (the structs of [`super::document`] declare their fields in that order), integers
-//! are written where an integer serves, other numbers as the shortest decimal that reads back to the
-//! same f64, what is not finite as null, no white space, one newline at the end.
+//! Keys are sorted (the structs of [`super::document`] declare their fields in that order). Integral values are written
+//! as integers, other numbers as the shortest decimal that reads back to the same f64, and values that are not finite as
+//! null. There is no white space except for one newline at the end.
 //!
-//! This is close to RFC 8785 (JCS), and is not it: JCS writes 1e-6 as `0.000001` and every integer as a double, so
-//! 9007199254740993 would become 9007199254740992. Seals that exist already would get other bytes, and sizes and offsets
-//! would lose digits; a crate for JCS can therefore not write them.
+//! This is close to RFC 8785 (JCS), but differs from it: JCS writes 1e-6 as `0.000001` and every integer as a double, so
+//! that 9007199254740993 would become 9007199254740992. A JCS crate would change the bytes of existing seals, and sizes
+//! and offsets would lose digits.
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,7 +14,7 @@ use std::fmt;
 use std::io::{self, Write};
 pub use tensorseal_base::hex::{hex, unhex, unhex_to};
 
-/// Largest integer that every JSON reader keeps exactly: 2^53.
+/// The largest integer that every JSON reader keeps exactly: 2^53.
 pub const MAX_INTEGER: u64 = 1 << 53;
 
 /// A real number in canonical JSON.
@@ -27,7 +27,7 @@ impl Serialize for Real {
         if !value.is_finite() {
             serializer.serialize_none()
         } else if libm::trunc(value) == value && libm::fabs(value) <= MAX_INTEGER as f64 {
-            // Negative zero becomes zero here.
+            // This turns negative zero into zero.
             serializer.serialize_i64(value as i64)
         } else {
             serializer.serialize_f64(value)
@@ -37,7 +37,7 @@ impl Serialize for Real {
 
 impl<'de> Deserialize<'de> for Real {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not through `Option`: a member that is missing would pass for null.
+        // This does not use `Option`, which would accept a missing member as null.
         struct RealVisitor;
         impl Visitor<'_> for RealVisitor {
             type Value = Real;
@@ -70,10 +70,10 @@ impl<'de> Deserialize<'de> for Real {
     }
 }
 
-/// Writes `value` as one line of JSON.
+/// Writes `value` as one line of JSON to `out`.
 ///
 /// # Errors
-/// Those of `out`.
+/// Returns an error if `out` fails.
 pub fn write(value: &impl Serialize, mut out: impl Write) -> io::Result<()> {
     serde_json::to_writer(&mut out, value)?;
     out.write_all(b"\n")
@@ -83,12 +83,18 @@ pub fn write(value: &impl Serialize, mut out: impl Write) -> io::Result<()> {
 pub mod digest {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// As 64 digits.
+    /// Serialises a digest as 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// Returns the error of the serializer.
     pub fn serialize<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::hex(digest))
     }
 
-    /// Lower-case digits alone.
+    /// Deserialises a digest from 64 lower-case hexadecimal digits.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not a string of 64 lower-case hexadecimal digits.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         super::unhex(&text)
@@ -96,11 +102,14 @@ pub mod digest {
     }
 }
 
-/// Serde of an optional 32-byte digest as hexadecimal; the member is left out when there is none.
+/// Serde of an optional 32-byte digest as hexadecimal. The member is left out if there is no digest.
 pub mod optional_digest {
     use serde::{Deserializer, Serializer};
 
-    /// As 64 digits, if there is one.
+    /// Serialises a digest as 64 hexadecimal digits, or as null.
+    ///
+    /// # Errors
+    /// Returns the error of the serializer.
     pub fn serialize<S: Serializer>(
         digest: &Option<[u8; 32]>,
         serializer: S,
@@ -111,7 +120,10 @@ pub mod optional_digest {
         }
     }
 
-    /// Of a member that is there.
+    /// Deserialises the digest of a member that is present.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not a string of 64 lower-case hexadecimal digits.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<[u8; 32]>, D::Error> {
@@ -119,27 +131,33 @@ pub mod optional_digest {
     }
 }
 
-/// Serde of the chaining values of blocks: base64 of their concatenation.
+/// Serde of the chaining values of blocks as base64 of their concatenation.
 pub mod blocks {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// As one text of base64.
+    /// Serialises chaining values as one base64 string.
+    ///
+    /// # Errors
+    /// Returns the error of the serializer.
     pub fn serialize<S: Serializer>(blocks: &[[u8; 32]], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(blocks.as_flattened()))
     }
 
-    /// Whole values alone.
+    /// Deserialises chaining values from one base64 string.
+    ///
+    /// # Errors
+    /// Returns an error if the value is not padded base64 or its length is not a multiple of 32 bytes.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<[u8; 32]>, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         let bytes = STANDARD
             .decode(text.as_bytes())
-            .map_err(|_| D::Error::custom("blocks are not padded base64"))?;
+            .map_err(|_| D::Error::custom("`blocks` is not padded base64"))?;
         match bytes.as_chunks::<32>() {
             (blocks, []) => Ok(blocks.to_vec()),
-            _ => Err(D::Error::custom("blocks are not a multiple of 32 bytes")),
+            _ => Err(D::Error::custom("the length of `blocks` is not a multiple of 32 bytes")),
         }
     }
 }

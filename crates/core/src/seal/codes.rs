@@ -1,4 +1,4 @@
-//! What a seal keeps of the blocks of a block-quantised tensor.
+//! Statistics of the quantisation blocks of a tensor.
 
 use super::counts::{SignExponent, leb128};
 use serde::{Deserialize, Serialize};
@@ -6,39 +6,39 @@ use tensorseal_engine::measure::WordFormat;
 use tensorseal_engine::measure::codes::{CodeCounts, SpecialBlockCounts, scale_words};
 use tensorseal_engine::measure::histogram::BINS;
 
-/// Counts of codes, scales and special blocks. All of it is exact.
+/// Exact counts of codes, scales and special quantisation blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CodeStatistics {
-    /// Blocks.
+    /// The number of quantisation blocks.
     pub blocks: u64,
-    /// Blocks whose codes are all the same.
+    /// The number of quantisation blocks whose codes are all equal.
     pub constant: u64,
-    /// Elements by code, from zero to the last that occurs: LEB128 numbers in base64.
+    /// The counts of elements by code, from 0 to the last code that occurs: LEB128 numbers in base64.
     pub counts: String,
-    /// Blocks with an infinite scale word.
+    /// The number of quantisation blocks with an infinite scale word.
     pub infinite: u64,
-    /// Blocks whose scale is zero and whose codes are not.
+    /// The number of quantisation blocks whose scale is zero and whose codes are not.
     pub lost: u64,
-    /// Minima by sign and exponent; types without have none.
+    /// The counts of block minima by sign and exponent, for types that have minima.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minima: Option<SignExponent>,
-    /// Blocks with a scale word that is not a number.
+    /// The number of quantisation blocks with a NaN scale word.
     pub nan: u64,
-    /// Blocks of which at least half of the codes are at an end of their range.
+    /// The number of quantisation blocks in which at least half of the codes are at an end of their range.
     pub saturated: u64,
-    /// Scale words by sign and exponent: index 2 e is for positive ones with the exponent field e, 2 e + 1
-    /// for negative ones.
+    /// The counts of scale words by sign and exponent: index 2·e is for positive words with the exponent field e, and
+    /// 2·e + 1 for negative ones.
     pub scales: SignExponent,
 }
 
 impl CodeStatistics {
-    /// From the exact counts.
+    /// Creates the statistics from the counts of codes and scales.
     pub fn from_codes(codes: &CodeCounts) -> CodeStatistics {
         let SpecialBlockCounts { blocks, constant, lost, saturated, nan, infinite } =
             codes.special_blocks;
         let words = scale_words(codes.dtype());
-        let shape = match (words, codes.dtype()) {
+        let field_bits = match (words, codes.dtype()) {
             (WordFormat::Bits8, tensorseal_base::dtype::Dtype::MXFP4) => (8, 0),
             (WordFormat::Bits8, _) => (4, 3),
             (_, tensorseal_base::dtype::Dtype::Q8_K) => (8, 7),
@@ -52,15 +52,15 @@ impl CodeStatistics {
             infinite,
             lost,
             minima: (!codes.scales().low().is_empty())
-                .then(|| sign_exponent(codes.scales().low(), shape)),
+                .then(|| sign_exponent(codes.scales().low(), field_bits)),
             nan,
             saturated,
-            scales: sign_exponent(codes.scales().high(), shape),
+            scales: sign_exponent(codes.scales().high(), field_bits),
         }
     }
 }
 
-/// Counts of words by sign and exponent; `shape`: bits of the exponent and of the mantissa.
+/// Counts words by sign and exponent. The last argument has the numbers of exponent and mantissa bits.
 fn sign_exponent(words: &[u64], (exponent_bits, mantissa_bits): (u32, u32)) -> SignExponent {
     let mut counts = vec![0; 2 << exponent_bits];
     debug_assert!(words.len() <= BINS);
@@ -69,7 +69,7 @@ fn sign_exponent(words: &[u64], (exponent_bits, mantissa_bits): (u32, u32)) -> S
         let sign = word >> (mantissa_bits + exponent_bits) & 1;
         counts[2 * exponent + sign] += count;
     }
-    SignExponent::of(&counts)
+    SignExponent::from_counts(&counts)
 }
 
 #[cfg(test)]

@@ -1,22 +1,22 @@
-//! Counts as a seal keeps them: LEB128 numbers in base64.
+//! Compact encoding of counts in a seal: LEB128 numbers in base64.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-/// Counts by sign and exponent. Index 2·e is for positive, 2·e + 1 for negative values; e is the
-/// exponent field of floats and the bit length of the magnitude of integers.
+/// Counts by sign and exponent. Index 2·e is for positive and 2·e + 1 for negative values, where e is the exponent field
+/// of floats and the bit length of the magnitude of integers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignExponent {
-    /// Counts from `first` to the last one that is not zero: LEB128 numbers in base64.
+    /// The counts from index `first` to the last one that is not zero: LEB128 numbers in base64.
     pub counts: String,
-    /// Index of the first count that is not zero.
+    /// The index of the first count that is not zero.
     pub first: u64,
 }
 
 impl SignExponent {
-    /// Of counts by index.
-    pub(super) fn of(counts: &[u64]) -> SignExponent {
+    /// Encodes counts by index.
+    pub(super) fn from_counts(counts: &[u64]) -> SignExponent {
         let Some(first) = counts.iter().position(|count| *count > 0) else {
             return SignExponent { counts: String::new(), first: 0 };
         };
@@ -24,16 +24,16 @@ impl SignExponent {
         SignExponent { counts: leb128(&counts[first..=last]), first: first as u64 }
     }
 
-    /// Most indexes: those of a type with 11 bits of exponent.
-    const INDEXES: u64 = 4096;
+    /// The number of indices of a type with 11 exponent bits, which is the most of all types.
+    const MAX_INDICES: u64 = 4096;
 
-    /// Index and count, ascending, zeros left out; of malformed counts what comes before the fault.
+    /// Returns the indices with their counts, ascending and without zeros. Malformed counts are decoded up to the fault.
     pub fn decode(&self) -> Vec<(u64, u64)> {
         let bytes = STANDARD.decode(&self.counts).unwrap_or_default();
         let (mut all, mut index) = (Vec::new(), self.first);
         let (mut count, mut shift) = (0u64, 0);
         for byte in bytes {
-            if index >= Self::INDEXES || shift > 63 {
+            if index >= Self::MAX_INDICES || shift > 63 {
                 break;
             }
             count |= u64::from(byte & 0x7f) << shift;
@@ -49,7 +49,7 @@ impl SignExponent {
     }
 }
 
-/// Counts as LEB128 numbers in base64.
+/// Encodes counts as LEB128 numbers in base64.
 pub(super) fn leb128(counts: &[u64]) -> String {
     let mut bytes = Vec::new();
     for count in counts {

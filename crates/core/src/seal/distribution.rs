@@ -1,8 +1,8 @@
-//! The statistics of a tensor's values that a seal keeps, computed on the host from exact counts.
+//! Statistics of a tensor's values in a seal, computed on the CPU from exact counts.
 //!
-//! All arithmetic is f64 with + − × ÷, square root and `libm`, in a fixed order over the bins, so
-//! that equal counts give equal bits on every platform (design: canonical JSON). What is exact and
-//! what is at bin resolution is said by [`Distribution::resolution`] and in `docs/formats.md`.
+//! All arithmetic is f64 with + − × ÷, square root and `libm`, in a fixed order over the bins, so that equal counts give
+//! equal bits on every platform, as canonical JSON needs. [`Distribution::resolution`] and `docs/formats.md` tell what is
+//! exact and what has bin resolution.
 
 use super::canonical::Real;
 use super::codes::CodeStatistics;
@@ -18,78 +18,79 @@ use tensorseal_engine::measure::histogram::Histogram;
 use tensorseal_engine::measure::summary::{ClassCounts, WordSummary, from_ordered_key};
 use tensorseal_engine::measure::touched_bins::TouchedBins;
 
-/// The quantiles that are kept, in thousandths.
+/// The quantiles of a [`Distribution`], in thousandths.
 pub const QUANTILES: [u64; 9] = [1, 10, 50, 250, 500, 750, 950, 990, 999];
 
-/// Statistics of the values of a tensor. Moments, extremes and quantiles are of the finite values;
-/// null where there are none, or where the counts cannot give them.
+/// Statistics of the values of a tensor. Moments, extremes and quantiles are those of the finite values. They are null if
+/// there are no finite values, or if the counts do not determine them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distribution {
-    /// What its blocks are made of; block-quantised types only.
+    /// Statistics of the quantisation blocks; block-quantised types only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codes: Option<CodeStatistics>,
-    /// Values counted: elements, or for C64 twice as many parts.
+    /// The number of values: elements, or real and imaginary parts for C64.
     pub count: u64,
-    /// Shannon entropy in bits of the whole codes (8 and 16 bits, and blocks), or of their highest 16 bits.
+    /// The Shannon entropy in bits of the codes of 8-bit, 16-bit and block-quantised types, and of the highest 16 bits of
+    /// wider types.
     pub entropy: Real,
-    /// Excess kurtosis, m4 / m2² − 3.
+    /// The excess kurtosis, m4 / m2² − 3.
     pub kurtosis: Real,
-    /// Largest finite value.
+    /// The largest finite value.
     pub max: Real,
-    /// Mean of the finite values.
+    /// The mean of the finite values.
     pub mean: Real,
-    /// Smallest finite value.
+    /// The smallest finite value.
     pub min: Real,
-    /// Values that are not a number.
+    /// The number of NaN values.
     pub nan: u64,
-    /// Negative infinities.
+    /// The number of negative infinities.
     pub negative_infinity: u64,
-    /// Positive infinities.
+    /// The number of positive infinities.
     pub positive_infinity: u64,
-    /// Values at the ranks ⌈n·q⌉ for q of [`QUANTILES`].
+    /// The values at the ranks ⌈n·q⌉ for q of [`QUANTILES`].
     pub quantiles: [Real; 9],
-    /// What the counts can resolve.
+    /// How finely the counts resolve the values.
     pub resolution: Resolution,
-    /// Counts by sign and exponent, for drift.
+    /// The counts of values by sign and exponent, from which drift is measured.
     pub sign_exponent: SignExponent,
-    /// Skewness, m3 / m2^(3/2).
+    /// The skewness, m3 / m2^(3/2).
     pub skewness: Real,
-    /// Standard deviation of the population, √m2.
+    /// The population standard deviation, √m2.
     pub standard_deviation: Real,
-    /// Non-zero values with the smallest exponent field.
+    /// The number of subnormal values: non-zero values with the smallest exponent field.
     pub subnormal: u64,
-    /// Zeros of either sign.
+    /// The number of zeros of either sign.
     pub zero: u64,
 }
 
 impl Distribution {
-    /// Infinities of either sign.
+    /// Returns the number of infinities of either sign.
     pub fn infinite(&self) -> u64 {
         self.positive_infinity.saturating_add(self.negative_infinity)
     }
 
-    /// Values that are not numbers or infinite.
+    /// Returns the number of values that are NaN or infinite.
     pub fn not_finite(&self) -> u64 {
         self.nan.saturating_add(self.infinite())
     }
 
-    /// (base-2 exponent, count) of the finite non-zero values, ascending; subnormal ones count as of
-    /// the smallest normal exponent. Empty where the counts do not say or are malformed.
+    /// Returns the base-2 exponents of the finite non-zero values with their counts, ascending. Subnormal values count as
+    /// those of the smallest normal exponent. The result is empty if there are no counts or they are malformed.
     pub fn exponents(&self, dtype: Dtype) -> Vec<(i32, u64)> {
         let mut zeros = self.zero;
         let mut counts: BTreeMap<i32, u64> = BTreeMap::new();
         for (index, count) in self.sign_exponent.decode() {
             let field = (index / 2) as i32;
             // Zeros are counted with the smallest exponent field, of either sign.
-            let of_zeros = if field == 0 { count.min(zeros) } else { 0 };
-            zeros -= of_zeros;
+            let zero_count = if field == 0 { count.min(zeros) } else { 0 };
+            zeros -= zero_count;
             let exponent = match dtype.number_format() {
                 NumberFormat::Float(format) => field.max(1) - format.bias,
                 _ => field - 1,
             };
             let total = counts.entry(exponent).or_default();
-            *total = total.saturating_add(count - of_zeros);
+            *total = total.saturating_add(count - zero_count);
         }
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
@@ -99,18 +100,18 @@ impl Distribution {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolution {
-    /// Every value: all statistics are those of the values themselves.
+    /// The counts resolve every value, and all statistics are exact.
     Exact,
-    /// The highest 16 bits: counts, extremes and, up to 32 bits, the mean are exact; quantiles and
-    /// higher moments are those of the bins' means (of their midpoints for F64).
+    /// The counts resolve the highest 16 bits. Counts, extremes and, for up to 32 bits, the mean are exact. Quantiles and
+    /// higher moments are those of the means of the bins, or of their midpoints for F64.
     Bin,
-    /// Bytes only: elements cross byte boundaries.
+    /// The counts are those of bytes, since elements cross byte boundaries.
     Bytes,
-    /// Codes and scales of blocks apart, not the values that they make together.
+    /// The counts are those of codes and of scales, not of the values that they make together.
     Codes,
 }
 
-/// One distinct value, or one bin of values that lie close together.
+/// A distinct value, or a bin of values that lie close together.
 #[derive(Debug, Clone, Copy)]
 struct Bin {
     value: f64,
@@ -118,25 +119,25 @@ struct Bin {
     sign_exponent: usize,
 }
 
-/// The statistics of a measured tensor, if its words or its blocks were counted.
+/// Returns the statistics of a measured tensor, if its words or its quantisation blocks were counted.
 pub fn distribution_of(dtype: Dtype, finished: &ObjectMeasurement<'_>) -> Option<Distribution> {
     let words = finished.histogram.map(|words| distribution(dtype, words, finished.summary));
     words.or(finished.codes.as_ref().map(from_blocks))
 }
 
-/// The statistics of a block-quantised tensor, from the counts of its codes and scales.
+/// Returns the statistics of a block-quantised tensor, from the counts of its codes and scales.
 pub fn from_blocks(codes: &CodeCounts) -> Distribution {
     Distribution {
         codes: Some(CodeStatistics::from_codes(codes)),
         count: codes.elements.iter().sum(),
         entropy: Real(entropy_of(codes.elements.iter().copied().filter(|count| *count > 0))),
-        ..nothing(Resolution::Codes)
+        ..no_statistics(Resolution::Codes)
     }
 }
 
-/// The statistics of a tensor of type `dtype` from its counts.
+/// Returns the statistics of a tensor of type `dtype` from its counts.
 ///
-/// `summary` must be given for words of 32 and 64 bits; without it they have counts only.
+/// `summary` must be given for words of 32 and 64 bits.
 pub fn distribution(
     dtype: Dtype,
     histogram: &Histogram,
@@ -144,17 +145,19 @@ pub fn distribution(
 ) -> Distribution {
     let entropy = Real(entropy(histogram));
     match (dtype.number_format(), summary) {
-        (NumberFormat::Packed, _) => {
-            Distribution { count: histogram.total() * 4 / 3, entropy, ..nothing(Resolution::Bytes) }
-        }
-        // Words say nothing of blocks: see [`from_blocks`].
-        (NumberFormat::BlockQuantised, _) => nothing(Resolution::Codes),
+        (NumberFormat::Packed, _) => Distribution {
+            count: histogram.total() * 4 / 3,
+            entropy,
+            ..no_statistics(Resolution::Bytes)
+        },
+        // Word counts do not describe quantisation blocks: see [`from_blocks`].
+        (NumberFormat::BlockQuantised, _) => no_statistics(Resolution::Codes),
         (number, None) => narrow(dtype, number, histogram, entropy),
         (number, Some(summary)) => wide(number, histogram, summary, entropy),
     }
 }
 
-fn nothing(resolution: Resolution) -> Distribution {
+fn no_statistics(resolution: Resolution) -> Distribution {
     const NULL: Real = Real(f64::NAN);
     Distribution {
         codes: None,
@@ -177,7 +180,7 @@ fn nothing(resolution: Resolution) -> Distribution {
     }
 }
 
-/// Types of up to 16 bits: the histogram is all there is to know.
+/// Handles types of up to 16 bits, for which the histogram has every value.
 fn narrow(
     dtype: Dtype,
     number: NumberFormat,
@@ -189,8 +192,8 @@ fn narrow(
     let bits = dtype.bits();
     let mut classes = ClassCounts::default();
     let mut bins = Vec::new();
-    let marks = if nibbles.is_some() { TouchedBins::ALL } else { histogram.high_touched() };
-    for (code, count) in in_value_order(number, counts, marks) {
+    let touched = if nibbles.is_some() { TouchedBins::ALL } else { histogram.high_touched() };
+    for (code, count) in in_value_order(number, counts, touched) {
         let (decoded, subnormal, index) = decode(number, bits, code);
         match decoded {
             FloatValue::Nan => classes.nan += count,
@@ -208,7 +211,7 @@ fn narrow(
     finish(Resolution::Exact, counts.iter().sum(), classes, range, mean, &bins, entropy)
 }
 
-/// Types of 32 and 64 bits: two tables of 16 bits, and the summary for what they leave open.
+/// Handles types of 32 and 64 bits, with two tables of 16 bits and a summary for what the tables leave open.
 fn wide(
     number: NumberFormat,
     histogram: &Histogram,
@@ -221,7 +224,7 @@ fn wide(
     let extremes = (!empty).then(|| {
         [summary.min_key, summary.max_key].map(|key| value_of(words, from_ordered_key(words, key)))
     });
-    // When every word has the same upper bits, the low table holds the values themselves.
+    // If every word has the same upper bits, the low table has the values themselves.
     let one_prefix = !empty
         && summary.min_key >> 16 == summary.max_key >> 16
         && !matches!(number, NumberFormat::Float(_));
@@ -235,20 +238,20 @@ fn wide(
         WordFormat::I64 | WordFormat::U64 => integer_mean(summary, total),
         _ => mean_of(&bins),
     };
-    // 48 bits of resolution lost: higher moments of 64-bit integers would be made up.
+    // The bins lack 48 bits of 64-bit integers, so higher moments would be meaningless.
     let coarse =
         resolution == Resolution::Bin && matches!(words, WordFormat::I64 | WordFormat::U64);
     let range = extremes.map(|[min, max]| (min, max));
     let mut result = finish(resolution, total, summary.classes, range, mean, &bins, entropy);
     if coarse {
         let Distribution { kurtosis, skewness, standard_deviation, quantiles, .. } =
-            nothing(resolution);
+            no_statistics(resolution);
         result = Distribution { kurtosis, skewness, standard_deviation, quantiles, ..result };
     }
     result
 }
 
-/// The bins of the high table, in value order, each with the mean of its values.
+/// Returns the bins of the high table, in the order of the values, each with the mean of its values.
 fn high_bins(
     words: WordFormat,
     number: NumberFormat,
@@ -260,7 +263,7 @@ fn high_bins(
     for (high, count) in in_value_order(number, histogram.high(), histogram.high_touched()) {
         let base = high << shift;
         let value = match summary.low_sums.get(high as usize) {
-            // The mean of a bin: within it a value is linear in its low half.
+            // The mean of the bin. Within a bin, a value is linear in its low half.
             Some(sum) => {
                 let (lowest, next) = (value_of(words, base), value_of(words, base + 1));
                 lowest + (next - lowest) * (*sum as f64 / count as f64)
@@ -281,7 +284,7 @@ fn high_bins(
     bins
 }
 
-/// The bins of the low table, when all values share their other bits.
+/// Returns the bins of the low table, if all values share their other bits.
 fn low_bins(
     words: WordFormat,
     number: NumberFormat,
@@ -289,7 +292,7 @@ fn low_bins(
     histogram: &Histogram,
 ) -> Vec<Bin> {
     debug_assert!(!matches!(number, NumberFormat::Float(_)));
-    // Behind one prefix, values ascend as their low bits do, whatever the sign.
+    // With one prefix, values ascend with their low bits, whatever the sign.
     in_value_order(NumberFormat::Unsigned, histogram.low(), histogram.low_touched())
         .into_iter()
         .map(|(bits, count)| {
@@ -299,7 +302,7 @@ fn low_bins(
         .collect()
 }
 
-/// The value of a 32- or 64-bit word.
+/// Returns the value of a 32-bit or 64-bit word.
 fn value_of(words: WordFormat, bits: u64) -> f64 {
     match words {
         WordFormat::F32 => f64::from(f32::from_bits(bits as u32)),
@@ -315,7 +318,7 @@ fn magnitude_index(value: f64) -> usize {
     2 * length + usize::from(value < 0.0)
 }
 
-/// Value, whether it is subnormal, and sign-exponent index of a code of up to 16 bits.
+/// Returns the value of a code of up to 16 bits, whether it is subnormal, and its sign-exponent index.
 fn decode(number: NumberFormat, bits: u32, code: u64) -> (FloatValue, bool, usize) {
     match number {
         NumberFormat::Float(format) => {
@@ -331,27 +334,27 @@ fn decode(number: NumberFormat, bits: u32, code: u64) -> (FloatValue, bool, usiz
     }
 }
 
-/// The codes that have counts, and their counts, from the smallest value to the largest.
-fn in_value_order(number: NumberFormat, counts: &[u64], marks: TouchedBins) -> Vec<(u64, u64)> {
-    let mut found: Vec<(u64, u64)> = Vec::new();
-    for group in marks.groups(counts.len()) {
+/// Returns the codes that have counts, with their counts, from the smallest value to the largest.
+fn in_value_order(number: NumberFormat, counts: &[u64], touched: TouchedBins) -> Vec<(u64, u64)> {
+    let mut counted: Vec<(u64, u64)> = Vec::new();
+    for group in touched.groups(counts.len()) {
         let codes = group.filter(|code| counts[*code] > 0);
-        found.extend(codes.map(|code| (code as u64, counts[code])));
+        counted.extend(codes.map(|code| (code as u64, counts[code])));
     }
-    // The upper half of the codes has the sign bit set: it comes first, and of floats backwards.
-    let negative = found.partition_point(|(code, _)| *code < counts.len() as u64 / 2);
+    // The upper half of the codes has the sign bit set. It comes first, and in reverse order for floats.
+    let negative = counted.partition_point(|(code, _)| *code < counts.len() as u64 / 2);
     match number {
         NumberFormat::Float(FloatFormat { signed: true, .. }) => {
-            found[negative..].reverse();
-            found.rotate_left(negative);
+            counted[negative..].reverse();
+            counted.rotate_left(negative);
         }
-        NumberFormat::Signed => found.rotate_left(negative),
+        NumberFormat::Signed => counted.rotate_left(negative),
         _ => {}
     }
-    found
+    counted
 }
 
-/// Counts of 4-bit codes from counts of the bytes that hold two of them.
+/// Returns the counts of 4-bit codes from the counts of bytes, which hold two codes each.
 fn nibbles(bytes: &[u64]) -> Vec<u64> {
     let mut counts = vec![0; 16];
     for (byte, count) in bytes.iter().enumerate() {
@@ -361,17 +364,17 @@ fn nibbles(bytes: &[u64]) -> Vec<u64> {
     counts
 }
 
-/// A sum that keeps what rounding would drop (Neumaier 1974): good to the last bits of an f64.
+/// A compensated sum, which is accurate to the last bits of an f64. Source: A. Neumaier, 1974.
 #[derive(Default)]
 struct NeumaierSum {
     sum: f64,
-    lost: f64,
+    compensation: f64,
 }
 
 impl NeumaierSum {
     fn add(&mut self, value: f64) {
         let sum = self.sum + value;
-        self.lost += if libm::fabs(self.sum) >= libm::fabs(value) {
+        self.compensation += if libm::fabs(self.sum) >= libm::fabs(value) {
             (self.sum - sum) + value
         } else {
             (value - sum) + self.sum
@@ -382,7 +385,7 @@ impl NeumaierSum {
     fn total(values: impl Iterator<Item = f64>) -> f64 {
         let mut sum = NeumaierSum::default();
         values.for_each(|value| sum.add(value));
-        sum.sum + sum.lost
+        sum.sum + sum.compensation
     }
 }
 
@@ -391,7 +394,7 @@ fn mean_of(bins: &[Bin]) -> f64 {
     NeumaierSum::total(bins.iter().map(|bin| bin.value * bin.count as f64)) / count as f64
 }
 
-/// Exact sum of 64-bit integers from the sums of their halves, divided by their number.
+/// Returns the mean of 64-bit integers, from the exact sums of their halves.
 fn integer_mean(summary: &WordSummary, total: u64) -> f64 {
     let [low, high] = summary.half_sums.map(|sum| sum as i128);
     let sum = low + (high << 32) - (i128::from(summary.classes.negative) << 64);
@@ -403,7 +406,7 @@ fn entropy(histogram: &Histogram) -> f64 {
     entropy_of(counts.iter().map(|(_, count)| *count))
 }
 
-/// Of counts that are not zero.
+/// Returns the Shannon entropy in bits of counts that are not zero; NaN without counts.
 fn entropy_of(counts: impl Iterator<Item = u64> + Clone) -> f64 {
     let total: u64 = counts.clone().sum();
     if total == 0 {
@@ -456,16 +459,16 @@ fn finish(
     }
 }
 
-/// Nearest-rank quantiles: the value at rank ⌈n·q⌉, never outside the exact extremes.
+/// Returns the nearest-rank quantiles: the values at the ranks ⌈n·q⌉, clamped to the exact extremes.
 fn quantiles(bins: &[Bin], finite: u64, min: f64, max: f64) -> [Real; 9] {
-    let mut passed = 0;
+    let mut cumulative = 0;
     let mut bins = bins.iter();
     let mut value = f64::NAN;
     QUANTILES.map(|thousandths| {
         let rank = (u128::from(finite) * u128::from(thousandths)).div_ceil(1000) as u64;
-        while passed < rank {
+        while cumulative < rank {
             let Some(bin) = bins.next() else { break };
-            passed += bin.count;
+            cumulative += bin.count;
             value = bin.value;
         }
         Real(if value < min {
@@ -530,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_of_every_float_are_told_apart() {
+    fn classes_of_floats_are_distinguished() {
         let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-45, 2.0, -2.0];
         let d = of_bytes(Dtype::F32, &bytes_of(&values, f32::to_le_bytes));
         assert_eq!((d.nan, d.positive_infinity, d.negative_infinity), (1, 1, 1));
@@ -542,14 +545,14 @@ mod tests {
     }
 
     #[test]
-    fn exponents_are_those_of_the_values() {
+    fn exponents_match_the_values() {
         let values = [0.0f32, -0.0, 1.0, -1.5, 0.75, 3e38, 1e-40, f32::NAN, f32::INFINITY];
         let d = of_bytes(Dtype::F32, &bytes_of(&values, f32::to_le_bytes));
         assert_eq!(d.exponents(Dtype::F32), [(-126, 1), (-1, 1), (0, 2), (127, 1)]);
         let d = of_bytes(Dtype::I8, &[0, 1, 255, 5, 127]);
         assert_eq!(d.exponents(Dtype::I8), [(0, 2), (2, 1), (6, 1)]);
         assert!(of_bytes(Dtype::BF16, &[]).exponents(Dtype::BF16).is_empty());
-        // As a seal that cannot be trusted may say.
+        // Counts of an untrusted seal can be malformed.
         let odd = |counts: &str, first| SignExponent { counts: counts.to_owned(), first };
         assert_eq!(odd("AQI=", 3).decode(), [(3, 1), (4, 2)]);
         assert!(odd("AQI=", u64::MAX).decode().is_empty());

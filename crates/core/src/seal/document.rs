@@ -1,5 +1,4 @@
-//! The fields of a seal. They are declared in alphabetical order, which is the order they are
-//! written in.
+//! The structs of a seal. Fields are declared in alphabetical order, which is the order in which they are written.
 
 use super::canonical;
 use super::distribution::Distribution;
@@ -16,34 +15,34 @@ use tensorseal_format::{shard_index, strides};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seal {
-    /// Every file of the model, in byte order of the paths.
+    /// All model files, in byte order of the paths.
     pub files: Vec<FileSeal>,
-    /// Paths that lead into a directory of the model, in byte order of the paths. Few models have any.
+    /// Links to directories of the model, in byte order of the paths. Few models have any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<LinkSeal>,
-    /// The model as a whole.
+    /// The totals and the root of the model.
     pub model: ModelSeal,
-    /// [`super::SCHEMA`].
+    /// The schema name, [`super::SCHEMA`].
     pub schema: String,
-    /// Every tensor, in byte order of the names.
+    /// All tensors, in byte order of the names.
     pub tensors: Vec<TensorSeal>,
 }
 
-/// Totals and identity of a sealed model.
+/// The totals and the root of a sealed model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSeal {
-    /// Bytes of all files.
+    /// The size of all files in bytes.
     pub bytes: u64,
-    /// Elements of all tensors.
+    /// The number of elements of all tensors.
     pub elements: u64,
-    /// Number of files.
+    /// The number of files.
     pub files: u64,
-    /// Container format.
+    /// The container format.
     pub format: String,
     /// `blake3:` and the model root in hexadecimal.
     pub root: String,
-    /// Number of tensors.
+    /// The number of tensors.
     pub tensors: u64,
 }
 
@@ -51,39 +50,39 @@ pub struct ModelSeal {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSeal {
-    /// BLAKE3 of the whole file: always for files without tensors, on request for the others.
+    /// The BLAKE3 digest of the whole file: always for files without tensors, on request for others.
     #[serde(default, with = "canonical::optional_digest", skip_serializing_if = "Option::is_none")]
     pub blake3: Option<ChainingValue>,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// For files that hold tensors: what covers the bytes outside them, in order.
+    /// The gaps of a file that holds tensors, in order; `None` for files without tensors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside: Option<Vec<GapSeal>>,
-    /// Path relative to the model, components separated by `/`.
+    /// The path relative to the model, with components separated by `/`.
     pub path: String,
-    /// SHA-256 of the whole file, on request.
+    /// The SHA-256 digest of the whole file, on request.
     #[serde(default, with = "canonical::optional_digest", skip_serializing_if = "Option::is_none")]
     pub sha256: Option<ChainingValue>,
 }
 
-/// A sealed link to a directory: its files are sealed under the path that it leads to.
+/// A sealed link to a directory. The files of the directory are sealed under its own path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkSeal {
-    /// Path relative to the model.
+    /// The path relative to the model.
     pub path: String,
-    /// The directory that it leads to, relative to the model; `.` for the model itself.
+    /// The directory that the link leads to, relative to the model; `.` for the model itself.
     pub target: String,
 }
 
-/// A stretch of a file that no tensor covers.
+/// A sealed gap: bytes of a file that no tensor covers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GapSeal {
-    /// BLAKE3 of its bytes.
+    /// The BLAKE3 digest of the bytes.
     #[serde(with = "canonical::digest")]
     pub blake3: ChainingValue,
-    /// First byte in the file and one past the last.
+    /// The half-open byte range in the file.
     pub range: [u64; 2],
 }
 
@@ -91,32 +90,32 @@ pub struct GapSeal {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorSeal {
-    /// Plain BLAKE3 of its bytes.
+    /// The plain BLAKE3 digest of the bytes.
     #[serde(with = "canonical::digest")]
     pub blake3: ChainingValue,
-    /// Chaining value of every 1 MiB; empty for tensors of at most that.
+    /// The chaining value of every block of 1 MiB; empty for tensors of at most one block.
     #[serde(default, with = "canonical::blocks", skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<ChainingValue>,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// Statistics of its values, unless only digests were asked for.
+    /// Statistics of the values, unless only digests were requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<Distribution>,
-    /// Element type.
+    /// The element type.
     #[serde(serialize_with = "dtype_name", deserialize_with = "named_dtype")]
     pub dtype: Dtype,
-    /// Path of its file.
+    /// The path of the file that holds the tensor.
     pub file: String,
-    /// Name.
+    /// The name of the tensor.
     pub name: String,
-    /// Position of its first byte in the file.
+    /// The position of the first byte in the file.
     pub offset: u64,
-    /// Dimensions, as a loader has them.
+    /// The dimensions, as a loader sees them.
     pub shape: Vec<u64>,
-    /// Signed sums of its weights, on request.
+    /// Signed sums of the values, on request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sketch: Option<WeightSketch>,
-    /// Elements from one index to the next, by dimension, where they do not lie row-major: see
+    /// The strides of each dimension in elements, if the elements are not stored row-major: see
     /// [`tensorseal_format::strides`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strides: Option<Vec<u64>>,
@@ -132,21 +131,21 @@ fn named_dtype<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dtype, D::E
 }
 
 impl Seal {
-    /// The model root over the sealed tensors.
+    /// Computes the model root over the sealed tensors.
     pub fn root(&self) -> ChainingValue {
         model_root(self.tensors.iter().map(TensorSeal::root_entry))
     }
 
-    /// The files that say what the tensors of the model are called: those that held tensors, and indexes. A
-    /// file that was sealed as bytes has no say, whatever is read from it today.
+    /// Returns the files that define the names of the tensors: those that held tensors when they were sealed, and shard
+    /// indexes. A file that was sealed as bytes is not among them, even if tensors can be read from it now.
     pub fn naming_files(&self) -> BTreeSet<String> {
         let names =
             |file: &&FileSeal| file.outside.is_some() || shard_index::is_index_name(&file.path);
         self.files.iter().filter(names).map(|file| file.path.clone()).collect()
     }
 
-    /// The model root as versions made it that did not record the order of elements; `None`: that is the
-    /// one there is, as all elements lie row-major.
+    /// Computes the model root as earlier versions did, which did not record strides. Returns `None` if all tensors are
+    /// row-major, so that both roots are the same.
     pub fn root_without_order(&self) -> Option<ChainingValue> {
         self.tensors.iter().find(|tensor| tensor.strides.is_some())?;
         let shapes: Vec<Cow<'_, [u64]>> =
@@ -159,7 +158,7 @@ impl Seal {
         })))
     }
 
-    /// The sealed file of this path.
+    /// Returns the sealed file with this path.
     pub fn file(&self, path: &str) -> Option<&FileSeal> {
         let index = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
         self.files.get(index)
@@ -167,7 +166,7 @@ impl Seal {
 }
 
 impl TensorSeal {
-    /// What of it goes into the model root.
+    /// Returns the part of the tensor that goes into the model root.
     pub fn root_entry(&self) -> RootEntry<'_> {
         RootEntry {
             name: &self.name,
@@ -178,18 +177,18 @@ impl TensorSeal {
         }
     }
 
-    /// Its dimensions in the order of the file: see [`strides::storage_shape`].
+    /// Returns the dimensions in the order of storage: see [`strides::storage_shape`].
     pub fn storage_shape(&self) -> Cow<'_, [u64]> {
         strides::storage_shape(&self.shape, self.strides.as_deref())
     }
 
-    /// Whether its elements lie as those of another do: dimensions and strides.
+    /// Returns whether the tensor has the dimensions and strides of `other`.
     pub fn is_laid_out_as(&self, other: &TensorSeal) -> bool {
         (&self.shape, &self.strides) == (&other.shape, &other.strides)
     }
 
-    /// Whether another, which was found, lies as this one was sealed by a version that did not record the
-    /// order of elements: dimensions in the order of the file stood for it.
+    /// Returns whether `found` has the layout of this tensor, given that an earlier version sealed it. Earlier versions
+    /// recorded dimensions in the order of storage and no strides.
     pub fn is_outdated_for(&self, found: &TensorSeal) -> bool {
         let sizes = |shape: &[u64]| -> Vec<u64> {
             shape.iter().copied().filter(|size| *size != 1).collect()
@@ -201,7 +200,7 @@ impl TensorSeal {
     }
 }
 
-/// A model root as it is written: `blake3:` and 64 digits.
+/// Formats a model root: `blake3:` and 64 hexadecimal digits.
 pub fn root_text(root: &ChainingValue) -> String {
     format!("blake3:{}", canonical::hex(root))
 }

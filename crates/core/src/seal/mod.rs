@@ -1,8 +1,9 @@
-//! The seal document, `tensorseal.seal/1`: what a model was when it was sealed.
+//! The seal, `tensorseal.seal/1`: the document with the digests, layout and baseline statistics of a model.
 //!
-//! [`document`] is the document, [`build`] measures it, [`canonical`] its one way of being written, [`root`] the identity
-//! of a model's content, [`distribution`] the statistics of a tensor, [`codes`] those of its blocks, [`sketch`] sums that tell how far it moved, [`read`] the way back from
-//! bytes that nobody vouches for.
+//! [`document`] defines the document, [`build`] measures a model for it, [`canonical`] writes it as canonical JSON, and
+//! [`read`] reads it from untrusted bytes. [`root`] computes the model root, [`distribution`] the statistics of a tensor,
+//! [`codes`] those of quantisation blocks, and [`sketch`] sums that estimate how far a tensor moved. [`layout`] recovers
+//! and applies sealed layouts.
 
 pub mod build;
 pub mod canonical;
@@ -18,8 +19,8 @@ pub mod sketch;
 pub use document::{FileSeal, GapSeal, LinkSeal, ModelSeal, Seal, TensorSeal};
 pub use read::SealError;
 
-/// Schema name of the document.
+/// The schema name of the document.
 pub const SCHEMA: &str = "tensorseal.seal/1";
 
-/// Name of the seal inside a model directory.
+/// The name of the seal in a model directory.
 pub const FILE_NAME: &str = "tensorseal.seal.json";

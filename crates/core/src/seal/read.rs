@@ -1,4 +1,4 @@
-//! Reading a seal. Nobody vouches for its bytes: every field is checked before it is used.
+//! Reads a seal from untrusted bytes. Every field is checked before it is used.
 
 use super::document::{FileSeal, LinkSeal, Seal, TensorSeal, root_text};
 use super::{SCHEMA, canonical::MAX_INTEGER};
@@ -10,45 +10,49 @@ use tensorseal_engine::measure::BLOCK_LEN;
 use tensorseal_engine::measure::digest::{self, ChainingValue};
 use tensorseal_format::{RemoteFile, SequentialReader, strides};
 
-/// Longest seal that is read: that of half a million tensors, or of 10 TB in large ones.
+/// The maximum length of a seal in bytes, which is enough for half a million tensors, or for 10 TB in large tensors.
 const MAX_LEN: u64 = 1 << 30;
 
-/// A seal cannot be used.
+/// An error in a seal that prevents its use.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// There is none.
-    #[error("no seal at {0}: write one with `tensorseal seal`, or name it with --seal")]
+    /// The seal does not exist.
+    #[error("no seal at {0}: create one with `tensorseal seal`, or pass its path with --seal")]
     Missing(String),
-    /// It could not be read.
+    /// The seal could not be read.
     #[error("cannot read the seal: {0}")]
     Io(#[from] io::Error),
-    /// It is not a regular file.
+    /// The path is not a regular file.
     #[error("not a regular file")]
     NotAFile,
-    /// Not JSON, or not the JSON of a seal.
+    /// The file is not JSON, or not the JSON of a seal.
     #[error("not a valid seal: {0}")]
-    Json(serde_json::Error),
-    /// Another schema or a later version.
-    #[error("schema is {0:?}, not {SCHEMA:?}: written by another program or version")]
+    Json(String),
+    /// The document has another schema or a later version.
+    #[error(
+        "the schema is {0:?} instead of {SCHEMA:?}: the file was written by another program or version"
+    )]
     Schema(String),
-    /// Something in it contradicts something else.
+    /// Parts of the seal contradict one another.
     #[error("{0}")]
     Inconsistent(String),
 }
 
 impl SealError {
-    /// Whether the seal was there and could be read: what is wrong is what it says.
+    /// Returns whether the seal exists and could be read, so that the error is in its content.
     pub fn is_content(&self) -> bool {
         matches!(self, Self::NotAFile | Self::Json(_) | Self::Schema(_) | Self::Inconsistent(_))
     }
 }
 
-/// Reads and checks the seal at `path`; also gives the BLAKE3 of its bytes.
+/// Reads and checks the seal at `path`. Also returns the BLAKE3 digest of its bytes.
 ///
 /// # Errors
-/// See [`SealError`].
+/// Returns [`SealError::Missing`] if nothing is at `path`, and another [`SealError`] if the seal cannot be read or is not
+/// valid.
 pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
-    // Non-blocking: opening a FIFO must not hang.
+    // The open is non-blocking, because opening a FIFO must not hang.
     let file = match open_for_reading(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(SealError::Missing(path.display().to_string()));
@@ -60,21 +64,22 @@ pub fn read(path: &Path) -> Result<(Seal, ChainingValue), SealError> {
         return Err(SealError::NotAFile);
     }
     check_length(metadata.len())?;
-    hashed(file.take(MAX_LEN))
+    parse_and_hash(file.take(MAX_LEN))
 }
 
-/// Reads and checks a seal on another machine; also gives the BLAKE3 of its bytes.
+/// Reads and checks a seal on another machine. Also returns the BLAKE3 digest of its bytes.
 ///
 /// # Errors
-/// See [`SealError`]; that it could not be had, or changed, is a [`RemoteError`] within [`SealError::Io`].
+/// Returns a [`SealError`] if the seal is not valid, and [`SealError::Io`] with a [`RemoteError`] if it cannot be fetched
+/// or changed.
 ///
 /// [`RemoteError`]: tensorseal_format::RemoteError
 pub fn read_remote(file: &dyn RemoteFile) -> Result<(Seal, ChainingValue), SealError> {
     check_length(file.bytes())?;
-    hashed(SequentialReader::new(file))
+    parse_and_hash(SequentialReader::new(file))
 }
 
-fn hashed(reader: impl Read) -> Result<(Seal, ChainingValue), SealError> {
+fn parse_and_hash(reader: impl Read) -> Result<(Seal, ChainingValue), SealError> {
     let inner = BufReader::with_capacity(1 << 16, reader);
     let mut reader = SealReader { inner, hasher: blake3::Hasher::new() };
     let seal = parse(&mut reader)?;
@@ -83,7 +88,7 @@ fn hashed(reader: impl Read) -> Result<(Seal, ChainingValue), SealError> {
 
 fn check_length(bytes: u64) -> Result<(), SealError> {
     match bytes > MAX_LEN {
-        true => wrong(format!("it is {bytes} bytes long; no seal is longer than {MAX_LEN}")),
+        true => inconsistent(format!("{bytes} bytes long; no seal is longer than {MAX_LEN} bytes")),
         false => Ok(()),
     }
 }
@@ -91,11 +96,11 @@ fn check_length(bytes: u64) -> Result<(), SealError> {
 /// Parses and checks a seal.
 ///
 /// # Errors
-/// See [`SealError`].
+/// Returns a [`SealError`] if `reader` fails, or if the seal is not valid.
 pub fn parse(reader: impl Read) -> Result<Seal, SealError> {
     let seal: Seal = serde_json::from_reader(reader).map_err(|error| match error.is_io() {
         true => SealError::Io(error.into()),
-        false => SealError::Json(error),
+        false => SealError::Json(error.to_string()),
     })?;
     check(&seal)?;
     Ok(seal)
@@ -114,11 +119,11 @@ impl<R: Read> Read for SealReader<R> {
     }
 }
 
-fn wrong<T>(reason: impl Into<String>) -> Result<T, SealError> {
+fn inconsistent<T>(reason: impl Into<String>) -> Result<T, SealError> {
     Err(SealError::Inconsistent(reason.into()))
 }
 
-/// A name in a message: quoted, escaped and not longer than a line.
+/// Returns a name for a message: quoted, escaped and clipped to the length of a line.
 fn quoted(name: &str) -> String {
     let clipped: String = name.chars().take(120).collect();
     format!("{clipped:?}{}", if clipped.len() < name.len() { "…" } else { "" })
@@ -133,7 +138,7 @@ fn check(seal: &Seal) -> Result<(), SealError> {
     let mut by_file: HashMap<&str, Vec<&TensorSeal>> = HashMap::new();
     for pair in seal.tensors.windows(2) {
         if pair[0].name >= pair[1].name {
-            return wrong(format!(
+            return inconsistent(format!(
                 "tensor {} is out of order or listed twice",
                 quoted(&pair[1].name)
             ));
@@ -147,7 +152,10 @@ fn check(seal: &Seal) -> Result<(), SealError> {
         check_layout(file, by_file.remove(file.path.as_str()).unwrap_or_default())?;
     }
     if let Some(path) = by_file.keys().min() {
-        return wrong(format!("tensors lie in {}, which is not a sealed file", quoted(path)));
+        return inconsistent(format!(
+            "tensors lie in {}, which is not a sealed file",
+            quoted(path)
+        ));
     }
     check_totals(seal)
 }
@@ -155,7 +163,7 @@ fn check(seal: &Seal) -> Result<(), SealError> {
 fn check_files(files: &[FileSeal]) -> Result<(), SealError> {
     for pair in files.windows(2) {
         if pair[0].path >= pair[1].path {
-            return wrong(format!(
+            return inconsistent(format!(
                 "file {} is out of order or listed twice",
                 quoted(&pair[1].path)
             ));
@@ -164,13 +172,13 @@ fn check_files(files: &[FileSeal]) -> Result<(), SealError> {
     for file in files {
         let path = quoted(&file.path);
         if !is_inside(&file.path) {
-            return wrong(format!("path {path} does not stay inside the model"));
+            return inconsistent(format!("path {path} does not stay inside the model"));
         }
         if file.bytes > MAX_INTEGER {
-            return wrong(format!("file {path}: length over 2^53"));
+            return inconsistent(format!("file {path}: the length is over 2^53"));
         }
         if file.outside.is_none() && file.blake3.is_none() {
-            return wrong(format!("file {path} has no digest"));
+            return inconsistent(format!("file {path} has no digest"));
         }
     }
     Ok(())
@@ -179,7 +187,7 @@ fn check_files(files: &[FileSeal]) -> Result<(), SealError> {
 fn check_links(links: &[LinkSeal]) -> Result<(), SealError> {
     for pair in links.windows(2) {
         if pair[0].path >= pair[1].path {
-            return wrong(format!(
+            return inconsistent(format!(
                 "link {} is out of order or listed twice",
                 quoted(&pair[1].path)
             ));
@@ -187,13 +195,16 @@ fn check_links(links: &[LinkSeal]) -> Result<(), SealError> {
     }
     for link in links {
         if !is_inside(&link.path) || !(link.target == "." || is_inside(&link.target)) {
-            return wrong(format!("link {} does not stay inside the model", quoted(&link.path)));
+            return inconsistent(format!(
+                "link {} does not stay inside the model",
+                quoted(&link.path)
+            ));
         }
     }
     Ok(())
 }
 
-/// Whether a path is relative and has only plain components.
+/// Returns whether a path is relative and has only plain components.
 fn is_inside(path: &str) -> bool {
     !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
@@ -202,7 +213,7 @@ fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
     let name = quoted(&tensor.name);
     let strides = tensor.strides.as_deref();
     if strides.is_some_and(|strides| !are_strides(tensor, strides)) {
-        return wrong(format!("tensor {name}: its strides are none of its shape"));
+        return inconsistent(format!("tensor {name}: the strides do not fit the shape"));
     }
     let elements = match strides {
         Some(_) => strides::stored_element_count(&tensor.shape, strides),
@@ -210,7 +221,10 @@ fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
     };
     let bytes = elements.and_then(|elements| tensor.dtype.byte_len(elements));
     if bytes != Some(tensor.bytes) {
-        return wrong(format!("tensor {name}: shape and dtype do not make {} bytes", tensor.bytes));
+        return inconsistent(format!(
+            "tensor {name}: shape and dtype do not give {} bytes",
+            tensor.bytes
+        ));
     }
     if tensor
         .shape
@@ -219,40 +233,40 @@ fn check_tensor(tensor: &TensorSeal) -> Result<(), SealError> {
         .chain([&tensor.offset, &tensor.bytes])
         .any(|n| *n > MAX_INTEGER)
     {
-        return wrong(format!("tensor {name}: number over 2^53"));
+        return inconsistent(format!("tensor {name}: a number is over 2^53"));
     }
     let expected = digest::block_count(tensor.bytes);
     let expected = if expected > 1 { expected } else { 0 };
     if tensor.blocks.len() as u64 != expected {
-        return wrong(format!(
+        return inconsistent(format!(
             "tensor {name}: {} blocks, expected {expected} of {BLOCK_LEN} bytes",
             tensor.blocks.len()
         ));
     }
     if expected > 0 && digest::root(&tensor.blocks, tensor.bytes) != Some(tensor.blake3) {
-        return wrong(format!("tensor {name}: its blocks do not merge to its digest"));
+        return inconsistent(format!("tensor {name}: the blocks do not merge to the digest"));
     }
     if tensor.sketch.as_ref().is_some_and(|s| s.key.len() > 64 || Some(s.elements) > elements) {
-        return wrong(format!("tensor {name}: its sketch is not one of it"));
+        return inconsistent(format!("tensor {name}: the sketch does not fit the tensor"));
     }
     Ok(())
 }
 
-/// Whether strides are written in the one way there is, of elements of whole bytes.
+/// Returns whether strides are canonical, for a type whose elements are whole bytes.
 fn are_strides(tensor: &TensorSeal, strides: &[u64]) -> bool {
     strides.len() == tensor.shape.len()
         && !tensor.dtype.is_block_quantised()
         && strides::canonical_strides(&tensor.shape, strides).as_deref() == Some(strides)
 }
 
-/// Tensors and the ranges outside them must cover a tensor file completely, and once: only tensors may
-/// share bytes with tensors, as views of one storage do, and not in safetensors files.
+/// Checks that tensors and gaps cover a tensor file completely and without overlap. Tensors may share bytes with one
+/// another, as views of one storage do, but not in safetensors files.
 fn check_layout(file: &FileSeal, mut tensors: Vec<&TensorSeal>) -> Result<(), SealError> {
     let path = quoted(&file.path);
-    let Some(outside) = &file.outside else {
+    let Some(gaps) = &file.outside else {
         return match tensors.first() {
             None => Ok(()),
-            Some(tensor) => wrong(format!(
+            Some(tensor) => inconsistent(format!(
                 "tensor {} lies in {path}, which has no `outside`",
                 quoted(&tensor.name)
             )),
@@ -260,7 +274,7 @@ fn check_layout(file: &FileSeal, mut tensors: Vec<&TensorSeal>) -> Result<(), Se
     };
     tensors.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
     let may_share = !file.path.ends_with(".safetensors");
-    let mut ranges: Vec<[u64; 2]> = Vec::with_capacity(tensors.len() + outside.len());
+    let mut ranges: Vec<[u64; 2]> = Vec::with_capacity(tensors.len() + gaps.len());
     for tensor in tensors {
         let (start, end) = (tensor.offset, tensor.offset + tensor.bytes);
         match ranges.last_mut() {
@@ -268,23 +282,23 @@ fn check_layout(file: &FileSeal, mut tensors: Vec<&TensorSeal>) -> Result<(), Se
             _ => ranges.push([start, end]),
         }
     }
-    for stretch in outside {
-        if stretch.range[1] <= stretch.range[0] {
-            return wrong(format!("file {path}: an outside range is empty or reversed"));
+    for gap in gaps {
+        if gap.range[1] <= gap.range[0] {
+            return inconsistent(format!("file {path}: a range of `outside` is empty or reversed"));
         }
-        ranges.push(stretch.range);
+        ranges.push(gap.range);
     }
     ranges.sort_unstable();
     let mut position = 0;
     for [start, end] in ranges {
         if start != position {
             let what = if start < position { "overlap" } else { "leave a gap" };
-            return wrong(format!("file {path}: sealed ranges {what} at byte {start}"));
+            return inconsistent(format!("file {path}: sealed ranges {what} at byte {start}"));
         }
         position = end;
     }
     if position != file.bytes {
-        return wrong(format!(
+        return inconsistent(format!(
             "file {path}: sealed ranges end at {position}, not at {}",
             file.bytes
         ));
@@ -304,10 +318,10 @@ fn check_totals(seal: &Seal) -> Result<(), SealError> {
         || Some(model.elements) != elements
         || Some(model.bytes) != bytes
     {
-        return wrong("the totals of the model are not those of its files and tensors");
+        return inconsistent("the totals of the model do not match its files and tensors");
     }
     if model.root != root_text(&seal.root()) {
-        return wrong("the model root is not that of the sealed tensors");
+        return inconsistent("the model root does not match the sealed tensors");
     }
     Ok(())
 }

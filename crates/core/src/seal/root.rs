@@ -1,43 +1,43 @@
-//! The model root: one digest for the content of a model, whatever files it lies in.
+//! The model root: one digest for the content of a model, independent of its files.
 
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::strides;
 
-/// Domain of the root: BLAKE3 `derive_key` with a context of its own, so that no file and no tensor
-/// has the root of a model as its digest.
+/// The BLAKE3 `derive_key` context of the root. It separates domains, so that no file and no tensor has the root of a
+/// model as its digest.
 const CONTEXT: &str = "tensorseal 2026-11-23 model root v1";
 
-/// What strides are preceded by.
+/// The tag that precedes strides.
 const STRIDES: &[u8] = b"strides";
 
-/// What the root is computed over, for each tensor.
+/// The parts of a tensor that the root is computed over.
 #[derive(Debug, Clone, Copy)]
 pub struct RootEntry<'a> {
-    /// Name of the tensor.
+    /// The name of the tensor.
     pub name: &'a str,
-    /// Element type.
+    /// The element type.
     pub dtype: Dtype,
-    /// Dimensions, as a loader has them.
+    /// The dimensions, as a loader sees them.
     pub shape: &'a [u64],
-    /// Of elements that do not lie row-major: see [`tensorseal_format::strides`].
+    /// The strides in elements, if the elements are not stored row-major: see [`tensorseal_format::strides`].
     pub strides: Option<&'a [u64]>,
-    /// Plain BLAKE3 of its bytes.
+    /// The plain BLAKE3 digest of the bytes.
     pub digest: &'a [u8; 32],
 }
 
 impl RootEntry<'_> {
-    /// How many elements its bytes hold.
+    /// Returns the number of elements that the bytes hold.
     pub fn stored_elements(&self) -> u64 {
         strides::stored_element_count(self.shape, self.strides).unwrap_or(u64::MAX)
     }
 }
 
-/// The model root over `entries`, which must be in byte order of their names.
+/// Computes the model root over `entries`, which must be in byte order of their names.
 ///
-/// For each tensor: name, dtype name, number of dimensions and dimensions, where there are strides a tag and
-/// the strides, digest; every part of variable length is preceded by its length, and all numbers are u64
-/// little-endian (`docs/formats.md`, golden vectors in `testdata/root/`). The tag is shorter than a digest:
-/// what follows the dimensions tells which of both it is.
+/// The root covers, for each tensor, the name, the name of the dtype, the number of dimensions and the dimensions, a tag
+/// and the strides if there are any, and the digest. Every part of variable length is preceded by its length, and all
+/// numbers are u64 little-endian (`docs/formats.md`, golden vectors in `testdata/root/`). The tag is shorter than a
+/// digest, so the length after the dimensions tells which of the two follows.
 pub fn model_root<'a>(entries: impl IntoIterator<Item = RootEntry<'a>>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
     let part = |hasher: &mut blake3::Hasher, bytes: &[u8]| {

@@ -1,15 +1,15 @@
-//! Signed sums of a tensor's weights: what tells later how far they moved, without the weights.
+//! Sketches: signed sums of a tensor's values, from which the distance to a later version is estimated without the values.
 //!
-//! Each block of [`CARRIER_LEN`] elements is brought to a root mean square of one; its elements get
-//! signs from a public key and are added up, and the blocks are dealt to [`SUMS`] sums. The squares of
-//! the differences between the sums of two tensors add up, on average over the signs, to the squared
-//! norm of the difference. Sources: N. Alon, Y. Matias and M. Szegedy, "The space complexity of
-//! approximating the frequency moments", *STOC* 1996; dealing to several sums: G. Cormode and
+//! Each carrier block of [`CARRIER_LEN`] elements is scaled to a root mean square of one. Its elements get signs from a
+//! public key and are added up, and the carrier blocks are distributed over [`SUMS`] sums. The squares of the differences
+//! between the sums of two tensors add up, on average over the signs, to the squared norm of the difference. Sources:
+//! N. Alon, Y. Matias and M. Szegedy, "The space complexity of
+//! approximating the frequency moments", *STOC* 1996; distribution over several sums: G. Cormode and
 //! M. Garofalakis, "Sketching streams through the net", *VLDB* 2005.
 //!
-//! The measurement is that of marks ([`correlation`](tensorseal_engine::measure::correlation)). The key is no
-//! secret: whoever knows it can change weights so that no sum moves, so a sketch measures honest
-//! changes and proves nothing. A factor on whole blocks is not seen; the counts see that.
+//! The measurement is the [`correlation`](tensorseal_engine::measure::correlation) that also detects watermarks. The key
+//! is public, and weights can be changed so that no sum moves. A sketch therefore measures honest changes and proves
+//! nothing. It does not detect a factor on whole carrier blocks; counts by exponent do.
 
 use super::canonical::Real;
 use serde::{Deserialize, Serialize};
@@ -22,45 +22,45 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{self as engine, RunError, RunOptions};
 use tensorseal_format::{Checkpoint, Tensor};
 
-/// Sums of a sketch.
+/// The number of sums in a sketch.
 pub const SUMS: usize = 17;
 
-/// The public key of this version, by name.
+/// The name of the public key of this version.
 pub const KEY: &str = "ts-sketch/1";
 
-/// Elements from which a tensor is sketched: fewer blocks fill too few sums.
-const LEAST: u64 = 1 << 15;
+/// The number of elements from which a tensor is sketched. Smaller tensors have too few carrier blocks for the sums.
+const MIN_ELEMENTS: u64 = 1 << 15;
 
-/// Degrees of freedom of an estimate. One sum has a quarter of the blocks and the others share the
-/// rest: the sum of the squared shares is 1 / 10.2.
+/// The degrees of freedom of an estimate. One sum has a quarter of the carrier blocks and the others share the rest, so
+/// the sum of the squared shares is 1 / 10.2.
 const FREEDOM: f64 = 10.0;
 
-/// Quantiles of the chi-square distribution with that many degrees of freedom, at 2.5 and 97.5 %.
+/// The 2.5 % and 97.5 % quantiles of the chi-square distribution with that many degrees of freedom.
 const CHI_SQUARE: [f64; 2] = [3.247, 20.483];
 
 /// The sketch of a tensor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightSketch {
-    /// Finite non-zero elements: the squared norm of what was added up.
+    /// The number of finite non-zero elements, which is the squared norm of the scaled tensor.
     pub elements: u64,
-    /// Name of the public key.
+    /// The name of the public key.
     pub key: String,
-    /// The sums.
+    /// The signed sums.
     pub sums: [Real; SUMS],
 }
 
-/// How far a tensor moved, estimated.
+/// The estimated distance that a tensor moved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SketchDistance {
-    /// Norm of the change relative to the tensor's, each block in units of its own root mean square.
+    /// The norm of the change relative to that of the tensor, with each carrier block in units of its root mean square.
     pub relative: f64,
-    /// Bounds of its 95 % interval, where the change is spread over the tensor.
+    /// The bounds of the 95 % confidence interval, provided that the change is spread over the tensor.
     pub interval: [f64; 2],
 }
 
 impl WeightSketch {
-    /// From the sums by slot of a tensor.
+    /// Creates the sketch from the sums of a tensor by slot.
     fn new(slots: &SlotSums) -> WeightSketch {
         let mut sums = [SlotSum::default(); SUMS];
         sums[SUMS - 1] = slots.pilot();
@@ -74,7 +74,7 @@ impl WeightSketch {
         }
     }
 
-    /// How far the tensor of this sketch is from that of another; `None` when they do not compare.
+    /// Estimates the distance between the tensors of two sketches. Returns `None` if the keys differ or a sketch is empty.
     pub fn distance_to(&self, now: &WeightSketch) -> Option<SketchDistance> {
         if self.key != now.key || self.elements == 0 {
             return None;
@@ -95,7 +95,7 @@ fn nonce(tensor: &Tensor) -> Nonce {
     std::array::from_fn(|i| digest[i])
 }
 
-/// Asks for the sketches of all tensors of `plan` that have enough elements of a type that is added up.
+/// Adds the sketches of all tensors to `plan` that have enough elements of a supported type.
 pub fn add_to(plan: &mut Plan, model: &Checkpoint) {
     plan.keys =
         vec![ChipKey(blake3::derive_key("tensorseal 2026-11-25 sketch key v1", KEY.as_bytes()))];
@@ -104,7 +104,7 @@ pub fn add_to(plan: &mut Plan, model: &Checkpoint) {
         let tensor = &model.tensors[index];
         let Some(elements) = ElementFormat::from_dtype(tensor.dtype) else { continue };
         let count = tensor.bytes / elements.width as u64;
-        if count < LEAST || count.div_ceil(CARRIER_LEN as u64) > MAX_BLOCKS {
+        if count < MIN_ELEMENTS || count.div_ceil(CARRIER_LEN as u64) > MAX_BLOCKS {
             continue;
         }
         object.carrier = Some(plan.carriers.len());
@@ -113,15 +113,15 @@ pub fn add_to(plan: &mut Plan, model: &Checkpoint) {
     }
 }
 
-/// The sketch of a finished object, when it was asked for.
+/// Returns the sketch of a measured object, if it was requested.
 pub(super) fn from_slots(slots: &[SlotSums]) -> Option<WeightSketch> {
     slots.first().map(WeightSketch::new)
 }
 
-/// Sketches some tensors of a model, by their index.
+/// Measures the sketches of some tensors of a model, given and returned by index.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if the model cannot be read, changed while it was read, or the run was interrupted.
 pub fn measure(
     model: &Checkpoint,
     tensors: &[usize],
@@ -131,16 +131,16 @@ pub fn measure(
     let mut plan = Plan::everything(model, false);
     plan.objects.retain(|o| matches!(o.kind, ObjectKind::Tensor(i) if tensors.contains(&i)));
     add_to(&mut plan, model);
-    let found: Mutex<Vec<(usize, WeightSketch)>> = Mutex::default();
+    let sketches: Mutex<Vec<(usize, WeightSketch)>> = Mutex::default();
     engine::run(&model.files, &plan, options, progress, &|finished| {
         let kind = plan.objects[finished.object].kind;
         if let (ObjectKind::Tensor(index), Some(sketch)) = (kind, from_slots(&finished.slots)) {
-            found.lock().unwrap_or_else(PoisonError::into_inner).push((index, sketch));
+            sketches.lock().unwrap_or_else(PoisonError::into_inner).push((index, sketch));
         }
     })?;
-    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.sort_by_key(|(index, _)| *index);
-    Ok(found)
+    let mut sketches = sketches.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sketches.sort_by_key(|(index, _)| *index);
+    Ok(sketches)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What the weights of an audit are compared with: a seal, or another model.
+//! The baseline that an audit compares weights with: a seal, or another model.
 
 use super::{Error, ModelScope, RunInputs, locations, open, reference_seal};
 use crate::audit::AuditMeasurements;
-use crate::document::{Report, units};
+use crate::document::Report;
 use crate::judge::{self, Finding};
 use crate::lineage::{self, TensorDifference, TensorPairs};
 use crate::seal::sketch::{self, SketchDistance, WeightSketch};
@@ -15,27 +15,27 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::{UnreadableWeight, Weights};
 
-/// A baseline that can be used.
+/// A baseline to compare with.
 pub enum Baseline {
     /// A seal.
     Seal(Box<Seal>),
-    /// Another model, sound.
+    /// Another model.
     Model(Box<Checkpoint>),
 }
 
-/// What was measured beside it.
+/// The comparison of a model with a baseline.
 pub struct BaselineComparison {
     seal: Seal,
-    /// The other model, if it is one.
+    /// The baseline, if it is a model.
     original: Option<Checkpoint>,
     pairs: TensorPairs,
     differences: Vec<Option<TensorDifference>>,
     distances: HashMap<usize, SketchDistance>,
-    /// Tensors of the model that are kept in a way that is not known here.
+    /// The tensors of the model with an unsupported layout.
     unreadable: BTreeSet<usize>,
 }
 
-/// The baseline's path, if it is that of a seal.
+/// Returns the path of the baseline if it is a seal.
 pub fn seal_path(path: Option<&Path>) -> Option<&Path> {
     let path = path?;
     let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
@@ -43,8 +43,11 @@ pub fn seal_path(path: Option<&Path>) -> Option<&Path> {
     is_seal.then_some(path)
 }
 
-/// Opens the baseline that was asked for. What is wrong with a seal is a finding, and nothing is
-/// compared then.
+/// Opens a baseline. An invalid seal is a finding, and nothing is compared then.
+///
+/// # Errors
+/// Returns an error if there is no baseline at `path`, if it cannot be read, or if it is a model that is malformed or
+/// has no tensors.
 pub fn open(
     path: Option<&Path>,
     model: &Path,
@@ -68,7 +71,10 @@ pub fn open(
 }
 
 impl Baseline {
-    /// Compares an audited model with it.
+    /// Compares an audited model with the baseline.
+    ///
+    /// # Errors
+    /// Returns an error if the model or the baseline cannot be read again.
     pub fn compare(
         self,
         model: &Checkpoint,
@@ -78,7 +84,7 @@ impl Baseline {
     ) -> Result<BaselineComparison, Error> {
         let digests: HashMap<_, _> = audited.facts.iter().map(|f| (f.tensor, f.digest)).collect();
         let pairs = |seal: &Seal| TensorPairs::new(model, &digests, seal);
-        let not_read: BTreeSet<usize> = Weights::from_checkpoint(model)
+        let unreadable: BTreeSet<usize> = Weights::from_checkpoint(model)
             .unreadable
             .iter()
             .flat_map(UnreadableWeight::tensors)
@@ -86,15 +92,15 @@ impl Baseline {
         match self {
             Self::Seal(seal) => {
                 let pairs = pairs(&seal);
-                let moved = sketch_distances(model, &seal, &pairs, options, progress)?;
+                let distances = sketch_distances(model, &seal, &pairs, options, progress)?;
                 let differences = Vec::new();
                 Ok(BaselineComparison {
                     seal: *seal,
                     original: None,
                     pairs,
                     differences,
-                    distances: moved,
-                    unreadable: not_read,
+                    distances,
+                    unreadable,
                 })
             }
             Self::Model(original) => {
@@ -109,21 +115,14 @@ impl Baseline {
                     threads,
                     progress,
                 )?;
-                let (original, moved) = (Some(*original), HashMap::new());
-                Ok(BaselineComparison {
-                    seal,
-                    original,
-                    pairs,
-                    differences,
-                    distances: moved,
-                    unreadable: not_read,
-                })
+                let (original, distances) = (Some(*original), HashMap::new());
+                Ok(BaselineComparison { seal, original, pairs, differences, distances, unreadable })
             }
         }
     }
 }
 
-/// How far the changed tensors that the seal has a sketch of moved: these are read again.
+/// Estimates the distance of the changed tensors that the seal has a sketch of. These tensors are read again.
 fn sketch_distances(
     model: &Checkpoint,
     seal: &Seal,
@@ -150,18 +149,18 @@ fn sketch_distances(
 }
 
 impl BaselineComparison {
-    /// The other model, if it was one: at the end of the run it must be what it was.
+    /// Returns the baseline if it is a model, so that the caller can check that it is unchanged.
     pub fn into_original(self) -> Option<Checkpoint> {
         self.original
     }
 
-    /// What whoever waits is told of it, where nothing moved.
+    /// Returns a note for the report if no tensor differs.
     pub fn note(&self) -> Option<String> {
         let equal = self.pairs.equal;
-        self.pairs.is_identical().then(|| format!("all {equal} tensors are those of the baseline"))
+        self.pairs.is_identical().then(|| format!("all {equal} tensors match the baseline"))
     }
 
-    /// What the comparison means.
+    /// Returns the findings of the comparison.
     pub fn findings(&self, model: &Checkpoint, audited: &AuditMeasurements) -> Vec<Finding> {
         judge::lineage::judge(&judge::lineage::LineageEvidence {
             model,
@@ -174,8 +173,8 @@ impl BaselineComparison {
         })
     }
 
-    /// Why it is not known how far the weights are from the baseline, where that is so: of some that are not those
-    /// of the baseline nobody here can say what they are.
+    /// Returns why the comparison is incomplete, if it is: tensors that differ from the baseline have an unsupported
+    /// layout.
     pub fn not_compared(&self, model: &Checkpoint) -> Option<String> {
         let TensorPairs { changed, retyped, added, .. } = &self.pairs;
         let others = changed.iter().map(|pair| pair.tensor).chain(retyped.iter().copied());
@@ -184,9 +183,11 @@ impl BaselineComparison {
         let first = others.next()?;
         let count = 1 + others.count();
         Some(format!(
-            "{} {} not those of the baseline, and kept in a way that is not known here: the first is {}",
-            units::count(count as u64, "tensor"),
-            if count == 1 { "is" } else { "are" },
+            "{} from the baseline, and cannot be compared because of an unsupported layout (first: {})",
+            match count {
+                1 => "1 tensor differs".to_owned(),
+                count => format!("{count} tensors differ"),
+            },
             display_name(&model.tensors[first].name)
         ))
     }

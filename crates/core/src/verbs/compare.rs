@@ -1,4 +1,4 @@
-//! Which weights of two models differ, and how.
+//! The `compare` command: which weights of two models differ, and how.
 
 use super::{Error, ModelScope, RunInputs, open};
 use crate::compare::measure;
@@ -10,16 +10,16 @@ use tensorseal_base::severity::Severity;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{EngineUse, RunOptions, RunReport};
 
-/// How two models are compared.
+/// Options of [`compare`].
 #[derive(Debug, Clone)]
 pub struct CompareOptions {
-    /// What belongs to the models.
+    /// Which files belong to the models.
     pub opening: ModelScope,
-    /// How they are measured.
+    /// How the models are measured.
     pub run: RunOptions,
-    /// What watches the run, and can stop it.
+    /// Reports the progress of the run, and can stop it.
     pub progress: Arc<Progress>,
-    /// The lowest severity that fails. Any difference does.
+    /// The lowest severity that fails. Any difference fails as well.
     pub fail_on: Severity,
 }
 
@@ -34,10 +34,10 @@ impl Default for CompareOptions {
     }
 }
 
-/// Compares the weights of the models at two paths, in any format. Both must be sound.
+/// Compares the weights of two models in any formats.
 ///
 /// # Errors
-/// A model cannot be read, is malformed, has no weights, or changed under the run.
+/// Returns an error if a model cannot be read, is malformed, has no weights, or changed during the run.
 pub fn compare(path: &Path, other: &Path, options: &CompareOptions) -> Result<Report, Error> {
     let models = [path, other].map(|path| open::open_weights(path, options.opening));
     let [first, second] = models;
@@ -62,7 +62,7 @@ pub fn compare(path: &Path, other: &Path, options: &CompareOptions) -> Result<Re
     }
     report.judge(options.fail_on);
     if !comparison.is_identical() {
-        // Any difference is one, however small.
+        // Any difference fails, however small.
         report.conclude(Verdict::Fail);
     }
     report.comparison =
@@ -71,7 +71,7 @@ pub fn compare(path: &Path, other: &Path, options: &CompareOptions) -> Result<Re
     Ok(report)
 }
 
-/// Both runs as one.
+/// Combines the engine use of both runs.
 fn engine(first: &RunReport, second: &RunReport) -> EngineUse {
     let mut whole = second.engine.clone();
     whole.bytes_read += first.engine.bytes_read;

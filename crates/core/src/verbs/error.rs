@@ -1,4 +1,4 @@
-//! Why a verb ends without a report.
+//! The errors of commands.
 
 use super::sign::SigningError;
 use crate::audit::extraction::ExtractError;
@@ -14,42 +14,42 @@ use tensorseal_engine::stream::copy::CopyError;
 use tensorseal_format::OpenError;
 use tensorseal_signing::{CertificateError, KeyError, ManifestError};
 
-/// What kind of end it is. The program has an exit code for each.
+/// The kind of an error. The program has an exit code for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// A mistake of the caller: options, keys, a policy, a device that is not there, nothing to verify against.
+    /// A mistake of the caller: wrong options, keys or policies, a missing device, or nothing to verify against.
     Usage,
-    /// It could not be completed: something could not be read, or changed under the run.
+    /// The command could not be completed: something could not be read, or changed during the run.
     Incomplete,
-    /// There was nothing of what was asked for.
+    /// There was nothing to work on.
     Nothing,
-    /// It was asked to stop.
+    /// The run was interrupted.
     Interrupted,
 }
 
-/// Why a verb ends without a report. What is wrong with a model, with its seal or with its signature is none of
-/// these, but a finding.
+/// An error that ends a command without a report. Problems with a model, its seal or its signature are findings
+/// instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The model cannot be opened or read, or something that was read changed under the run.
+    /// The model cannot be opened or read, or an input changed during the run.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// It was not measured to its end.
+    /// The measurement was not completed.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// Marks could not be looked for.
+    /// The search for marks was not completed.
     #[error(transparent)]
     Detect(DetectError),
-    /// There is no model.
+    /// There is no model at this path.
     #[error("{}: no such file or directory", .0.display())]
     NoModel(PathBuf),
-    /// A place with many models.
-    #[error("{} is a cache of Hugging Face, which is no model; {instead}", path.display())]
+    /// The path is a cache with many models.
+    #[error("{} is a Hugging Face cache, not a model; {instead}", path.display())]
     Cache {
-        /// The place.
+        /// The path of the cache.
         path: PathBuf,
-        /// What to give instead of it.
+        /// What to give instead.
         instead: String,
     },
     /// There is no seal, or it cannot be read.
@@ -60,23 +60,23 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A file is longer than any of its kind.
-    #[error("{}: longer than {most} bytes: no such file is", path.display())]
+    /// A file is longer than the limit for its kind.
+    #[error("{}: longer than the limit of {limit} bytes", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// Bytes that one may have.
-        most: u64,
+        /// The limit in bytes.
+        limit: u64,
     },
     /// A key to sign or to verify with cannot be used.
     #[error("{}: {source}", path.display())]
     Key {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: KeyError,
     },
     /// A certificate cannot be used.
@@ -84,7 +84,7 @@ pub enum Error {
     Certificate {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: CertificateError,
     },
     /// The key of a mark cannot be used.
@@ -93,25 +93,25 @@ pub enum Error {
     /// The claim of a mark cannot be read.
     #[error(transparent)]
     Claim(#[from] ClaimError),
-    /// More keys of marks than one run looks for.
-    #[error("at most {0} keys can be looked for at once")]
+    /// There are more watermark keys than one run can search for.
+    #[error("at most {0} watermark keys can be searched for in one run")]
     TooManyKeys(usize),
-    /// A key that is looked for twice would be paid for as two.
+    /// The same key was given twice, which would distort the correction for several keys.
     #[error("key {0} was given twice")]
     DuplicateKey(String),
-    /// Something that a policy names.
+    /// Something that a policy names cannot be used.
     #[error("{}: {key}: {source}", policy.display())]
     InPolicy {
         /// The policy.
         policy: PathBuf,
-        /// The key of it that names it.
+        /// The key of the policy that names it.
         key: String,
-        /// Why it cannot be used.
+        /// The cause.
         source: Box<Error>,
     },
-    /// A path that is to be ignored is no part of the model.
+    /// A path to ignore is not part of the model.
     #[error(
-        "{} is not in {}: only a part of it can be ignored",
+        "{} is not in {}: only paths in the model can be ignored",
         path.display(),
         model.display()
     )]
@@ -121,125 +121,125 @@ pub enum Error {
         /// The model.
         model: PathBuf,
     },
-    /// There is no baseline.
-    #[error("no baseline at {}: name a seal or a model", .0.display())]
+    /// There is no baseline at this path.
+    #[error("no baseline at {}: give a seal or a model", .0.display())]
     NoBaseline(PathBuf),
-    /// A baseline has no weights.
-    #[error("{}: no tensor to compare with", .0.display())]
+    /// The baseline has no tensors.
+    #[error("{}: the baseline has no tensors to compare with", .0.display())]
     EmptyBaseline(PathBuf),
-    /// A model that something is made from, or drawn from, is malformed.
+    /// The model is malformed, and the command needs a sound one.
     #[error("{first}{}", more_problems(*more))]
     Unsound {
-        /// What is wrong first.
+        /// The first problem.
         first: String,
-        /// How much else is.
+        /// The number of further problems.
         more: usize,
     },
-    /// Not one tensor can be read, and there is nothing to judge; what is there instead, in words.
+    /// No tensor can be read, so there is nothing to judge. The text says what was found instead.
     #[error("{0}")]
     NoWeights(String),
-    /// A model without one file.
-    #[error("{}: no file: nothing to {verb}", model.display())]
+    /// The model has no files.
+    #[error("{}: no files to {verb}", model.display())]
     NoFiles {
         /// The model.
         model: PathBuf,
-        /// What was to be done with them.
+        /// What the command does with files.
         verb: &'static str,
     },
-    /// Bytes are not those of the checksum that their file states.
+    /// Bytes do not match the checksum that their file stores.
     #[error("{0}")]
     Checksum(String),
-    /// A directory is where the seal is to be written.
-    #[error("{} is a directory: name a file for the seal", .0.display())]
+    /// The output path of the seal is a directory.
+    #[error("{} is a directory: give a file for the seal", .0.display())]
     SealIsDirectory(PathBuf),
-    /// A device or a pipe is.
+    /// The output path of the seal is a device or a pipe.
     #[error("{} is not a regular file", .0.display())]
     SealIsNoFile(PathBuf),
-    /// A file of the model is.
-    #[error("{} is part of the model ({file}): the seal must be another file", path.display())]
+    /// The output path of the seal is a file of the model.
+    #[error("{} is part of the model ({file}): write the seal to another file", path.display())]
     SealIsPart {
-        /// The place.
+        /// The output path.
         path: PathBuf,
-        /// The file, as the model calls it.
+        /// The path of the file in the model.
         file: String,
     },
-    /// Something else is where the fine sidecar is to be written.
-    #[error("{} is there and is no fine sidecar: it would be overwritten", .0.display())]
+    /// The output path of the chunk digests is another file.
+    #[error("refusing to overwrite {}: not a chunk-digest file", .0.display())]
     NotChunkDigests(PathBuf),
-    /// It cannot be signed.
+    /// The model cannot be signed.
     #[error(transparent)]
     Sign(#[from] SigningError),
-    /// A file has no digest that a statement could name it by.
+    /// A file has no digest for the statement.
     #[error("{0} was not hashed")]
     NotHashed(String),
-    /// The files of a model make no manifest.
+    /// No manifest can be made of the files of a model.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// What was named for something new is there.
-    #[error("{}: it exists; name a new directory", .0.display())]
+    /// The output directory exists.
+    #[error("{} already exists; choose a new directory", .0.display())]
     OutputExists(PathBuf),
     /// A directory cannot be written to.
     #[error("cannot write to {}: {source}", path.display())]
     WriteTo {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A copy of the model cannot be written.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// A copy of a model would lie in it.
+    /// The output path of a copy is inside the model.
     #[error(
-        "{} lies inside {}: write the copy beside it",
+    "{} is inside {}: write the copy outside of the model",
         path.display(),
         model.display()
     )]
     InsideModel {
-        /// The place.
+        /// The output path.
         path: PathBuf,
         /// The model.
         model: PathBuf,
     },
-    /// A place is in no directory.
+    /// The directory of an output path does not exist.
     #[error(
-        "{}: cannot be written: there is no directory {}",
+        "cannot write {}: directory {} does not exist",
         path.display(),
         directory.display()
     )]
     NoDirectory {
-        /// The place.
+        /// The output path.
         path: PathBuf,
-        /// What is not there.
+        /// The missing directory.
         directory: PathBuf,
     },
     /// A document cannot be written.
     #[error("cannot write {what} to {}: {source}", path.display())]
     WriteOf {
-        /// What it is.
+        /// The kind of document.
         what: &'static str,
-        /// Where it was to be.
+        /// The output path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Something cannot be written.
+    /// A file or directory cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
-        /// What.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A stream cannot be extracted.
+    /// A low-bit stream cannot be extracted.
     #[error(transparent)]
     ExtractStream(#[from] ExtractError),
-    /// The file of a stream cannot be made, or not be kept.
-    #[error(transparent)]
+    /// The file of an extracted stream cannot be written.
+    #[error("cannot write an extracted stream: {0}")]
     ExtractionFile(io::Error),
-    /// The clock of this machine shows no time that can be told.
-    #[error("{0}")]
-    Clock(jiff::Error),
+    /// The clock of this machine shows a time that cannot be represented.
+    #[error("the system clock is invalid: {0}")]
+    Clock(String),
 }
 
 fn more_problems(more: usize) -> String {
@@ -250,7 +250,7 @@ fn more_problems(more: usize) -> String {
 }
 
 impl Error {
-    /// What kind it is of.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Run(error) | Self::Detect(DetectError::Run(error)) => run_error_kind(error),
@@ -301,10 +301,7 @@ fn run_error_kind(error: &RunError) -> ErrorKind {
     match error {
         RunError::Interrupted => ErrorKind::Interrupted,
         RunError::Device(_) => ErrorKind::Usage,
-        RunError::File(_)
-        | RunError::Threads(..)
-        | RunError::Disagree { .. }
-        | RunError::Unmeasured => ErrorKind::Incomplete,
+        _ => ErrorKind::Incomplete,
     }
 }
 
@@ -321,7 +318,7 @@ impl From<ExamineError> for Error {
     fn from(error: ExamineError) -> Self {
         match error {
             ExamineError::Run(error) => Self::Run(error),
-            ExamineError::Marks(error) => error.into(),
+            ExamineError::Watermark(error) => error.into(),
         }
     }
 }

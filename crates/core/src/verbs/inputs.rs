@@ -1,38 +1,38 @@
-//! What a run reads: at its end all of it must be what it was at its start.
+//! Records the inputs of a run, to check at its end that they are unchanged.
 
 use super::locations;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tensorseal_format::{Checkpoint, FileIdentity, OpenError};
 
-/// The seals and signatures that a run reads besides models, and what it writes before it ends.
+/// The seals, signatures and other files that a run reads besides models, and its outputs inside a model.
 #[derive(Debug, Default)]
 pub struct RunInputs {
     files: Vec<(PathBuf, Option<FileIdentity>)>,
-    own: Vec<PathBuf>,
+    outputs: Vec<PathBuf>,
 }
 
 impl RunInputs {
-    /// A file that is about to be read. One that is not there must not come, either.
+    /// Records a file that is about to be read. A missing file must not appear during the run, either.
     pub fn record(&mut self, path: &Path) {
         self.files.push((path.to_owned(), identity(path)));
     }
 
-    /// A file or directory that the run itself made: it may lie in a model, and is no part of it.
+    /// Records a file or directory that the run itself creates: it may be inside a model without being part of it.
     pub fn record_output(&mut self, path: &Path) {
-        self.own.push(path.to_owned());
+        self.outputs.push(path.to_owned());
     }
 
-    /// Refuses to go on when anything that was read changed since: after the last byte was read, and before
-    /// anything is written or told.
+    /// Checks that all inputs are unchanged, after the last byte was read and before anything is written or reported.
     ///
     /// # Errors
-    /// [`OpenError::ChangedDuringRun`], with the first that differs; others, where it cannot be looked at any more.
+    /// Returns [`OpenError::ChangedDuringRun`] for the first input that differs, or another error if an input cannot be
+    /// checked any more.
     pub fn check_unchanged(&self, models: &[&Checkpoint]) -> Result<(), OpenError> {
         for model in models {
             let inside = |path: &PathBuf| locations::relative(&model.path, path);
-            let own: Vec<String> = self.own.iter().filter_map(inside).collect();
-            model.verify_unchanged(&own)?;
+            let outputs: Vec<String> = self.outputs.iter().filter_map(inside).collect();
+            model.verify_unchanged(&outputs)?;
         }
         self.files.iter().try_for_each(|(path, before)| {
             let what = match (before, identity(path)) {
@@ -41,13 +41,13 @@ impl RunInputs {
                 (Some(_), None) => Some("it is gone"),
                 (Some(before), Some(now)) => before.difference(&now),
             };
-            let unsettled = |what| Err(OpenError::ChangedDuringRun { path: path.clone(), what });
-            what.map_or(Ok(()), unsettled)
+            let changed = |what| Err(OpenError::ChangedDuringRun { path: path.clone(), what });
+            what.map_or(Ok(()), changed)
         })
     }
 }
 
-/// By its path: what it leads to counts.
+/// Returns the identity of the file that a path leads to.
 fn identity(path: &Path) -> Option<FileIdentity> {
     fs::metadata(path).ok().map(|metadata| FileIdentity::of(&metadata))
 }
@@ -60,23 +60,23 @@ mod tests {
     fn a_file_that_was_read_is_the_same_at_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seal.json");
-        let noted = || {
+        let recorded = || {
             let mut inputs = RunInputs::default();
             inputs.record(&path);
             inputs
         };
-        let said =
+        let check =
             |inputs: &RunInputs| inputs.check_unchanged(&[]).map_err(|error| error.to_string());
-        let absent = noted();
-        assert_eq!(said(&absent), Ok(()));
+        let absent = recorded();
+        assert_eq!(check(&absent), Ok(()));
         fs::write(&path, "a").unwrap();
-        assert!(said(&absent).unwrap_err().contains("(it was added)"));
-        let there = noted();
-        assert_eq!(said(&there), Ok(()));
+        assert!(check(&absent).unwrap_err().contains("(it was added)"));
+        let present = recorded();
+        assert_eq!(check(&present), Ok(()));
         fs::write(dir.path().join("other"), "a").unwrap();
         fs::rename(dir.path().join("other"), &path).unwrap();
-        assert!(said(&there).unwrap_err().contains("(another file took its place)"));
+        assert!(check(&present).unwrap_err().contains("(another file took its place)"));
         fs::remove_file(&path).unwrap();
-        assert!(said(&there).unwrap_err().contains("(it is gone)"));
+        assert!(check(&present).unwrap_err().contains("(it is gone)"));
     }
 }

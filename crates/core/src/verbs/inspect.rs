@@ -1,4 +1,4 @@
-//! What is in a model, from its headers alone.
+//! The `inspect` command: what is in a model, from its headers alone.
 
 use super::{Error, ModelScope, RunInputs, open};
 use crate::document::{Coverage, ModelSummary, Report};
@@ -9,10 +9,10 @@ use tensorseal_base::severity::Severity;
 use tensorseal_format::{Checkpoint, Tensor};
 use tensorseal_weights::Weights;
 
-/// What is inspected.
+/// Options of [`inspect`].
 #[derive(Debug, Clone, Copy)]
 pub struct InspectOptions {
-    /// What belongs to the model.
+    /// Which files belong to the model.
     pub opening: ModelScope,
     /// The lowest severity that fails.
     pub fail_on: Severity,
@@ -24,19 +24,19 @@ impl Default for InspectOptions {
     }
 }
 
-/// What is in a model.
+/// The result of [`inspect`].
 #[derive(Debug)]
 pub struct Inspection {
     /// The report.
     pub report: Report,
-    /// The model, of which no tensor was read.
+    /// The opened model. No tensor was read.
     pub model: Checkpoint,
 }
 
-/// Lists what is in the model at a path. It must be sound.
+/// Lists the tensors of the model at a path.
 ///
 /// # Errors
-/// The model cannot be opened, is malformed, or changed meanwhile.
+/// Returns an error if the model cannot be opened, is malformed, or changed during the run.
 pub fn inspect(path: &Path, options: &InspectOptions) -> Result<Inspection, Error> {
     let model = open::open_sound(path, options.opening)?;
     let mut report = Report::new("inspect", &path.display().to_string());
@@ -70,7 +70,7 @@ fn listed(model: &Checkpoint, tensor: &Tensor) -> Value {
     listed
 }
 
-/// Replaces the numbers between the dots of a name by `*`: alike names are one group.
+/// Replaces numeric components of a name by `*`, so that similar names form one group.
 pub fn pattern(name: &str) -> String {
     let number = |part: &str| part.parse::<u64>().is_ok();
     let parts: Vec<&str> =

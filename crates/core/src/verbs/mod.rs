@@ -1,7 +1,6 @@
-//! What the commands do, without their arguments and without a word printed: options in, a
-//! [`Report`] out. Every decision of security is made here: which seal and which signature a
-//! model is held to, what they cover, what a gate has seen, whether everything is at the end what it was at the
-//! start.
+//! The commands as functions: options in, a [`Report`] out, without printing anything. All security decisions are made
+//! here: which seal and signature a model is compared with, what they cover, what evidence a gate has, and whether all
+//! inputs are unchanged at the end of the run.
 
 pub mod audit;
 pub mod baseline;
@@ -40,10 +39,11 @@ pub use verify::{VerifyOptions, verify};
 
 use jiff::Timestamp;
 
-/// The time to the second: nobody can check it any closer.
+/// Returns the current time to the second.
 ///
 /// # Errors
-/// [`Error::Clock`].
+/// Returns [`Error::Clock`] if the clock shows a time that cannot be represented.
 pub fn now() -> Result<Timestamp, Error> {
-    Timestamp::from_second(Timestamp::now().as_second()).map_err(Error::Clock)
+    Timestamp::from_second(Timestamp::now().as_second())
+        .map_err(|error| Error::Clock(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! How models are opened, and which of them may be worked with.
+//! Opens models, and refuses those that a command cannot work with.
 
 use super::{Error, locations};
 use crate::document::{Report, coverage};
@@ -7,33 +7,32 @@ use tensorseal_base::display::display_name;
 use tensorseal_base::severity::Severity;
 use tensorseal_format::{CacheSnapshots, Checkpoint, OpenOptions, Problem};
 
-/// The exit code of a command that found nothing of what was asked for.
+/// The exit code of a command that had nothing to work on.
 const NOTHING: u8 = 4;
 
-/// What belongs to a model.
+/// Which files belong to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ModelScope {
-    /// Links out of the model are followed.
+    /// Whether links out of the model are followed.
     pub allow_symlinks: bool,
-    /// `.git`, `.gitignore`, `.gitattributes` and `.github` are part of the model.
+    /// Whether `.git`, `.gitignore`, `.gitattributes` and `.github` are part of the model.
     pub include_git_paths: bool,
 }
 
 impl ModelScope {
-    /// The options to open a model with, of which nothing else is known.
+    /// Returns the options to open a model with this scope.
     pub fn options(self) -> OpenOptions {
-        OpenOptions {
-            allow_symlinks: self.allow_symlinks,
-            include_git_paths: self.include_git_paths,
-            ..OpenOptions::default()
-        }
+        let mut options = OpenOptions::default();
+        options.allow_symlinks = self.allow_symlinks;
+        options.include_git_paths = self.include_git_paths;
+        options
     }
 }
 
-/// Refuses a place with many models where one is asked for, and names some of them.
+/// Refuses a cache with many models.
 ///
 /// # Errors
-/// It is one.
+/// Returns [`Error::Cache`], which names some of its models, if the path is a Hugging Face cache.
 pub fn refuse_cache(path: &Path) -> Result<(), Error> {
     let Some(CacheSnapshots { first, count }) = CacheSnapshots::find(path) else { return Ok(()) };
     let named: Vec<String> = first.iter().map(|path| path.display().to_string()).collect();
@@ -42,29 +41,31 @@ pub fn refuse_cache(path: &Path) -> Result<(), Error> {
         more => format!(" and {more} more"),
     };
     let instead = match named.is_empty() {
-        true => "it has no snapshot to give instead".to_owned(),
-        false => format!("give a snapshot: {}{more}", named.join(", ")),
+        true => "it contains no snapshots".to_owned(),
+        false => format!("give one of its snapshots: {}{more}", named.join(", ")),
     };
     Err(Error::Cache { path: path.to_owned(), instead })
 }
 
-/// Opens a model that something is made from, or that a number is drawn from: it must be sound.
+/// Opens a model that must be sound.
 ///
 /// # Errors
-/// It cannot be opened, or is malformed.
+/// Returns an error if the model cannot be opened, or is malformed.
 pub fn open_sound(path: &Path, opening: ModelScope) -> Result<Checkpoint, Error> {
     refuse_cache(path)?;
-    let options = OpenOptions { seals: locations::seals_inside(path, None), ..opening.options() };
+    let mut options = opening.options();
+    options.seals = locations::seals_inside(path, None);
+    options.signatures = locations::signatures_inside(path, None);
     let model = Checkpoint::open(path, &options)?;
     require_sound(&model)?;
     Ok(model)
 }
 
-/// As [`open_sound`], of a model with at least one tensor that can be read: for verbs that put weights side
-/// by side, or look for something in them.
+/// Opens a sound model with at least one tensor, for commands that compare weights or search in them.
 ///
 /// # Errors
-/// Those of [`open_sound`]; there is no such tensor, and none that is known by its name.
+/// Returns the errors of [`open_sound`], and [`Error::NoWeights`] if the model has no tensors, not even unreadable
+/// ones.
 pub fn open_weights(path: &Path, opening: ModelScope) -> Result<Checkpoint, Error> {
     let model = open_sound(path, opening)?;
     match model.tensors.is_empty() && model.unread_tensors().next().is_none() {
@@ -73,12 +74,11 @@ pub fn open_weights(path: &Path, opening: ModelScope) -> Result<Checkpoint, Erro
     }
 }
 
-/// Refuses a model that is not sound: for verbs that must produce something from it. What is only
-/// untidy (an index whose total is wrong, as many are) is a finding, not a refusal; so is what a pickle beside
-/// the weights asks for.
+/// Refuses a malformed model, for commands that produce something from it. Minor problems (such as an index with a
+/// wrong total size) and problems of companion files are findings only.
 ///
 /// # Errors
-/// [`Error::Unsound`].
+/// Returns [`Error::Unsound`] if the model is malformed.
 pub fn require_sound(model: &Checkpoint) -> Result<(), Error> {
     let is_grave = |problem: &&Problem| problem.severity > Severity::Low && !problem.companion;
     let mut grave = model.problems.iter().filter(is_grave);
@@ -88,7 +88,7 @@ pub fn require_sound(model: &Checkpoint) -> Result<(), Error> {
     }
 }
 
-/// That nothing was judged is no pass.
+/// Downgrades a pass if the model has no tensors, because nothing was judged.
 pub fn downgrade_without_weights(report: &mut Report, model: &Checkpoint) {
     if model.tensors.is_empty() {
         report.downgrade_pass(no_weights(model), NOTHING);

@@ -1,17 +1,17 @@
-//! Files that a run makes.
+//! Output files of a run.
 
 use super::Error;
-use super::locations::{directory_of, relative};
+use super::locations::relative;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use tempfile::{Builder, NamedTempFile};
-use tensorseal_base::system::set_mode;
+use tensorseal_base::system::{directory_of, set_mode};
 use tensorseal_engine::stream::copy::CopyError;
 
-/// Refuses a place for a copy of a model: one that is taken, inside the model, or in no directory.
+/// Checks the output path for a copy of a model.
 ///
 /// # Errors
-/// Which of these it is.
+/// Returns an error if the path exists, is inside the model, or has no existing directory.
 pub fn check_copy(model: &Path, output: &Path) -> Result<(), Error> {
     if output.symlink_metadata().is_ok() {
         return Err(CopyError::Exists(output.to_owned()).into());
@@ -19,7 +19,7 @@ pub fn check_copy(model: &Path, output: &Path) -> Result<(), Error> {
     if relative(model, output).is_some() {
         return Err(Error::InsideModel { path: output.to_owned(), model: model.to_owned() });
     }
-    // Before hours of reading, not after.
+    // Check this before hours of reading.
     let directory = directory_of(output);
     match directory.is_dir() {
         true => Ok(()),
@@ -29,10 +29,10 @@ pub fn check_copy(model: &Path, output: &Path) -> Result<(), Error> {
     }
 }
 
-/// Writes a file so that it is there whole or not at all: a temporary file beside it, then a rename.
+/// Writes a file atomically: to a temporary file in the same directory, which is then renamed.
 ///
 /// # Errors
-/// Those of `content`, and of the system.
+/// Returns the errors of `content` and of the file system.
 pub fn write_whole(
     path: &Path,
     content: &dyn Fn(&mut dyn Write) -> io::Result<()>,
@@ -47,11 +47,11 @@ pub fn write_whole(
     Ok(())
 }
 
-/// A file beside the place that it is to have.
+/// Creates a temporary file in the directory of `path`.
 pub(super) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(".tensorseal-").suffix(".tmp");
-    // What a plain new file would get; the umask takes its part.
+    // The permissions of any new file, less the umask.
     set_mode(&mut builder, 0o666);
     builder.tempfile_in(directory_of(path))
 }

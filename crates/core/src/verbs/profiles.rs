@@ -1,4 +1,4 @@
-//! What reports draw of tensors, and where in its file each lies.
+//! The data that reports draw about tensors, and the place of each tensor in its file.
 
 use crate::audit::{AuditMeasurements, roles};
 use crate::document::Report;
@@ -8,7 +8,7 @@ use crate::seal::distribution::Distribution;
 use std::collections::{HashMap, HashSet};
 use tensorseal_format::Checkpoint;
 
-/// The place of a tensor.
+/// Returns the profile of a tensor with only its place.
 fn placed(model: &Checkpoint, index: usize) -> Profile {
     let tensor = &model.tensors[index];
     Profile {
@@ -22,7 +22,7 @@ fn placed(model: &Checkpoint, index: usize) -> Profile {
     }
 }
 
-/// A tensor whose values were measured and are known from a seal.
+/// Returns the profile of a tensor with its distribution before and after a change.
 pub fn compared(
     model: &Checkpoint,
     index: usize,
@@ -37,26 +37,26 @@ pub fn compared(
     }
 }
 
-/// Adds the places of all other tensors that findings are about.
+/// Adds the places of all further tensors that findings are about.
 pub fn place(report: &mut Report, model: &Checkpoint) {
-    let known: HashSet<&str> = report.profiles.iter().map(|p| p.tensor.as_str()).collect();
+    let profiled: HashSet<&str> = report.profiles.iter().map(|p| p.tensor.as_str()).collect();
     let indexes: HashMap<&str, usize> =
         model.tensors.iter().enumerate().map(|(index, t)| (t.name.as_str(), index)).collect();
-    let mut wanted: Vec<usize> = report
+    let mut missing: Vec<usize> = report
         .findings
         .iter()
         .filter_map(|finding| finding.tensor.as_deref())
-        .filter(|tensor| !known.contains(tensor))
+        .filter(|tensor| !profiled.contains(tensor))
         .filter_map(|tensor| indexes.get(tensor).copied())
         .collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    report.profiles.extend(wanted.into_iter().map(|index| placed(model, index)));
-    // They come from maps: in order, so that reports are the same each time.
+    missing.sort_unstable();
+    missing.dedup();
+    report.profiles.extend(missing.into_iter().map(|index| placed(model, index)));
+    // The profiles come from maps: sort them, so that reports are reproducible.
     report.profiles.sort_by(|a, b| a.tensor.cmp(&b.tensor));
 }
 
-/// All tensors of an audited model, for the map; those with findings with what was measured of them.
+/// Returns the profiles of all tensors of an audited model. Those of tensors with findings contain the measurements.
 pub fn audited(report: &Report, model: &Checkpoint, audited: &AuditMeasurements) -> Vec<Profile> {
     let flagged: HashSet<&str> = report
         .findings

@@ -1,4 +1,4 @@
-//! The seal that a model is compared with.
+//! Reads the seal that a model is compared with.
 
 use super::{Error, RunInputs, locations};
 use crate::document::{Report, SealUsed};
@@ -7,16 +7,15 @@ use crate::seal::read::SealError;
 use crate::seal::{self, Seal, document};
 use std::path::{Path, PathBuf};
 
-/// Where the seal of a model is read from.
+/// Returns the path that the seal of a model is read from.
 pub fn place(model: &Path, named: Option<&Path>) -> PathBuf {
     named.map_or_else(|| locations::default_seal(model), Path::to_owned)
 }
 
-/// Reads the seal of a model. What is wrong with it is a finding; that there is none is not, and is
-/// allowed only where it is `optional`.
+/// Reads the seal of a model. An invalid seal is a finding. A missing seal is an error, unless it is `optional`.
 ///
 /// # Errors
-/// There is no model, or no seal; the seal cannot be read.
+/// Returns an error if there is no model, if there is no seal and it is not optional, or if the seal cannot be read.
 pub fn read(
     model: &Path,
     named: Option<&Path>,

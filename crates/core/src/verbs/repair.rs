@@ -1,4 +1,4 @@
-//! A copy of a damaged model with the flipped bits put back, held to its seal.
+//! The `repair` command: writes a copy of a damaged model in which flipped bits are restored.
 
 use super::{Error, ModelScope, RunInputs, locations, open, output, reference_seal};
 use crate::document::Report;
@@ -16,29 +16,29 @@ use std::sync::Arc;
 use tensorseal_base::severity::Severity;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunOptions, RunReport};
-use tensorseal_format::{Checkpoint, OpenOptions};
+use tensorseal_format::Checkpoint;
 
-/// What is repaired, and where the copy is to be.
+/// Options of [`repair`](fn@repair).
 #[derive(Debug, Clone)]
 pub struct RepairOptions {
-    /// The seal that says what the model was (default: where `seal` writes it).
+    /// The seal of the model (default: where `seal` writes it).
     pub seal: Option<PathBuf>,
-    /// Where the copy is written: nothing may be there.
+    /// The output path of the copy, which must not exist.
     pub output: PathBuf,
-    /// How much is searched for flipped bits.
+    /// The limits of the search for bit flips.
     pub limits: SearchLimits,
-    /// What belongs to the model.
+    /// Which files belong to the model.
     pub opening: ModelScope,
-    /// How it is measured.
+    /// How the model is measured.
     pub run: RunOptions,
-    /// What watches the run, and can stop it.
+    /// Reports the progress of the run, and can stop it.
     pub progress: Arc<Progress>,
     /// The lowest severity that fails.
     pub fail_on: Severity,
 }
 
 impl RepairOptions {
-    /// A copy at this place, by the seal beside the model.
+    /// Returns the default options: a copy at `output`, with the default seal of the model.
     pub fn new(output: impl Into<PathBuf>) -> Self {
         Self {
             seal: None,
@@ -52,7 +52,7 @@ impl RepairOptions {
     }
 }
 
-/// What came of it.
+/// The result of [`repair`](fn@repair).
 #[derive(Debug)]
 pub struct Repair {
     /// The report.
@@ -64,23 +64,24 @@ pub struct Repair {
 /// What was done to repair a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RepairOutcome {
-    /// Nothing: the seal says nothing that can be relied on.
+    /// Nothing was written: the seal cannot be used.
     NoSeal,
-    /// Nothing: the model is the sealed one.
+    /// Nothing was written: the model matches its seal.
     Intact,
-    /// A copy was written that is the sealed model.
+    /// A copy was written that matches the seal.
     Written {
-        /// Bytes that were put back.
+        /// The number of restored bytes.
         bytes: usize,
     },
-    /// Nothing: not all that changed is known to the bit.
+    /// Nothing was written: not all changes are explained by bit flips.
     Unknown,
 }
 
 /// Writes a repaired copy of the model at a path.
 ///
 /// # Errors
-/// There is no seal; the model or the seal cannot be read, or changed under the run; the copy cannot be written.
+/// Returns an error if there is no seal, if the model or the seal cannot be read or changed during the run, or if the
+/// copy cannot be written.
 pub fn repair(path: &Path, options: &RepairOptions) -> Result<Repair, Error> {
     open::refuse_cache(path)?;
     let mut report = Report::new("repair", &path.display().to_string());
@@ -89,17 +90,16 @@ pub fn repair(path: &Path, options: &RepairOptions) -> Result<Repair, Error> {
     let sealed = reference_seal::read(path, named, false, &mut inputs, &mut report)?;
     output::check_copy(path, &options.output)?;
     let Some(sealed) = sealed else {
-        // A seal that cannot be used says nothing of what the model was.
+        // Without a valid seal it is unknown what the model was.
         inputs.check_unchanged(&[])?;
         report.judge(options.fail_on);
         return Ok(Repair { report, outcome: RepairOutcome::NoSeal });
     };
-    let how = OpenOptions {
-        seals: locations::seals_inside(path, named),
-        expected_files: Some(sealed.naming_files()),
-        ..options.opening.options()
-    };
-    let mut model = Checkpoint::open(path, &how)?;
+    let mut open_options = options.opening.options();
+    open_options.seals = locations::seals_inside(path, named);
+    open_options.signatures = locations::signatures_inside(path, Some(&sealed));
+    open_options.expected_files = Some(sealed.naming_files());
+    let mut model = Checkpoint::open(path, &open_options)?;
     layout::apply_layouts(&mut model, &sealed);
     let mut findings = Vec::new();
     let (outcome, found, run) =
@@ -111,14 +111,14 @@ pub fn repair(path: &Path, options: &RepairOptions) -> Result<Repair, Error> {
     report.findings.append(&mut findings);
     report.judge(options.fail_on);
     if outcome == RepairOutcome::Unknown && report.verdict == Verdict::Pass {
-        // Whatever is let pass elsewhere: nothing was repaired.
+        // Nothing was repaired, whatever the severities are.
         report.conclude(Verdict::Fail);
     }
     Ok(Repair { report, outcome })
 }
 
-/// Measures, compares and pinpoints, in the layout that the seal imposes: each sealed digest has its bytes, and
-/// everything that differs must be explained before anything is written.
+/// Measures the model in the layout of the seal, compares it, and searches for bit flips. Nothing is written unless all
+/// differences are explained.
 fn measure_and_repair(
     options: &RepairOptions,
     (path, model, inputs): (&Path, &Checkpoint, &RunInputs),
@@ -134,33 +134,33 @@ fn measure_and_repair(
         return Ok((RepairOutcome::Intact, found, run));
     }
     let place = reference_seal::place(path, options.seal.as_deref());
-    let mut of_fine = Vec::new();
-    let fine = sidecar::open(&place, sealed, &mut of_fine);
+    let mut sidecar_findings = Vec::new();
+    let chunk_digests = sidecar::open(&place, sealed, &mut sidecar_findings);
     let compared = SealComparison { model, sealed, found: &found, damaged: &BTreeSet::new() };
     let mut all: Vec<&mut Finding> = findings.iter_mut().collect();
     let threads = &run_options.threads;
     let (search, explained) =
-        flips::pinpoint(&compared, &mut all, fine, options.limits, threads, progress)?;
-    of_fine.extend(search.sidecar_error.map(|error| sidecar::finding(&place, &error)));
+        flips::pinpoint(&compared, &mut all, chunk_digests, options.limits, threads, progress)?;
+    sidecar_findings.extend(search.sidecar_error.map(|error| sidecar::finding(&place, &error)));
     if explained.contains(&false) {
-        findings.append(&mut of_fine);
+        findings.append(&mut sidecar_findings);
         return Ok((RepairOutcome::Unknown, found, run));
     }
     let patches = repair::patches(model, &search.ranges);
-    let settled = || inputs.check_unchanged(&[model]);
-    let out = (options.output.as_path(), &settled as &dyn Fn() -> _);
+    let check_inputs = || inputs.check_unchanged(&[model]);
+    let out = (options.output.as_path(), &check_inputs as &dyn Fn() -> _);
     match repair::write(model, sealed, &patches, out, run_options, progress) {
         Ok((found, run)) => {
-            // They are true of the model that was read, and of the copy no more.
+            // The findings are about the damaged model, not about the copy.
             findings.iter_mut().for_each(|finding| finding.severity = Severity::Info);
-            // What is wrong with the sidecar did no harm.
-            of_fine.iter_mut().for_each(|finding| finding.severity = Severity::Low);
-            findings.append(&mut of_fine);
+            // The problems of the sidecar did not prevent the repair.
+            sidecar_findings.iter_mut().for_each(|finding| finding.severity = Severity::Low);
+            findings.append(&mut sidecar_findings);
             Ok((RepairOutcome::Written { bytes: patches.len() }, found, run))
         }
         Err(RepairError::Remaining(remaining)) => {
             *findings = remaining;
-            findings.append(&mut of_fine);
+            findings.append(&mut sidecar_findings);
             Ok((RepairOutcome::Unknown, found, run))
         }
         Err(RepairError::Run(error)) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! Measuring a model once, and writing down what it is.
+//! The `seal` command: measures a model and writes its seal.
 
 use super::output::{temporary, write_whole};
 use super::{Error, ModelScope, RunInputs, locations, open};
@@ -16,36 +16,36 @@ use tensorseal_base::system::is_same_file;
 use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunOptions, RunReport};
-use tensorseal_format::{Checkpoint, ModelFile, OpenOptions};
+use tensorseal_format::{Checkpoint, ModelFile};
 
-/// What errors call the values that are written beside a seal.
-const SIDECAR: &str = "the fine sidecar";
+/// The name of the sidecar in error messages.
+const SIDECAR: &str = "the chunk digests";
 
-/// What a seal is to say, and where it is to be.
+/// Options of [`seal`](fn@seal).
 #[derive(Debug, Clone)]
 pub struct SealOptions {
-    /// Where it is written (default: [beside or inside](places::default_seal) the model).
+    /// The output path of the seal (default: [next to or inside](locations::default_seal) the model).
     pub output: Option<PathBuf>,
-    /// Whether it has the statistics of the values.
+    /// Whether the seal contains statistics of the values.
     pub distributions: bool,
-    /// Whether it has signed sums of the weights, which tell how far they moved later.
+    /// Whether the seal contains sketches of the weights, from which the size of later changes can be estimated.
     pub sketch: bool,
-    /// Whether each file is digested whole, too, with BLAKE3 and SHA-256.
+    /// Whether the seal contains BLAKE3 and SHA-256 digests of whole files.
     pub file_digests: bool,
-    /// Whether the value of every KiB of the tensors is written beside it.
+    /// Whether chunk digests (one for each KiB of the tensors) are written to a sidecar.
     pub chunk_digests: bool,
-    /// What belongs to the model.
+    /// Which files belong to the model.
     pub opening: ModelScope,
-    /// How it is measured.
+    /// How the model is measured.
     pub run: RunOptions,
-    /// What watches the run, and can stop it.
+    /// Reports the progress of the run, and can stop it.
     pub progress: Arc<Progress>,
     /// The lowest severity that fails.
     pub fail_on: Severity,
 }
 
 impl Default for SealOptions {
-    /// Digests and statistics.
+    /// Returns the default options: a seal with digests and statistics.
     fn default() -> Self {
         Self {
             output: None,
@@ -61,17 +61,22 @@ impl Default for SealOptions {
     }
 }
 
-/// Seals the model at a path. It must be sound.
+/// Seals the model at a path.
 ///
 /// # Errors
-/// The model cannot be read, is malformed or changed under the run; the seal cannot be written where it is to be.
+/// Returns an error if the model cannot be read, is malformed or changed during the run, or if the seal cannot be
+/// written.
 pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
     open::refuse_cache(path)?;
     let target = options.output.clone().unwrap_or_else(|| locations::default_seal(path));
-    // Whatever else is there stays part of the model, and is refused below.
-    let seal_there = Some(target.as_path()).filter(|path| locations::may_hold_seal(path));
-    let seals = locations::seals_inside(path, seal_there);
-    let model = Checkpoint::open(path, &OpenOptions { seals, ..options.opening.options() })?;
+    // Any other file there stays part of the model, and is refused below.
+    let existing_seal = Some(target.as_path()).filter(|path| locations::may_hold_seal(path));
+    let seals = locations::seals_inside(path, existing_seal);
+    let signatures = locations::signatures_inside(path, None);
+    let mut how = options.opening.options();
+    how.seals = seals;
+    how.signatures = signatures;
+    let model = Checkpoint::open(path, &how)?;
     check_target(&target, &model)?;
     open::require_sound(&model)?;
     if model.model_files().is_empty() {
@@ -102,7 +107,9 @@ pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
         && ChunkDigests::open(&fine_path, &seal).is_err()
     {
         let path = fine_path.display();
-        report.notes.push(format!("{path} is of an older seal: remove it, or seal with --fine"));
+        report
+            .notes
+            .push(format!("{path} belongs to an older seal: remove it, or seal again with --fine"));
     }
     report.seal = Some(SealUsed {
         digest: Some(digest(&seal).map_err(|error| write_error("the seal", &target, error))?),
@@ -115,7 +122,7 @@ pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Measures the model, and writes the sidecar if one is wanted, under another name until the seal is there, too.
+/// Measures the model, and writes the chunk digests, if requested, to a temporary file until the seal is written.
 fn measure(
     model: &Checkpoint,
     options: &SealOptions,
@@ -140,10 +147,10 @@ fn plan(model: &Checkpoint, options: &SealOptions) -> Plan {
     plan.with_file_hashing(model, hashing.to_vec())
 }
 
-/// Refuses a model of which bytes are not those of the checksums that its files state.
+/// Refuses a model with bytes that do not match the checksums in its files.
 ///
 /// # Errors
-/// [`Error::Checksum`].
+/// Returns [`Error::Checksum`] for the first mismatch.
 pub fn require_checksums(model: &Checkpoint, run: &RunReport) -> Result<(), Error> {
     match checksums::findings(model, run).into_iter().next() {
         Some(first) => Err(Error::Checksum(first.message)),
@@ -151,7 +158,7 @@ pub fn require_checksums(model: &Checkpoint, run: &RunReport) -> Result<(), Erro
     }
 }
 
-/// The seal must not take the place of something it seals.
+/// Checks that the seal does not overwrite a file of the model.
 fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Error> {
     if target.is_dir() {
         return Err(Error::SealIsDirectory(target.to_owned()));
@@ -169,7 +176,7 @@ fn check_target(target: &Path, model: &Checkpoint) -> Result<(), Error> {
     }
 }
 
-/// The sidecar must not take the place of anything but an older one.
+/// Checks that the chunk digests overwrite only older chunk digests.
 fn check_sidecar_target(path: &Path, given: &Path, model: &Checkpoint) -> Result<(), Error> {
     let inside = locations::relative(given, path);
     let part = model.model_files().iter().any(|file| Some(&file.path) == inside.as_ref());
@@ -187,12 +194,12 @@ fn write_sidecar(
 ) -> Result<NamedTempFile, Error> {
     let file = temporary(path).map_err(|error| write_error(SIDECAR, path, error))?;
     let (threads, progress) = (&options.run.threads, &*options.progress);
-    pinpoint::write_fine(model, seal, file.as_file(), threads, progress).map_err(|error| {
-        match error {
+    pinpoint::write_chunk_digests(model, seal, file.as_file(), threads, progress).map_err(
+        |error| match error {
             ChunkDigestWriteError::Run(error) => error.into(),
             ChunkDigestWriteError::Io(error) => write_error(SIDECAR, path, error),
-        }
-    })?;
+        },
+    )?;
     file.as_file().sync_all().map_err(|error| write_error(SIDECAR, path, error))?;
     Ok(file)
 }
@@ -201,7 +208,7 @@ fn write_error(what: &'static str, path: &Path, source: io::Error) -> Error {
     Error::WriteOf { what, path: path.to_owned(), source }
 }
 
-/// `blake3:` and the digest of the bytes of a seal.
+/// Returns the digest of a seal, with the prefix `blake3:`.
 fn digest(seal: &Seal) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     canonical::write(seal, &mut hasher)?;

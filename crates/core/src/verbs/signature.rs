@@ -1,5 +1,5 @@
-//! A signature that is checked beside whatever else is: read and trusted first, compared with the model
-//! when its files were hashed.
+//! Verifies a signature: it is read and checked against trust anchors first, and compared with the model after its
+//! files were hashed.
 
 use super::trust::{read_small, read_start};
 use super::{Error, RunInputs, locations};
@@ -22,25 +22,25 @@ use tensorseal_signing::{
     VerifiedBundle, bundle,
 };
 
-/// A signature that is to be checked, and whom to trust.
+/// A signature to verify, and the trusted signers.
 #[derive(Debug, Clone)]
 pub struct SignatureOptions {
     /// The OpenSSF Model Signing bundle.
     pub bundle: PathBuf,
-    /// Whom to trust: the first of these that the signature verifies with is who signed.
+    /// The trust anchors. The first one that the signature verifies with determines the signer.
     pub trusted: Vec<TrustAnchors>,
-    /// The attestations signed with the model (default: those beside the bundle, if any).
+    /// The attestations that were signed with the model (default: those next to the bundle, if there are any).
     pub attestations: Option<PathBuf>,
-    /// What must have been attested.
+    /// The kinds of attestations that are required.
     pub require_attestations: Vec<AttestationKind>,
-    /// Whether files that were not signed may lie in the model.
+    /// Whether files that were not signed are allowed in the model.
     pub ignore_unsigned_files: bool,
-    /// Files or directories of the model that may be there unsigned.
+    /// Files or directories of the model that are allowed to be unsigned.
     pub ignore_paths: Vec<PathBuf>,
 }
 
 impl SignatureOptions {
-    /// A signature of every file of a model, by whom is trusted.
+    /// Returns the default options: a signature of every file of a model by a trusted signer.
     pub fn new(bundle: impl Into<PathBuf>, trust: TrustAnchors) -> Self {
         Self {
             bundle: bundle.into(),
@@ -52,33 +52,33 @@ impl SignatureOptions {
         }
     }
 
-    /// Where the attestations are.
+    /// Returns the path of the attestations.
     pub fn attestations(&self) -> PathBuf {
         self.attestations.clone().unwrap_or_else(|| locations::attestations_of(&self.bundle))
     }
 
-    /// Paths of the model that the signature and its attestations lie at, whatever they are called.
+    /// Returns the paths in the model at which the signature and its attestations are stored.
     pub fn paths_in_model(&self, model: &Path) -> Vec<String> {
-        let beside = locations::attestations_of(&self.bundle);
+        let default = locations::attestations_of(&self.bundle);
         let named = self.attestations.as_deref().into_iter();
-        locations::inside(model, &named.chain([&*self.bundle, &*beside]).collect::<Vec<_>>())
+        locations::inside(model, &named.chain([&*self.bundle, &*default]).collect::<Vec<_>>())
     }
 }
 
-/// A signature by who is trusted.
+/// A signature that was verified with a trust anchor.
 pub struct VerifiedSignature {
-    /// What was signed.
+    /// The signed manifest.
     pub manifest: Manifest,
-    /// Who signed.
+    /// The signer.
     pub signer: Signer,
-    /// What else the signer states.
+    /// The verified attestations of the signer.
     pub attestations: Vec<Attestation>,
 }
 
-/// Reads the signature that is to be checked. What is wrong with it is a finding; that there is none is not.
+/// Reads and verifies a signature. An invalid signature is a finding.
 ///
 /// # Errors
-/// It cannot be read, or the attestations cannot.
+/// Returns an error if the signature or the attestations cannot be read.
 pub fn read(
     options: &SignatureOptions,
     inputs: &mut RunInputs,
@@ -105,15 +105,15 @@ pub fn read(
         hash = ?manifest.hashing.algorithm,
         "verified the signature"
     );
-    for remark in &opened.remarks {
+    for remark in &opened.warnings {
         let finding = Finding::new("signature/unusual-bundle", remark.to_string());
         report.findings.push(finding.in_file(&name));
     }
     let mut verified =
         VerifiedSignature { manifest, signer: opened.signer, attestations: Vec::new() };
-    let beside = options.attestations();
-    inputs.record(&beside);
-    verified.read_attestations(options, &beside, &trust, report)?;
+    let attestations = options.attestations();
+    inputs.record(&attestations);
+    verified.read_attestations(options, &attestations, &trust, report)?;
     report.signature = Some(SignatureUsed {
         source: path.display().to_string(),
         signer: Some(verified.signer.clone()),
@@ -123,8 +123,7 @@ pub fn read(
     Ok(Some(verified))
 }
 
-/// The signature of a model by the first of those who are trusted that it verifies with; else the finding
-/// that it is of none, of which the last says why.
+/// Verifies a bundle with the first trust anchor that accepts it, or returns a finding with the error of the last one.
 fn verify_bundle(
     bundle: &[u8],
     trusted: &[TrustAnchors],
@@ -133,11 +132,11 @@ fn verify_bundle(
         let message = format!("the signature cannot be used: {error}");
         Box::new(Finding::new("signature/bundle-invalid", message.replace(['\n', '\r'], " ")))
     };
-    let (now, nobody) = (jiff::Timestamp::now(), TrustAnchors::Roots(Vec::new()));
+    let (now, no_anchors) = (jiff::Timestamp::now(), TrustAnchors::Roots(Vec::new()));
     let open = |trust: &TrustAnchors| {
         signing::verify(bundle, trust, now).map(|opened| (opened, trust.clone()))
     };
-    let (last, others) = trusted.split_last().unwrap_or((&nobody, &[]));
+    let (last, others) = trusted.split_last().unwrap_or((&no_anchors, &[]));
     let first = others.iter().find_map(|trust| open(trust).ok());
     let (opened, trust) = first.map_or_else(|| open(last), Ok).map_err(|error| match error {
         SignatureError::Untrusted(error) => {
@@ -172,7 +171,11 @@ impl VerifiedSignature {
                 .push(Finding::new("signature/attestation-invalid", message).in_file(&name));
         };
         if lines.len() > attestation::MAX_ATTESTATIONS {
-            refuse(format!("{} attestations: more than a model has", lines.len()));
+            refuse(format!(
+                "{} attestations, more than the limit of {}",
+                lines.len(),
+                attestation::MAX_ATTESTATIONS
+            ));
             return Ok(());
         }
         for (number, line) in (1..).zip(lines) {
@@ -183,7 +186,7 @@ impl VerifiedSignature {
                     self.attestations.push(attestation);
                 }
                 Err(error) => {
-                    refuse(format!("attestation {number} is not used: {}", chain(&error)))
+                    refuse(format!("attestation {number} was rejected: {}", chain(&error)))
                 }
             }
         }
@@ -203,23 +206,23 @@ impl VerifiedSignature {
         Ok(Attestation::from_statement(statement, self.manifest.root)?)
     }
 
-    /// Whether it was made with git's own files at the top: they are then part of what is checked.
+    /// Returns whether the signature lists git metadata, which is then part of the comparison.
     pub fn lists_git_paths(&self) -> bool {
         let git = |name: &str| GIT_NAMES.contains(&name.split('/').next().unwrap_or_default());
         self.manifest.resources.iter().any(|resource| git(&resource.name))
     }
 
-    /// Whether hashing all files of the model in its shards would give more digests than the signature has.
+    /// Returns whether hashing all files of the model in shards would give more digests than the signature has.
     pub fn is_overlong(&self, model: &Checkpoint) -> bool {
         let digests = |file: &ModelFile| self.manifest.hashing.digest_count(file.bytes);
         let all = model.files.iter().map(digests).fold(0, u64::saturating_add);
         all > (self.manifest.resources.len() + model.files.len()) as u64
     }
 
-    /// Hashes the files that were signed, and nothing else.
+    /// Hashes only the files that were signed.
     ///
     /// # Errors
-    /// See [`RunError`].
+    /// Returns a [`RunError`] if a file cannot be read or the run is interrupted.
     pub fn hash(
         &self,
         model: &Checkpoint,
@@ -237,10 +240,10 @@ impl VerifiedSignature {
         Ok((digests, run))
     }
 
-    /// Compares the model with what was signed; `digests` are by file of the model.
+    /// Compares the model with the signed manifest; `digests` has an entry for each file of the model.
     ///
     /// # Errors
-    /// A path that is to be ignored is not in the model.
+    /// Returns [`Error::NotInModel`] if a path to ignore is not in the model.
     pub fn compare(
         &self,
         model: &Checkpoint,
@@ -256,20 +259,20 @@ impl VerifiedSignature {
             ignore_unsigned_files: options.ignore_unsigned_files,
             ignore_paths: &locations::ignored(&model.path, &options.ignore_paths)?,
         });
-        // Something that is beside the seal is not beside the signature.
+        // Signed-only files are not covered by a seal, but by the signature.
         report.coverage.not_covered.retain(|entry| !entry.kind.is_signed_only());
         report.coverage.not_covered.extend(outcome.not_covered.iter().cloned());
         for kind in &options.require_attestations {
             if !self.attestations.iter().any(|attestation| attestation.kind == *kind) {
-                let message = format!("no attestation of kind {} was signed", kind.name());
+                let message = format!("no attestation of kind {} was found", kind.name());
                 report.findings.push(Finding::new("signature/attestation-missing", message));
             }
         }
         Ok(outcome)
     }
 
-    /// Holds what the signer states besides to what was measured of `model`, and notes in the report when
-    /// the seal that was read from `place` is signed.
+    /// Compares the attestations with what was measured of `model`, and notes in the report whether the seal that was
+    /// read from `place` is signed.
     pub fn check_attestations(
         &self,
         files: &SignatureOutcome,
@@ -286,8 +289,8 @@ impl VerifiedSignature {
         }
     }
 
-    /// Holds what was attested to what was measured. Where the files are not as they were signed, another
-    /// root is no news.
+    /// Compares the attestations with the measured root and the used seal. If files differ from the signature, a
+    /// different root is expected and not reported.
     fn compare_attested(
         &self,
         files: &SignatureOutcome,
@@ -302,7 +305,7 @@ impl VerifiedSignature {
             let (kind, facts) = (attestation.kind.name(), &attestation.predicate);
             if facts.model_root != root && files.is_intact() {
                 differs(format!(
-                    "attested ({kind}) is the root {}, found {root}",
+                    "the {kind} attestation states the root {}, found {root}",
                     facts.model_root
                 ));
             }
@@ -310,12 +313,12 @@ impl VerifiedSignature {
                 (attestation.kind, seal, facts.document.as_deref())
                 && seal != attested
             {
-                differs(format!("attested is the seal {attested}, and {seal} is used"));
+                differs(format!("the attested seal is {attested}, but {seal} was used"));
             }
         }
     }
 
-    /// Whether the signer vouches for a seal: it is attested, or a file that is signed and intact.
+    /// Returns whether the signer vouches for a seal: it is attested, or it is a signed and intact file.
     pub fn covers_seal(
         &self,
         model: &Path,
@@ -330,8 +333,8 @@ impl VerifiedSignature {
         attested || self.lists(model, seal, digest, intact)
     }
 
-    /// The bytes that were read as the seal must be those that were signed: a file may have been replaced
-    /// between two readings.
+    /// Returns whether the signature lists the seal with the digest that was read. The file is hashed again, because
+    /// it may have been replaced between two reads.
     fn lists(&self, model: &Path, seal: &Path, digest: &str, intact: &SignatureOutcome) -> bool {
         let Some(path) = locations::relative(model, seal) else { return false };
         let listed = self.manifest.resources.iter().find(|resource| resource.name == path);
@@ -344,11 +347,11 @@ impl VerifiedSignature {
     }
 }
 
-/// Measures a model in one pass for what is asked of it, and for its signature if there is one; also gives the
-/// digests that the signature is compared with, by file.
+/// Measures a model in one pass for a request and its signature, if there is one. Also returns the digests by file that
+/// the signature is compared with.
 ///
 /// # Errors
-/// It was not measured to its end.
+/// Returns an error if the measurement was not completed.
 pub fn measure(
     signature: Option<&VerifiedSignature>,
     model: &Checkpoint,
@@ -356,7 +359,7 @@ pub fn measure(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Examination, Vec<Option<FileDigests>>), Error> {
-    // Digests of shards could take more memory than the signature pays for with its own length.
+    // Digests of shards could take much more memory than the signature itself.
     let overlong = signature.filter(|signature| signature.is_overlong(model));
     let along = signature.filter(|_| overlong.is_none()).map(|signed| signed.manifest.hashing);
     hashings.extend(along.filter(|along| !hashings.contains(along)));
@@ -369,18 +372,18 @@ pub fn measure(
     Ok((examined, digests))
 }
 
-/// An error, and all that it comes from.
+/// Formats an error with all of its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Why an attestation is not used.
+/// Why an attestation was rejected.
 #[derive(Debug, thiserror::Error)]
 enum AttestationRejection {
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    #[error("it is signed by another than the model, {0}")]
+    #[error("it was signed by {0}, not by the signer of the model")]
     OtherSigner(Box<Signer>),
     #[error(transparent)]
     Statement(#[from] StatementError),
@@ -388,7 +391,7 @@ enum AttestationRejection {
     Attestation(#[from] AttestationError),
 }
 
-/// The digests of a small file, of one reading.
+/// Computes several digests of a small file in one read.
 fn digests<const N: usize>(path: &Path, hashes: [HashAlgorithm; N]) -> io::Result<[Vec<u8>; N]> {
     let mut hashers = hashes.map(|hash| Hasher::new(hash, 0));
     let mut file = regular_file::open_regular(path)?;

@@ -1,9 +1,9 @@
-//! Which tensors of a model carry chips.
+//! Finds the carriers of a model: the weights that carry chips.
 //!
-//! Carriers are weights of real numbers: floating-point tensors of up to 32 bits an element, and
-//! quantised ones, of two or more dimensions and at least [`MIN_ELEMENTS`] elements; position tables,
-//! norms and biases are not. Tensors with the same bytes (tied weights) and weights with the same
-//! canonical name count once: whatever one of them shows by chance, the other shows again.
+//! Carriers are weights of real numbers: floating-point tensors of up to 32 bits for each element, and quantised
+//! weights, with two or more dimensions and at least [`MIN_ELEMENTS`] elements. Position tables, norms and biases are
+//! not carriers. Tensors with the same bytes (tied weights) and weights with the same canonical name count once,
+//! because their correlations are not independent.
 
 use super::key::chip_nonce;
 use super::unreadable::{MIN_ELEMENTS, UnreadableWeights};
@@ -23,40 +23,40 @@ use tensorseal_weights::{Weight, WeightStorage, Weights};
 /// A weight that carries chips.
 #[derive(Debug, Clone)]
 pub struct CarrierTensor {
-    /// The tensor that holds its elements in their order: engines read it. `None`: they lie in another
-    /// order, or in several tensors, and its values are put together first.
+    /// The tensor that contains its elements in order, so that engines can read it. `None` if the elements are in
+    /// another order or in several tensors, and must be assembled first.
     pub tensor: Option<usize>,
     /// The weight.
     pub weight: Weight,
-    /// The name its chips follow from.
+    /// The canonical name, from which the chips are derived.
     pub canonical: String,
-    /// How its elements carry them.
+    /// How its elements carry chips.
     pub carrier: Carrier,
-    /// Number of its elements, finite or not.
+    /// The number of elements, finite or not.
     pub elements: u64,
 }
 
-/// Where the blocks of a carrier are that can be marked: whole blocks of one tensor.
+/// The blocks of a carrier that can be marked: whole blocks of one tensor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MarkableBlocks {
     /// The tensor.
     pub tensor: usize,
-    /// Its first block that is one of the carrier, in blocks of the tensor.
+    /// The first block of the carrier, counted in blocks of the tensor.
     pub first: u64,
-    /// How many follow, the last perhaps shorter.
+    /// The number of blocks. The last may be shorter.
     pub blocks: u64,
     /// How its elements carry chips.
     pub carrier: Carrier,
 }
 
 impl CarrierTensor {
-    /// Whether it can be marked where it lies.
+    /// Returns whether the carrier can be marked in place.
     pub fn is_markable(&self, model: &Checkpoint) -> bool {
         self.markable(model).is_some()
     }
 
-    /// Where it can be marked; `None`: it lies in several tensors, or not in its order, or beside others in one
-    /// block.
+    /// Returns the blocks that can be marked; `None` if the carrier is in several tensors or in another order, or
+    /// shares a block with other weights.
     pub(super) fn markable(&self, model: &Checkpoint) -> Option<MarkableBlocks> {
         const LEN: u64 = CARRIER_LEN as u64;
         let blocks = self.elements.div_ceil(LEN);
@@ -73,34 +73,34 @@ impl CarrierTensor {
 /// The carriers of a model.
 #[derive(Debug, Clone, Default)]
 pub struct Carriers {
-    /// Those that are correlated, each once, in order of their canonical names.
+    /// The carriers that are correlated, each once, in order of their canonical names.
     pub tensors: Vec<CarrierTensor>,
-    /// Tensors with the same bytes as a carrier, by index, and the index of the carrier in
-    /// [`Carriers::tensors`]: they are marked like it and not counted.
+    /// The tensors with the same bytes as a carrier, with the index of that carrier in [`Carriers::tensors`]. They are
+    /// marked like it, but do not count.
     pub tied: Vec<(usize, usize)>,
-    /// Digests of the carriers that were compared with others, by tensor.
+    /// The digests of the carriers that were compared with others, by tensor.
     pub(super) compared: HashMap<usize, ChainingValue>,
-    /// Weights that cannot be read: whether they carry is not known.
+    /// The weights that cannot be read, which may be carriers.
     pub unreadable: UnreadableWeights,
 }
 
 impl Carriers {
-    /// The carriers of `model`. Tensors that may be equal to another are read to find out.
+    /// Finds the carriers of `model`. Tensors that may be equal to others are read to compare them.
     ///
     /// # Errors
-    /// See [`RunError`].
+    /// Returns a [`RunError`] if a tensor cannot be read, or if the run is interrupted.
     pub fn find(
         model: &Checkpoint,
         options: &RunOptions,
         progress: &Progress,
     ) -> Result<Carriers, RunError> {
         let weights = Weights::from_checkpoint(model);
-        let not_read = UnreadableWeights::from_model(model, &weights);
+        let unreadable = UnreadableWeights::from_model(model, &weights);
         let by_name = by_canonical(model, weights);
         let candidates: Vec<usize> = by_name.values().filter_map(Weight::whole_tensor).collect();
         let compared = digest_duplicates(model, &candidates, options, progress)?;
         let mut named: Vec<(String, Weight)> = by_name.into_iter().collect();
-        // The first of equal ones is kept: the one a checkpoint keeps that leaves the others out.
+        // Of equal weights the first is kept: the one that a checkpoint without duplicates stores.
         named.sort_by(|(a, _), (b, _)| (rank(a), a).cmp(&(rank(b), b)));
         let mut kept: HashMap<(TensorLayoutKey<'_>, ChainingValue), usize> = HashMap::new();
         let (mut tensors, mut ties) = (Vec::new(), Vec::new());
@@ -117,7 +117,7 @@ impl Carriers {
                 }
                 kept.insert(key, index);
             }
-            // What is put together is put together as binary32.
+            // Assembled weights are binary32.
             let dtype = index.map_or(Dtype::F32, |index| model.tensors[index].dtype);
             let carrier = Carrier::from_dtype(dtype, chip_nonce(&canonical));
             if let (Some(carrier), Some(elements)) = (carrier, weight.elements()) {
@@ -131,32 +131,32 @@ impl Carriers {
             .into_iter()
             .filter_map(|(index, first)| Some((index, *places.get(&first)?)))
             .collect();
-        Ok(Carriers { tensors, tied, compared, unreadable: not_read })
+        Ok(Carriers { tensors, tied, compared, unreadable })
     }
 
-    /// Whether nothing carries, and nothing is known to be a weight that might.
+    /// Returns whether there are no carriers, and no unreadable weights that may be carriers.
     pub fn has_no_candidates(&self) -> bool {
-        self.tensors.is_empty() && self.unreadable.told == 0
+        self.tensors.is_empty() && self.unreadable.certain == 0
     }
 
-    /// Elements of all carriers.
+    /// Returns the number of elements of all carriers.
     pub fn elements(&self) -> u64 {
         self.tensors.iter().map(|carrier| carrier.elements).sum()
     }
 
-    /// Carrier blocks of all carriers.
+    /// Returns the number of carrier blocks of all carriers.
     pub fn blocks(&self) -> u64 {
         self.tensors.iter().map(|carrier| carrier.elements.div_ceil(CARRIER_LEN as u64)).sum()
     }
 
-    /// Canonical names of the carriers, in order.
+    /// Returns the canonical names of the carriers, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|carrier| carrier.canonical.as_str())
     }
 }
 
-/// The weights that carry chips, by canonical name; of several that share one, the first in the format
-/// that loaders prefer, then in the order of their own names.
+/// Returns the carriers by canonical name. If several share a name, the one in the format that loaders prefer counts,
+/// then the first in the order of their stored names.
 fn by_canonical(model: &Checkpoint, weights: Weights) -> BTreeMap<String, Weight> {
     let mut by_name: BTreeMap<String, Weight> = BTreeMap::new();
     let rank = |weight: &Weight| {
@@ -179,7 +179,7 @@ fn by_canonical(model: &Checkpoint, weights: Weights) -> BTreeMap<String, Weight
     by_name
 }
 
-/// Whether a weight carries chips.
+/// Returns whether a weight carries chips.
 fn is_carrier(model: &Checkpoint, weight: &Weight) -> bool {
     let is_real = match &weight.storage {
         WeightStorage::View(arranged) => {
@@ -196,7 +196,7 @@ fn is_carrier(model: &Checkpoint, weight: &Weight) -> bool {
         && !is_excluded(&weight.canonical)
 }
 
-/// Components of the names of position tables, from public architectures.
+/// The name components of position tables in public architectures.
 const POSITIONS: &[&str] = &[
     "wpe",
     "pos_embed",
@@ -211,8 +211,8 @@ const POSITIONS: &[&str] = &[
     COMPUTED,
 ];
 
-/// Whether a model without this weight computes something else, and no conversion leaves it out: a matrix of real
-/// numbers as large as those that carry. Unlike them it may be a table of places, if these were not computed.
+/// Returns whether a model needs this weight, so that no conversion drops it: a matrix of real numbers as large as
+/// carriers. Unlike carriers it may be a position table that is not computed from the configuration.
 pub(crate) fn is_essential(model: &Checkpoint, weight: &Weight) -> bool {
     let is_real = match &weight.storage {
         WeightStorage::View(arranged) => {
@@ -229,10 +229,10 @@ pub(crate) fn is_essential(model: &Checkpoint, weight: &Weight) -> bool {
         && !weight.canonical.split('.').any(|part| part == COMPUTED)
 }
 
-/// The component of the names of tables that follow from the configuration.
+/// The name component of tables that are computed from the configuration.
 const COMPUTED: &str = "rotary_emb";
 
-/// Position tables, norms and biases: small parts that a model is sensitive to.
+/// Returns whether a name is that of a position table, norm or bias, to which a model is sensitive.
 fn is_excluded(canonical: &str) -> bool {
     is_norm_or_bias(canonical) || canonical.split('.').any(|part| POSITIONS.contains(&part))
 }
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_carries_nothing_and_is_told() {
+    fn unreadable_weights_are_reported_and_carry_nothing() {
         let (_dir, model, carriers) = find(&[
             ("layers.0.q_proj.weight", Dtype::F8_E4M3, LARGE, 1),
             ("layers.0.q_proj.scale", Dtype::F32, &[2, 2, 256, 256], 2),
@@ -318,17 +318,17 @@ mod tests {
             ("layers.0.ids.weight", Dtype::I64, LARGE, 7),
         ]);
         assert_eq!(carriers.names().collect::<Vec<_>>(), ["layers.0.v_proj.weight"]);
-        let not_read = &carriers.unreadable;
-        assert_eq!(not_read.tensors.len(), 2);
-        assert_eq!(not_read.weights, 2);
+        let unreadable = &carriers.unreadable;
+        assert_eq!(unreadable.tensors.len(), 2);
+        assert_eq!(unreadable.weights, 2);
         let bytes = (1 << 16) + (4 << 18) + (1 << 15) + (2 << 16);
-        assert_eq!(not_read.bytes, bytes);
+        assert_eq!(unreadable.bytes, bytes);
         let total: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
-        assert_eq!(not_read.share, bytes as f64 / total as f64);
+        assert_eq!(unreadable.share, bytes as f64 / total as f64);
         assert!(
-            not_read.summary().starts_with("2 weights are kept in a way"),
+            unreadable.summary().starts_with("2 weights have an unsupported layout"),
             "{}",
-            not_read.summary()
+            unreadable.summary()
         );
         let (_dir, _, plain) = find(&[("x.weight", Dtype::F16, LARGE, 1)]);
         assert!(plain.unreadable.is_empty());

@@ -1,8 +1,8 @@
-//! The claim: what the owner of a mark commits to before a release.
+//! Claims: the commitment of the owner of a mark before a release.
 //!
-//! A key proves nothing by itself: for any weights, keys that fit them can be found afterwards. A claim
-//! binds a key, a payload, the root of the unmarked model and the carriers, without telling the key;
-//! signed and timestamped before the release, it shows that the key was there first.
+//! A key alone proves nothing: for any weights, matching keys can be found afterwards. A claim binds a key, a
+//! payload, the root of the unmarked model and the carriers without revealing the key. If it is signed and
+//! timestamped before the release, it shows that the key existed first.
 
 use super::SCHEME;
 use super::carriers::Carriers;
@@ -15,73 +15,74 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use tensorseal_base::regular_file;
 
-/// Schema name of a claim.
+/// The schema name of a claim.
 pub const SCHEMA: &str = "tensorseal.watermark-claim/1";
 
-/// The longest claim that is read.
+/// The maximum length of a claim file in bytes.
 pub const MAX_FILE: u64 = 64 << 20;
 
-/// A claim, as it is written.
+/// A claim, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Strength of the mark, relative to the weights of a carrier block.
+    /// The strength of the mark, relative to the root mean square of a carrier block.
     pub alpha: f64,
-    /// Canonical names of the carriers, in order.
+    /// The canonical names of the carriers, in order.
     pub carriers: Vec<String>,
-    /// `blake3:` and 64 hexadecimal digits.
+    /// The commitment: `blake3:` and 64 hexadecimal digits.
     pub commitment: String,
-    /// Finite non-zero elements of the carriers of the unmarked model.
+    /// The number of finite non-zero elements of the carriers in the unmarked model.
     pub elements: u64,
-    /// Id of the key.
+    /// The id of the key.
     pub key_id: String,
-    /// 16 hexadecimal digits; null for a mark without payload.
+    /// The payload as 16 hexadecimal digits; null for a mark without payload.
     pub payload: Option<String>,
-    /// [`SCHEMA`].
+    /// The schema name, [`SCHEMA`].
     pub schema: String,
     /// The scheme of the key.
     pub scheme: String,
-    /// Root of the unmarked model.
+    /// The root of the unmarked model.
     pub unmarked_root: String,
 }
 
-/// Why a claim cannot be used.
+/// An error while reading or writing a claim.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClaimError {
-    /// It is not there.
+    /// The file does not exist.
     #[error("{}: no such claim", .0.display())]
     Missing(PathBuf),
-    /// Something has the name already.
-    #[error("{} exists: a claim is never overwritten; choose another name", .0.display())]
+    /// The output path exists.
+    #[error("{} exists: claims are never overwritten; choose another name", .0.display())]
     Exists(PathBuf),
-    /// It cannot be written.
+    /// The file cannot be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It is no claim, or not a whole one.
+    /// The file is not a valid claim.
     #[error("{}: not a watermark claim: {what}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error in the file.
         what: String,
     },
 }
 
 impl Claim {
-    /// The claim to a mark of `key` on the model with this root and these carriers.
+    /// Creates the claim to a mark of `key` on the model with this root and these carriers.
     pub fn new(
         key: &WatermarkKey,
         payload: Option<Payload>,
@@ -105,8 +106,8 @@ impl Claim {
         claim
     }
 
-    /// What the key says over the scheme, the payload, the root of the unmarked model and the
-    /// carriers: BLAKE3 `derive_key` over the key and these, each preceded by its length.
+    /// Computes the commitment of the key to the scheme, the payload, the root of the unmarked model and the carriers:
+    /// BLAKE3 `derive_key` over the key and these values, each preceded by its length.
     fn commitment_of(&self, key: &WatermarkKey) -> String {
         let mut parts: Vec<&[u8]> = vec![
             self.scheme.as_bytes(),
@@ -117,20 +118,20 @@ impl Claim {
         root_text(&key.derive(CONTEXT_COMMITMENT, &parts))
     }
 
-    /// Whether `key` opens the commitment.
+    /// Returns whether `key` opens the commitment.
     pub fn is_opened_by(&self, key: &WatermarkKey) -> bool {
         self.key_id == key.id() && self.commitment == self.commitment_of(key)
     }
 
-    /// The payload that is claimed, if any.
+    /// Returns the claimed payload, if any.
     pub fn payload(&self) -> Option<Payload> {
         self.payload.as_deref().and_then(|text| text.parse().ok())
     }
 
-    /// Reads a claim.
+    /// Reads a claim file.
     ///
     /// # Errors
-    /// See [`ClaimError`].
+    /// Returns a [`ClaimError`] if the file does not exist, cannot be read, or is not a valid claim.
     pub fn read(path: &Path) -> Result<Self, ClaimError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => ClaimError::Missing(path.to_owned()),
@@ -146,10 +147,10 @@ impl Claim {
         Self::parse(&text).map_err(malformed)
     }
 
-    /// Reads the text of a claim.
+    /// Parses the text of a claim.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns what is wrong with the text, as a message for people.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let claim: Claim = serde_json::from_slice(text).map_err(|error| {
             let what: String = error.to_string().chars().take(200).collect();
@@ -173,10 +174,10 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Whether a claim can be written there: nothing has the name.
+    /// Checks that the output path of a claim does not exist.
     ///
     /// # Errors
-    /// [`ClaimError::Exists`].
+    /// Returns [`ClaimError::Exists`] if it does.
     pub fn check_new(path: &Path) -> Result<(), ClaimError> {
         match path.symlink_metadata() {
             Ok(_) => Err(ClaimError::Exists(path.to_owned())),
@@ -184,10 +185,10 @@ impl Claim {
         }
     }
 
-    /// Writes the claim to a new file, whole or not at all.
+    /// Writes the claim to a new file atomically.
     ///
     /// # Errors
-    /// [`ClaimError::Exists`] and [`ClaimError::Write`].
+    /// Returns [`ClaimError::Exists`] if the path exists, and [`ClaimError::Write`] if the file cannot be written.
     pub fn write_new(&self, path: &Path) -> Result<(), ClaimError> {
         let failed = |source| ClaimError::Write { path: path.to_owned(), source };
         let mut text = Vec::new();
@@ -198,10 +199,10 @@ impl Claim {
         })
     }
 
-    /// The text of the claim: members and carriers in order, so that equal claims are equal bytes.
+    /// Writes the text of the claim with members and carriers in order, so that equal claims have equal bytes.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Returns the errors of `out`.
     pub fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
         serde_json::to_writer_pretty(&mut *out, self)?;
         out.write_all(b"\n")
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn only_its_key_opens_a_claim_and_only_as_it_was() {
+    fn only_its_key_opens_an_unchanged_claim() {
         let key = WatermarkKey::from_secret(&[1; 32]);
         let mine = claim(&key);
         assert!(Claim::parse(&text(&mine)).unwrap().is_opened_by(&key));
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_claim_is_said() {
+    fn invalid_claims_have_a_reason() {
         let sound = claim(&WatermarkKey::from_secret(&[1; 32]));
         let with = |change: fn(&mut Claim)| {
             let mut other = sound.clone();

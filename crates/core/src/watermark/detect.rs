@@ -1,5 +1,4 @@
-//! Measuring how the chips of keys correlate with a model: one pass over every byte, for any number
-//! of keys.
+//! Blind detection: measures how the chips of keys correlate with a model, in one pass for all keys.
 
 use super::carriers::Carriers;
 use super::key::WatermarkKey;
@@ -20,85 +19,83 @@ use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport, Threads
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::reader::{self, WeightReader};
 
-/// The most keys of one detection.
+/// The maximum number of keys of one detection.
 pub const MAX_KEYS: usize = 256;
 
-/// Sums of slots that are kept for the groups of all keys: what bounds the memory.
+/// The maximum number of slot sums over the groups of all keys, which limits the memory.
 const MAX_SUMS: usize = 4096;
 
-/// The group of what is left when a model has too many of them.
+/// The name of the group for all further carriers if a model has too many groups.
 const OTHERS: &str = "(others)";
 
-/// The sums of the carriers of one group: a layer, or a tensor that is in none.
+/// The sums of a group of carriers: a layer, or a tensor outside layers.
 #[derive(Debug, Clone, Default)]
 pub struct GroupSums {
-    /// The common part of its names.
+    /// The common part of the names of its carriers.
     pub name: String,
-    /// By key.
+    /// The sums of each key.
     pub sums: Vec<SlotSums>,
 }
 
-/// What was measured of a model.
+/// The measurement of a model.
 #[derive(Debug)]
 pub struct WatermarkMeasurement {
-    /// The model and its root.
+    /// The measured model with its root.
     pub model: ModelSeal,
-    /// Who measured.
+    /// How the model was measured.
     pub run: RunReport,
-    /// What carries.
+    /// The carriers of the model.
     pub carriers: Carriers,
-    /// By group, in the order of the tensors.
+    /// The sums of each group, in the order of the tensors.
     pub groups: Vec<GroupSums>,
 }
 
-/// Why a model could not be measured.
+/// An error while measuring a model.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DetectError {
-    /// The run did not complete.
+    /// The run was not completed.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// A tensor was not the same when it was read a second time.
-    #[error(
-        "{0} changed while it was being read: nothing can be said of it; try again when it is at rest"
-    )]
+    /// A tensor differed when it was read a second time.
+    #[error("{0} changed while it was being read: try again when nothing writes to the model")]
     Changed(String),
 }
 
-/// Correlates every carrier of `model` with the chips of `keys` (at most [`MAX_KEYS`] are used), and
-/// digests every byte.
+/// Correlates every carrier of `model` with the chips of `keys` (at most [`MAX_KEYS`] are used), and hashes every byte.
 ///
 /// # Errors
-/// See [`DetectError`].
+/// Returns a [`DetectError`] if the model cannot be read or changed, or if the run is interrupted.
 pub fn measure(
     model: &Checkpoint,
     keys: &[WatermarkKey],
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<WatermarkMeasurement, DetectError> {
-    let detecting = DetectionBuilder::new(model, keys, options, progress)?;
+    let detection = DetectionBuilder::new(model, keys, options, progress)?;
     let mut plan = Plan::everything(model, false);
-    detecting.add_to(&mut plan);
+    detection.add_to(&mut plan);
     let keep =
-        |finished: ObjectMeasurement<'_>| detecting.add(&plan.objects[finished.object], &finished);
+        |finished: ObjectMeasurement<'_>| detection.add(&plan.objects[finished.object], &finished);
     let run = engine::run(&model.files, &plan, options, progress, &keep)?;
-    detecting.finish(&run, &options.threads, progress)
+    detection.finish(&run, &options.threads, progress)
 }
 
-/// A detection while its model is being measured.
+/// Collects the correlations while a model is measured.
 pub struct DetectionBuilder<'a> {
     model: &'a Checkpoint,
     keys: &'a [WatermarkKey],
     carriers: Carriers,
     groups: CarrierGroups,
-    /// By tensor of the model.
+    /// The digests by tensor of the model.
     digests: Mutex<HashMap<usize, ChainingValue>>,
 }
 
 impl<'a> DetectionBuilder<'a> {
-    /// Of `keys` (at most [`MAX_KEYS`] are used) in `model`: finds what carries.
+    /// Finds the carriers of `model` for the detection of `keys` (at most [`MAX_KEYS`] are used).
     ///
     /// # Errors
-    /// See [`RunError`].
+    /// Returns a [`RunError`] if tensors that may be tied cannot be read, or if the run is interrupted.
     pub fn new(
         model: &'a Checkpoint,
         keys: &'a [WatermarkKey],
@@ -111,7 +108,7 @@ impl<'a> DetectionBuilder<'a> {
         Ok(Self { model, keys, carriers, groups, digests: Mutex::default() })
     }
 
-    /// Asks for the correlations of the carriers that engines read as they are.
+    /// Adds the correlations of the carriers that engines can read directly to a plan.
     pub fn add_to(&self, plan: &mut Plan) {
         let carriers = &self.carriers.tensors;
         let places: HashMap<usize, usize> =
@@ -129,7 +126,7 @@ impl<'a> DetectionBuilder<'a> {
         plan.carriers = planned.collect();
     }
 
-    /// Adds the sums of an object, if it carries.
+    /// Adds the digest of an object and, if it is a carrier, its sums.
     pub fn add(&self, object: &Object, finished: &ObjectMeasurement<'_>) {
         let ObjectKind::Tensor(tensor) = object.kind else { return };
         let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,11 +137,11 @@ impl<'a> DetectionBuilder<'a> {
         }
     }
 
-    /// Adds the carriers that are put together first, when all objects were measured by `run`. `threads`:
-    /// as in [`RunOptions`].
+    /// Adds the carriers that must be assembled first, after `run` has measured all objects. `threads` is as in
+    /// [`RunOptions`].
     ///
     /// # Errors
-    /// See [`DetectError`].
+    /// Returns a [`DetectError`] if the model cannot be read or changed, or if the run is interrupted.
     pub fn finish(
         self,
         run: &RunReport,
@@ -154,7 +151,7 @@ impl<'a> DetectionBuilder<'a> {
         let Self { model, keys, carriers, groups, digests } = self;
         correlate_assembled(model, &carriers, keys, &groups, threads, progress)?;
         let digests = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Which tensors are tied was decided on an earlier reading: it must have been of the same bytes.
+        // Tied tensors were determined in an earlier read, which must have seen the same bytes.
         for (tensor, digest) in &carriers.compared {
             if digests.get(tensor) != Some(digest) {
                 return Err(DetectError::Changed(model.tensors[*tensor].name.clone()));
@@ -165,8 +162,8 @@ impl<'a> DetectionBuilder<'a> {
     }
 }
 
-/// Correlates the carriers that no engine reads as they are: their values are put in order, or together,
-/// and go through the CPU kernel. The files must have been measured by now.
+/// Correlates the carriers that engines cannot read directly: their values are assembled in order and correlated with
+/// the CPU kernel. The files must have been measured before.
 fn correlate_assembled(
     model: &Checkpoint,
     carriers: &Carriers,
@@ -189,7 +186,7 @@ fn correlate_assembled(
     for (place, carrier) in all() {
         let offsets: Vec<u32> =
             keys.iter().map(|key| key.block_offset(&carrier.canonical)).collect();
-        // Whole blocks, as many as are best read at once.
+        // Whole blocks, as many as are best read together.
         let piece_len =
             WeightReader::piece_len(&carrier.weight).next_multiple_of(CARRIER_LEN as u64);
         let starts: Vec<u64> = (0..carrier.elements).step_by(piece_len as usize).collect();
@@ -199,8 +196,8 @@ fn correlate_assembled(
             }
             let first = start / CARRIER_LEN as u64;
             let count = piece_len.min(carrier.elements - start) as usize;
-            // Every value that is put together is one of binary32, or is correlated as one; what is not finite is skipped
-            // like that of any tensor.
+            // Every assembled value is a binary32 number, or is correlated as one. Values that are not finite are
+            // skipped as in any tensor.
             values.resize(count, 0.0);
             reader.read_into(&carrier.weight, start, values)?;
             values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().to_le()));
@@ -233,17 +230,17 @@ fn correlate_assembled(
     Ok(())
 }
 
-/// The groups of carriers while they are being measured.
+/// The groups of carriers during a measurement.
 pub(super) struct CarrierGroups {
-    /// By carrier.
+    /// The group of each carrier.
     group_of: Vec<usize>,
     groups: Vec<Mutex<GroupSums>>,
 }
 
 impl CarrierGroups {
-    /// Groups of these carriers, for this number of keys.
+    /// Creates the groups of these carriers, for this number of keys.
     pub(super) fn new(carriers: &Carriers, keys: usize) -> Self {
-        let most = (MAX_SUMS / keys.max(1)).max(1);
+        let max_groups = (MAX_SUMS / keys.max(1)).max(1);
         let names: Vec<&str> = carriers.names().map(group_name).collect();
         // In natural order: layer 10 after layer 9.
         let mut order: Vec<&str> = names.clone();
@@ -251,11 +248,11 @@ impl CarrierGroups {
         order.dedup();
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         for (place, name) in order.iter().enumerate() {
-            places.insert(name, place.min(most - 1));
+            places.insert(name, place.min(max_groups - 1));
         }
-        let too_many = order.len() > most;
-        let named = order.iter().take(most).enumerate().map(|(place, name)| {
-            let name = if too_many && place == most - 1 { OTHERS } else { name };
+        let too_many = order.len() > max_groups;
+        let named = order.iter().take(max_groups).enumerate().map(|(place, name)| {
+            let name = if too_many && place == max_groups - 1 { OTHERS } else { name };
             Mutex::new(GroupSums { name: name.to_owned(), sums: vec![SlotSums::default(); keys] })
         });
         let groups = named.collect();
@@ -271,7 +268,7 @@ impl CarrierGroups {
         }
     }
 
-    /// All groups.
+    /// Returns all groups.
     pub(super) fn finish(self) -> Vec<GroupSums> {
         self.groups
             .into_iter()
@@ -280,8 +277,8 @@ impl CarrierGroups {
     }
 }
 
-/// The layer a tensor belongs to: its name up to the first number; a tensor in no layer is a group of
-/// its own, without the name of its parameter.
+/// Returns the group of a tensor: its name up to the first number. A tensor outside layers is a separate group, named
+/// without its parameter.
 fn group_name(canonical: &str) -> &str {
     let mut end = 0;
     for component in canonical.split('.') {
@@ -294,7 +291,7 @@ fn group_name(canonical: &str) -> &str {
     canonical.rsplit_once('.').map_or(canonical, |(stem, _)| stem)
 }
 
-/// A key that sorts numbers by value.
+/// Returns a key that sorts numbers in names by value.
 fn natural(name: &str) -> Vec<(u64, &str)> {
     name.split('.').map(|part| (part.parse().unwrap_or(u64::MAX), part)).collect()
 }

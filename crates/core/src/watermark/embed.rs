@@ -1,6 +1,6 @@
-//! Writing a marked copy of a model, in constant memory.
+//! Writes a marked copy of a model, in constant memory.
 //!
-//! The carrier blocks of each piece are marked on the way to the copy; everything else stays as it is.
+//! The carrier blocks of each piece are marked while they are copied; all other bytes stay unchanged.
 
 use super::carriers::{Carriers, MarkableBlocks};
 use super::key::{DITHER_SEGMENT, WatermarkKey, dither_nonce};
@@ -19,47 +19,48 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, Threads};
 use tensorseal_format::{Checkpoint, OpenError};
 
-/// A mark that is to be embedded.
+/// The settings of a mark to embed.
 #[derive(Debug, Clone, Copy)]
 pub struct MarkSettings {
-    /// What it says; `None`: every block carries +1.
+    /// The payload; with `None`, every block carries +1.
     pub payload: Option<Payload>,
-    /// Its strength, relative to the weights of a block.
+    /// The strength relative to the root mean square of a carrier block.
     pub alpha: f64,
-    /// Signal to noise, in dB, below which nothing is written; negative infinity: anything goes.
-    pub least_snr_db: f64,
+    /// The minimum signal-to-noise ratio in dB, below which nothing is written; negative infinity for no minimum.
+    pub min_snr_db: f64,
 }
 
-/// What was written.
+/// The result of embedding a mark.
 #[derive(Debug, Clone)]
 pub struct EmbeddedMark {
     /// How the carriers changed.
     pub change: MarkChange,
-    /// How the key correlates with what was written.
+    /// The correlation of the key with the marked copy.
     pub sums: SlotSums,
 }
 
-/// Why a model could not be marked.
+/// An error while embedding a mark.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EmbedError {
-    /// It could not be read.
+    /// The model could not be read.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The copy could not be made.
+    /// The copy could not be written.
     #[error(transparent)]
     Copy(CopyError),
-    /// It is no longer what it was when it was opened.
+    /// The model changed after it was opened.
     #[error(transparent)]
     Changed(#[from] OpenError),
-    /// It would change the model more than allowed.
+    /// The mark changes the model more than allowed.
     #[error(
-        "the mark changes the weights by more than allowed: {snr_db:.2} dB signal to noise, at least {least_snr_db} dB are wanted; nothing was written"
+        "the mark changes the weights by more than allowed: its signal-to-noise ratio is {snr_db:.2} dB, and the minimum is {min_snr_db} dB; nothing was written"
     )]
     Loud {
-        /// Measured signal to noise.
+        /// The measured signal-to-noise ratio in dB.
         snr_db: f64,
-        /// The least that was wanted.
-        least_snr_db: f64,
+        /// The minimum in dB.
+        min_snr_db: f64,
     },
 }
 
@@ -73,11 +74,12 @@ impl From<CopyError> for EmbedError {
     }
 }
 
-/// Writes a copy of `model` with a mark of `key` to `out`, which must not exist: a file if the model was
-/// given as a file, else a directory.
+/// Writes a copy of `model` with a mark of `key` to `out`, which must not exist: a file if the model was given as a
+/// file, else a directory.
 ///
 /// # Errors
-/// See [`EmbedError`]; nothing is left behind.
+/// Returns an [`EmbedError`] if the model cannot be read or changed, if the copy cannot be written, or if the mark is
+/// too strong. Nothing is left behind then.
 pub fn write(
     model: &Checkpoint,
     carriers: &Carriers,
@@ -97,16 +99,16 @@ pub fn write(
     copying.write(
         out,
         &|piece, bytes, buffers: &mut Buffers| marker.piece(piece, bytes, buffers),
-        // The changes are added in the order of the pieces, whoever made them: sums of floats.
+        // The changes are added in the order of the pieces, because sums of floats depend on it.
         &mut |(change, sums)| {
             let mut whole = whole.borrow_mut();
             whole.change.merge(&change);
             whole.sums.merge(&sums);
         },
         |_| {
-            let (snr_db, least_snr_db) = (whole.borrow().change.snr_db(), mark.least_snr_db);
-            if snr_db < least_snr_db {
-                return Err(EmbedError::Loud { snr_db, least_snr_db });
+            let (snr_db, min_snr_db) = (whole.borrow().change.snr_db(), mark.min_snr_db);
+            if snr_db < min_snr_db {
+                return Err(EmbedError::Loud { snr_db, min_snr_db });
             }
             Ok(model.verify_unchanged(&[])?)
         },
@@ -114,9 +116,9 @@ pub fn write(
     Ok(whole.into_inner())
 }
 
-/// What all pieces share.
+/// The state that all pieces share.
 struct Embedder<'a> {
-    /// By tensor: one, or those that lie in it one behind the other.
+    /// The marked weights of each tensor: one, or several that follow one another.
     marked: HashMap<usize, Vec<MarkedWeight<'a>>>,
     key: ChipKey,
     word: Codeword,
@@ -126,16 +128,16 @@ struct Embedder<'a> {
 /// A weight that is marked.
 struct MarkedWeight<'a> {
     canonical: &'a str,
-    /// Its blocks in the tensor.
+    /// The blocks of the weight in the tensor.
     blocks: Range<u64>,
     carrier: Carrier,
     rounding: Rounding,
     offset: u32,
-    /// Whether its blocks count: those of a tied duplicate do not.
+    /// Whether the blocks count; those of a tied duplicate do not.
     counts: bool,
 }
 
-/// Memory that a thread uses again and again.
+/// Buffers that a thread reuses.
 #[derive(Default)]
 struct Buffers {
     chips: Vec<u8>,
@@ -172,7 +174,7 @@ impl<'a> Embedder<'a> {
         }
     }
 
-    /// Marks a piece and measures the mark.
+    /// Marks a piece, and measures the mark.
     fn piece(
         &self,
         piece: &CopyPiece<'_>,
@@ -189,7 +191,7 @@ impl<'a> Embedder<'a> {
             let mut at = marked.blocks.start.max(here);
             let end = marked.blocks.end.min(behind);
             while at < end {
-                // Dither is of one segment of the weight at a time.
+                // The dither covers one segment of the weight at a time.
                 let first = at - marked.blocks.start;
                 let next = (first / DITHER_SEGMENT + 1) * DITHER_SEGMENT;
                 let until = end.min(marked.blocks.start.saturating_add(next));
@@ -241,7 +243,7 @@ impl<'a> Embedder<'a> {
         (change, sums)
     }
 
-    /// The dither of consecutive blocks.
+    /// Generates the dither of consecutive blocks.
     fn dither(&self, canonical: &str, first: u64, blocks: usize, dither: &mut Vec<u8>) {
         const STREAM_BLOCKS: u64 = (DITHER_BYTES / CHIP_BYTES) as u64;
         dither.resize(blocks * DITHER_BYTES, 0);

@@ -1,11 +1,11 @@
-//! Small files that are secrets or evidence: written whole and never over something else.
+//! Writes small secret or evidential files atomically, without overwriting anything.
 
 use std::io::{self, Write};
 use std::path::Path;
-use tensorseal_base::system::{set_mode, sync_directory};
+use tensorseal_base::system::{directory_of, set_mode, sync_directory};
 
-/// Writes a new file with these permissions, less the umask: under another name first, so that it is
-/// there whole or not at all. [`io::ErrorKind::AlreadyExists`] when something has the name.
+/// Writes a new file with these permissions, less the umask: to a temporary file first, so that the new file is
+/// complete or does not exist. Fails with [`io::ErrorKind::AlreadyExists`] if the path exists.
 pub(super) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     if path.symlink_metadata().is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
@@ -18,16 +18,8 @@ pub(super) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map_err(|error| error.error)?;
-    // The name itself is as durable as the bytes.
+    // Make the directory entry as durable as the bytes.
     sync_directory(directory)
-}
-
-/// The directory that a path lies in.
-pub(super) fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Informed detection: the chips of keys against the difference of a model from its original.
+//! Informed detection: correlates the chips of keys with the difference of a model from its original.
 //!
-//! Of each element d = w' - w is formed in an f64: exact unless the exponents of the two differ by more
-//! than 29, and correctly rounded then, so that it is the same on every machine. Elements of which one
-//! value is zero, infinite or not a number are skipped. The differences of a carrier block then go the
-//! way of the weights in [`correlation`](tensorseal_engine::measure::correlation): on a common exponent, to integers.
+//! For each element, d = w' - w is computed as an f64: exactly unless the exponents differ by more than 29, and
+//! correctly rounded otherwise, so that it is the same on every machine. Elements with a value that is zero, infinite
+//! or not a number are skipped. The differences of a carrier block are then converted to integers on a common
+//! exponent, like the weights in [`correlation`](tensorseal_engine::measure::correlation).
 //!
-//! The original is needed beside the model, tensor by tensor, so this runs on the CPU alone.
+//! The tensors of the model and of the original are needed together, so this runs only on the CPU.
 
 use super::carriers::{CarrierTensor, Carriers};
 use super::detect::{CarrierGroups, GroupSums};
@@ -25,26 +25,25 @@ use tensorseal_weights::reader::{self, WeightReader};
 use tensorseal_weights::values::{Decoder, finite_or_zero};
 use tensorseal_weights::{Weight, Weights};
 
-/// Carrier blocks of one piece of work.
+/// The number of carrier blocks in one piece of work.
 const PIECE_BLOCKS: u64 = 512;
 
-/// What was measured against an original.
+/// The measurement of a model against its original.
 #[derive(Debug)]
 pub struct InformedMeasurement {
-    /// By group of carriers.
+    /// The sums of each group of carriers.
     pub groups: Vec<GroupSums>,
-    /// Carriers that have a counterpart of the same shape in the original.
+    /// The number of carriers with a counterpart of the same shape in the original.
     pub paired: usize,
-    /// What of the original could not be read.
+    /// The weights of the original that cannot be read.
     pub unreadable: UnreadableWeights,
 }
 
-/// Correlates the difference of the carriers of `model` from the tensors of `original` that have the
-/// same canonical name and shape; element types may differ. Both models must have been measured by
-/// now: files that changed since they were opened are an error.
+/// Correlates the difference of the carriers of `model` from the weights of `original` with the same canonical name and
+/// shape; element types may differ. Both models must have been measured before.
 ///
 /// # Errors
-/// See [`RunError`].
+/// Returns a [`RunError`] if a file cannot be read or changed since it was opened, or if the run is interrupted.
 pub fn measure(
     model: &Checkpoint,
     original: &Checkpoint,
@@ -54,7 +53,7 @@ pub fn measure(
     progress: &Progress,
 ) -> Result<InformedMeasurement, RunError> {
     let weights = Weights::from_checkpoint(original);
-    let not_read = UnreadableWeights::from_model(original, &weights);
+    let unreadable = UnreadableWeights::from_model(original, &weights);
     let pairs = pairs(original, weights, carriers);
     let models = [model, original];
     let weights =
@@ -112,7 +111,7 @@ pub fn measure(
             progress.add(tensors.map(|index| models[side].tensors[index].bytes).sum());
         }
     }
-    Ok(InformedMeasurement { groups: groups.finish(), paired: pairs.len(), unreadable: not_read })
+    Ok(InformedMeasurement { groups: groups.finish(), paired: pairs.len(), unreadable })
 }
 
 /// A carrier and its counterpart.
@@ -137,7 +136,7 @@ fn pairs(original: &Checkpoint, weights: Weights, carriers: &Carriers) -> Vec<Ca
     carriers.tensors.iter().enumerate().filter_map(pair).collect()
 }
 
-/// Whether a weight holds real numbers.
+/// Returns whether a weight has real numbers.
 fn is_real(model: &Checkpoint, weight: &Weight) -> bool {
     weight.row_major_tensor().is_none_or(|index| {
         let dtype = model.tensors[index].dtype;
@@ -152,7 +151,7 @@ struct BlockRange {
 }
 
 impl BlockRange {
-    /// The values of a weight; zero for what is not finite.
+    /// Reads the values of a weight, with zero for values that are not finite.
     fn read(&self, reader: &WeightReader<'_>, weight: &Weight) -> Result<Vec<f64>, RunError> {
         let first = self.first * CARRIER_LEN as u64;
         let values = reader.read(weight, first, self.elements as usize)?;
@@ -191,8 +190,8 @@ impl BlockRange {
     }
 }
 
-/// The differences of a block as integers: q = sign * round_half_away(|d| * 2^(14 - e)), e the largest
-/// exponent among them, at most 32,767.
+/// Converts the differences of a block to integers: q = sign * round_half_away(|d| * 2^(14 - e)) with the largest
+/// exponent e, and |q| at most 32,767.
 fn quantise(ours: &[f64], theirs: &[f64], quantised: &mut Vec<i32>) -> Energy {
     let difference = |(ours, theirs): (&f64, &f64)| {
         if *ours == 0.0 || *theirs == 0.0 { 0.0 } else { finite_or_zero(ours - theirs) }
@@ -207,7 +206,7 @@ fn quantise(ours: &[f64], theirs: &[f64], quantised: &mut Vec<i32>) -> Energy {
     let (_, exponent) = libm::frexp(largest);
     for pair in ours.iter().zip(theirs) {
         let d = difference(pair);
-        // frexp has its fraction in [1/2, 1): the exponent of the leading bit is one less.
+        // The fraction of frexp is in [1/2, 1), so the exponent of the leading bit is one less.
         let q = libm::round(libm::ldexp(d, 15 - exponent)).clamp(-32_767.0, 32_767.0) as i32;
         energy.energy += u64::from(q.unsigned_abs()).pow(2);
         energy.nonzero += u32::from(d != 0.0);
@@ -224,8 +223,8 @@ mod tests {
     use tensorseal_engine::measure::correlation::Correlation;
 
     proptest! {
-        /// Differences from a power of two far below are the weights themselves, up to a rounding that
-        /// the 14 bits do not see.
+        /// Differences from a tiny power of two are the weights themselves, up to a rounding error that 14 bits do
+        /// not show.
         #[test]
         fn blocks_are_quantised_as_weights_are(
             values in prop::collection::vec(-1000i32..1000, 512),

@@ -1,12 +1,11 @@
-//! The key of a mark: 32 secret bytes, and what is derived from them.
+//! The key of a mark: 32 secret bytes, and the values derived from them.
 //!
-//! A key file is small JSON, readable by its owner alone:
+//! A key file is a small JSON document that only its owner may read:
 //! `{"schema": "tensorseal.watermark-key/1", "scheme": "ts-spread/1", "key": 64 hexadecimal digits,
-//! "key_id": 32 hexadecimal digits, "note": text}`. The key is never printed, and the memory that held
-//! it is overwritten.
+//! "key_id": 32 hexadecimal digits, "note": text}`. The key is never printed, and its memory is overwritten after use.
 //!
-//! Everything derived comes from BLAKE3 `derive_key` (BLAKE3 paper, section 2.3) with a context string
-//! of its own, so that one derived value tells nothing of another.
+//! All values are derived with BLAKE3 `derive_key` (BLAKE3 paper, section 2.3) and separate context strings, so that
+//! one derived value reveals nothing about another.
 
 use super::key_file::{KeyFileHeader, scheme_of};
 pub use super::key_file::{MAX_NOTE, SCHEMA};
@@ -22,7 +21,7 @@ use tensorseal_base::system::permission_mode;
 use tensorseal_engine::measure::chips::{ChipKey, Nonce};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// The longest key file that is read.
+/// The maximum length of a key file in bytes.
 pub const MAX_FILE: u64 = 64 << 10;
 
 const CONTEXT_ID: &str = "tensorseal 2026-11-23 watermark key id v1";
@@ -32,7 +31,7 @@ const CONTEXT_DITHER: &str = "tensorseal 2026-11-23 watermark dither nonce v1";
 const CONTEXT_OFFSET: &str = "tensorseal 2026-11-23 watermark block offset v1";
 pub(super) const CONTEXT_COMMITMENT: &str = "tensorseal 2026-11-23 watermark commitment v1";
 
-/// A key. Shown by its id only.
+/// A key. Its debug output shows only its id.
 pub struct WatermarkKey {
     secret: Secret,
     id: String,
@@ -47,7 +46,7 @@ impl std::fmt::Debug for WatermarkKey {
     }
 }
 
-/// A key file as it is written.
+/// A key file, as it is stored.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
 struct KeyDocument {
@@ -58,48 +57,49 @@ struct KeyDocument {
     note: String,
 }
 
-/// Why a key cannot be made, written or read.
+/// An error while creating, writing or reading a key.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WatermarkKeyError {
-    /// The operating system has no random bytes.
-    #[error("the operating system gives no random bytes: {0}")]
+    /// The operating system provides no random bytes.
+    #[error("cannot get random bytes from the operating system: {0}")]
     NoRandom(String),
-    /// Something has the name already.
-    #[error("{} exists: a key is never overwritten; choose another name", .0.display())]
+    /// The output path exists.
+    #[error("{} exists: keys are never overwritten; choose another name", .0.display())]
     Exists(PathBuf),
-    /// It cannot be written.
+    /// The file cannot be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Others may read or change it.
+    /// Other users can read or change the file.
     #[error(
-        "{}: others have access to this key (mode {mode:04o}): run chmod 600 {}, and replace the key if they may have read it",
+        "{}: other users have access to this key (mode {mode:04o}): run chmod 600 {}, and replace the key if they may have read it",
         path.display(), shell_word(path)
     )]
     Exposed {
         /// The file.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the file.
         mode: u32,
     },
-    /// It is no key file, or not a whole one.
+    /// The file is not a valid key file.
     #[error("{}: not a watermark key: {what}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error in the file.
         what: String,
     },
     /// The note is too long for a key file.
@@ -107,7 +107,7 @@ pub enum WatermarkKeyError {
     LongNote,
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell.
 fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
@@ -119,10 +119,10 @@ fn shell_word(path: &Path) -> String {
 }
 
 impl WatermarkKey {
-    /// A new key, from the random bytes of the operating system.
+    /// Generates a key from random bytes of the operating system.
     ///
     /// # Errors
-    /// [`WatermarkKeyError::NoRandom`].
+    /// Returns [`WatermarkKeyError::NoRandom`] if the operating system provides no random bytes.
     pub fn generate() -> Result<Self, WatermarkKeyError> {
         let mut secret = Zeroizing::new([0; 32]);
         getrandom::fill(secret.as_mut())
@@ -130,29 +130,30 @@ impl WatermarkKey {
         Ok(Self::from_secret(&secret))
     }
 
-    /// The key with these bytes.
+    /// Creates the key with these bytes.
     pub fn from_secret(secret: &[u8; 32]) -> Self {
         let id = blake3::derive_key(CONTEXT_ID, secret);
         Self { secret: Secret(*secret), id: hex(&id[..16]) }
     }
 
-    /// What names the key without telling it: 32 hexadecimal digits.
+    /// Returns the id, which does not reveal the key: 32 hexadecimal digits.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The key of its chips and of its dither.
+    /// Returns the derived key for chips and dither.
     pub fn chips(&self) -> ChipKey {
         ChipKey(blake3::derive_key(CONTEXT_CHIPS, &self.secret.0))
     }
 
-    /// Which blocks of a tensor carry which bit: see [`Slot::of`](tensorseal_engine::measure::slots::Slot::of).
+    /// Returns the offset that determines which blocks of a tensor carry which bit: see
+    /// [`Slot::for_block`](tensorseal_engine::measure::slots::Slot::for_block).
     pub fn block_offset(&self, canonical: &str) -> u32 {
         let digest = self.derive(CONTEXT_OFFSET, &[canonical.as_bytes()]);
         u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
     }
 
-    /// A value that only the holder of the key can compute, over `parts`.
+    /// Derives a value over `parts` that only the holder of the key can compute.
     pub(super) fn derive(&self, context: &str, parts: &[&[u8]]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key(context);
         hasher.update(&self.secret.0);
@@ -165,10 +166,10 @@ impl WatermarkKey {
         digest
     }
 
-    /// Writes the key file: mode 0600, never over something else, whole or not at all.
+    /// Writes a new key file with mode 0600, atomically and without overwriting anything.
     ///
     /// # Errors
-    /// See [`WatermarkKeyError`].
+    /// Returns a [`WatermarkKeyError`] if the path exists or cannot be written, or if the note is too long.
     pub fn write_new(&self, path: &Path, note: &str) -> Result<(), WatermarkKeyError> {
         if note.len() > MAX_NOTE {
             return Err(WatermarkKeyError::LongNote);
@@ -194,7 +195,8 @@ impl WatermarkKey {
     /// Reads a key file.
     ///
     /// # Errors
-    /// See [`WatermarkKeyError`]: also when anyone but the owner has access to it.
+    /// Returns a [`WatermarkKeyError`] if the file cannot be read, if it is not a valid key file, or if anyone but the
+    /// owner has access to it.
     pub fn read(path: &Path) -> Result<Self, WatermarkKeyError> {
         let file = open(path)?;
         let metadata = file
@@ -203,7 +205,7 @@ impl WatermarkKey {
         let mode = permission_mode(&metadata);
         let text = read_small(path, file)?;
         let malformed = |what| WatermarkKeyError::Malformed { path: path.to_owned(), what };
-        // Those of other schemes need not be secret: they are told as what they are.
+        // Keys of other schemes need not be secret: report the scheme before the permissions.
         if let Some(other) =
             scheme_of(&text).filter(|scheme| ThirdPartyScheme::all().any(|s| s.name() == scheme))
         {
@@ -216,7 +218,7 @@ impl WatermarkKey {
     }
 
     fn parse(text: &[u8]) -> Result<Self, String> {
-        // Only the place of an error is told: what is wrong could be a part of the key.
+        // Only the position of an error is reported, because the message could contain a part of the key.
         let place = |error: serde_json::Error| match error.classify() {
             serde_json::error::Category::Eof => "it ends early".to_owned(),
             _ => format!("malformed at line {} column {}", error.line(), error.column()),
@@ -234,13 +236,13 @@ impl WatermarkKey {
         );
         let key = Self::from_secret(&secret);
         if key.id != document.key_id {
-            return Err("its key and its key id do not belong together".to_owned());
+            return Err("its key id does not belong to its key".to_owned());
         }
         Ok(key)
     }
 }
 
-/// What is said of a key of another scheme.
+/// Returns the error message for a key of another scheme.
 fn other_scheme_message(name: &str) -> String {
     let what = format!("it is a key of scheme {:?}, not {SCHEME:?}", clip(name));
     match name.parse() {
@@ -252,7 +254,7 @@ fn other_scheme_message(name: &str) -> String {
     }
 }
 
-/// The schema that a small JSON file names, if it is one that can be read.
+/// Returns the schema that a small JSON file names; `None` if it cannot be read or names none.
 pub fn schema_of(path: &Path) -> Option<String> {
     let text = read_small(path, open(path).ok()?).ok()?;
     serde_json::from_slice::<KeyFileHeader>(&text).ok().map(|head| head.schema)
@@ -264,7 +266,7 @@ fn open(path: &Path) -> Result<File, WatermarkKeyError> {
 }
 
 fn read_small(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, WatermarkKeyError> {
-    // All of it at once: a buffer that grows leaves copies behind.
+    // Allocate the whole buffer first: a growing buffer would leave copies of the key behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
     file.take(MAX_FILE + 1)
         .read_to_end(&mut text)
@@ -276,16 +278,16 @@ fn read_small(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, WatermarkKe
     Ok(text)
 }
 
-/// The nonce of a tensor's chips.
+/// Returns the nonce for the chips of a tensor.
 pub fn chip_nonce(canonical: &str) -> Nonce {
     nonce(&[canonical.as_bytes()], CONTEXT_NONCE)
 }
 
-/// Carrier blocks that share a dither nonce: each takes 8 blocks of the key stream, whose counter has
-/// 32 bits.
+/// The number of carrier blocks that share a dither nonce: each uses 8 blocks of the key stream, whose counter has 32
+/// bits.
 pub(super) const DITHER_SEGMENT: u64 = 1 << 28;
 
-/// The nonce of the dither of carrier blocks from `segment` * [`DITHER_SEGMENT`] on.
+/// Returns the nonce for the dither of carrier blocks from `segment` * [`DITHER_SEGMENT`] on.
 pub(super) fn dither_nonce(canonical: &str, segment: u64) -> Nonce {
     nonce(&[canonical.as_bytes(), &segment.to_le_bytes()], CONTEXT_DITHER)
 }
@@ -301,7 +303,7 @@ fn nonce(parts: &[&[u8]], context: &str) -> Nonce {
     nonce
 }
 
-/// The beginning of a text from a hostile file.
+/// Returns the start of a text from an untrusted file.
 fn clip(text: &str) -> String {
     text.chars().take(64).collect()
 }
@@ -362,21 +364,21 @@ mod tests {
         for mode in [0o604, 0o640, 0o620, 0o601, 0o777] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let error = WatermarkKey::read(&path).unwrap_err();
-            let said = format!("run chmod 600 {}", path.display());
-            assert!(error.to_string().contains(&said), "{error}");
+            let expected = format!("run chmod 600 {}", path.display());
+            assert!(error.to_string().contains(&expected), "{error}");
         }
         assert_eq!(shell_word(Path::new("it's")), r"'it'\''s'");
         assert_eq!(shell_word(Path::new("-x")), "'-x'");
     }
 
     #[test]
-    fn what_is_no_key_is_said_without_telling_it() {
+    fn errors_in_key_files_do_not_reveal_the_key() {
         let (_dir, path, _) = written();
         let sound = fs::read_to_string(&path).unwrap();
         let secret: String = sound.split('"').nth(11).unwrap().to_owned();
         assert_eq!(secret.len(), 64);
         let other_key = sound.replace(&secret, &"0".repeat(64));
-        for (text, said) in [
+        for (text, expected) in [
             (sound[..sound.len() - 5].to_owned(), "ends early"),
             (String::new(), "ends early"),
             (sound.replace("ts-spread/1", "uchida"), "scheme \"uchida\""),
@@ -385,7 +387,7 @@ mod tests {
             (sound.replace("watermark-key/1", "seal/1"), "schema is \"tensorseal.seal/1\""),
             (sound.replace(&secret, &secret[1..]), "64 lower-case"),
             (sound.replace(&secret, &secret.to_uppercase()), "64 lower-case"),
-            (other_key, "do not belong together"),
+            (other_key, "does not belong to its key"),
             (sound.replace("\"note\"", "\"nota\""), "malformed at line"),
             (sound.replace(&format!("\"{secret}\""), "17"), "malformed at line"),
             ("[]".to_owned(), "malformed"),
@@ -397,7 +399,7 @@ mod tests {
             }
             put(&path, &text);
             let error = WatermarkKey::read(&path).unwrap_err().to_string();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
             assert!(!error.contains(&secret[..16]), "{error}");
         }
         assert!(WatermarkKey::read(path.parent().unwrap()).is_err());

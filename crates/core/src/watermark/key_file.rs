@@ -1,14 +1,14 @@
-//! What key files of all schemes have in common.
+//! The common parts of the key files of all schemes.
 
 use serde::Deserialize;
 
-/// Schema name of a key file.
+/// The schema name of a key file.
 pub const SCHEMA: &str = "tensorseal.watermark-key/1";
 
-/// The longest note.
+/// The maximum length of a note in bytes.
 pub const MAX_NOTE: usize = 1024;
 
-/// What says which kind of key a file holds.
+/// The members of a key file that determine its kind.
 #[derive(Deserialize)]
 pub(super) struct KeyFileHeader {
     pub schema: String,
@@ -16,7 +16,7 @@ pub(super) struct KeyFileHeader {
     pub scheme: Option<String>,
 }
 
-/// The scheme that a key file names, whatever else is in it; `None` for what is no key file.
+/// Returns the scheme that a key file names, whatever else it contains; `None` if it is not a key file.
 pub fn scheme_of(text: &[u8]) -> Option<String> {
     let head: KeyFileHeader = serde_json::from_slice(text).ok()?;
     (head.schema == SCHEMA).then(|| head.scheme.unwrap_or_default())

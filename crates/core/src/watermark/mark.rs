@@ -1,61 +1,61 @@
 //! Marking one carrier block: w' = R(w + alpha * s * c * m).
 //!
-//! c is the chip of an element and m the sign its block carries, both +1 or -1; s^2 is the mean square
-//! of the block's finite non-zero elements. R rounds to a neighbour in the element's own type at random,
-//! the nearer the likelier, so that the mean of w' is the sum itself: rounding to nearest would lose a
-//! mark that is smaller than a step. The random bits are 8 an element, from the key: the same key makes
-//! the same bytes again.
+//! c is the chip of an element and m the sign that its block carries, both +1 or -1; s^2 is the mean square of the
+//! finite non-zero elements of the block. R rounds randomly to one of the two neighbours in the type of the element,
+//! with probabilities that make the mean of w' equal to the exact sum: rounding to nearest would lose a mark that is
+//! smaller than a step. The 8 random bits for each element are derived from the key, so the same key gives the same
+//! bytes.
 //!
-//! Exact zeros, infinities and what is not a number stay as they are; what would overflow becomes the
-//! largest finite value. All arithmetic is IEEE 754 binary64 with + - * / and the square root, in fixed
-//! order, so that a marked model is the same on every machine.
+//! Exact zeros, infinities and NaN stay unchanged; an overflow gives the largest finite value. All arithmetic is IEEE
+//! 754 binary64 with + - * / and the square root in a fixed order, so that a marked model is the same on every
+//! machine.
 
 use tensorseal_base::dtype::{Dtype, NumberFormat};
 use tensorseal_engine::measure::chips::CHIP_BYTES;
 use tensorseal_engine::measure::correlation::{CARRIER_LEN, ElementFormat};
 use tensorseal_engine::measure::isa::{self, VectorKernel};
 
-/// Bytes of dither of a carrier block: one an element.
+/// The bytes of dither of a carrier block: one for each element.
 pub const DITHER_BYTES: usize = CARRIER_LEN;
 
-/// Mantissa bits of binary64.
+/// The mantissa bits of binary64.
 const MANTISSA: u32 = f64::MANTISSA_DIGITS - 1;
-/// Exponent bias of binary64.
+/// The exponent bias of binary64.
 const BIAS: i32 = f64::MAX_EXP - 1;
-/// Bits of dither.
+/// The bits of dither of an element.
 const DITHER_BITS: u32 = 8;
 const SIGN: u64 = 1 << 63;
 
-/// How a type is decoded to binary64 and encoded again.
+/// Decodes the values of a type to binary64, and encodes them with dithered rounding.
 #[derive(Debug, Clone, Copy)]
 pub struct Rounding {
     elements: ElementFormat,
-    /// From the last bit of the type's mantissa to that of binary64.
+    /// The distance from the last mantissa bit of the type to that of binary64.
     shift: u32,
-    /// What is subtracted from a shifted binary64 to make a normal code.
+    /// The value that is subtracted from a shifted binary64 to get a normal code.
     rebias: u64,
-    /// The smallest normal magnitude, and the step below it.
+    /// The smallest normal magnitude, and the step between subnormal ones.
     smallest_normal: f64,
     step: f64,
     /// 1 / step.
     steps: f64,
 }
 
-/// What marking a block did.
+/// How marking changed carrier blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MarkChange {
-    /// Sum of the squares of the finite elements.
+    /// The sum of the squares of the finite elements.
     pub signal: f64,
-    /// Sum of the squares of their changes.
+    /// The sum of the squares of their changes.
     pub noise: f64,
-    /// Finite non-zero elements.
+    /// The number of finite non-zero elements.
     pub elements: u64,
-    /// Those that changed.
+    /// The number of elements that changed.
     pub changed: u64,
 }
 
 impl MarkChange {
-    /// Adds the change of the blocks that follow.
+    /// Adds the change of the following blocks.
     pub fn merge(&mut self, next: &MarkChange) {
         self.signal += next.signal;
         self.noise += next.noise;
@@ -63,13 +63,13 @@ impl MarkChange {
         self.changed += next.changed;
     }
 
-    /// Signal to noise in dB; infinite when nothing changed.
+    /// Returns the signal-to-noise ratio in dB; infinite if nothing changed.
     pub fn snr_db(&self) -> f64 {
         10.0 * libm::log10(self.signal / self.noise)
     }
 }
 
-/// The marking of a block: see [`Rounding::mark`].
+/// A block to mark: see [`Rounding::mark`].
 struct MarkBlock<'a> {
     rounding: &'a Rounding,
     bytes: &'a mut [u8],
@@ -88,7 +88,7 @@ impl VectorKernel for MarkBlock<'_> {
 }
 
 impl Rounding {
-    /// Of the types that carry chips; `None` for all others.
+    /// Returns the rounding of a type that carries chips; `None` for all other types.
     pub fn for_dtype(dtype: Dtype) -> Option<Rounding> {
         let elements = ElementFormat::from_dtype(dtype)?;
         let NumberFormat::Float(format) = dtype.number_format() else { return None };
@@ -104,7 +104,7 @@ impl Rounding {
         })
     }
 
-    /// The value of a magnitude that is finite.
+    /// Decodes a finite magnitude.
     #[inline(always)]
     fn decode(&self, code: u64) -> f64 {
         let normal = f64::from_bits((code + self.rebias) << self.shift);
@@ -112,24 +112,24 @@ impl Rounding {
         if code >> self.elements.mantissa_bits == 0 { subnormal } else { normal }
     }
 
-    /// The code of a magnitude that is not below the smallest normal one, rounded by the dither.
+    /// Encodes a magnitude from the smallest normal one on, with dithered rounding.
     #[inline(always)]
     fn encode_normal(&self, bits: u64, dither: u64) -> u64 {
-        // The middle of each of the 256 parts: the mean of the rounding is the value.
+        // Use the middle of each of the 256 parts, so that the mean of the rounding is the value.
         let offset = (2 * dither + 1) << (self.shift - DITHER_BITS - 1);
-        // Below the smallest normal magnitude this wraps, and is not used.
+        // Below the smallest normal magnitude this wraps, and the result is not used.
         let code = ((bits + offset) >> self.shift).wrapping_sub(self.rebias);
         code.min(u64::from(self.elements.limit) - 1)
     }
 
-    /// The same for one below: its codes count steps.
+    /// Encodes a subnormal magnitude, whose codes count steps.
     fn encode_subnormal(&self, magnitude: f64, dither: u64) -> u64 {
         let parts = (2 * dither + 1) as f64 / f64::from(2u32 << DITHER_BITS);
         libm::floor(magnitude * self.steps + parts) as u64
     }
 
-    /// Marks the block in `bytes`, whose chips and dither are given; `strength` is alpha times the sign
-    /// that the block carries. Trailing bytes short of an element stay.
+    /// Marks the block in `bytes` with the given chips and dither; `strength` is alpha times the sign that the block
+    /// carries. An incomplete element at the end stays unchanged.
     pub fn mark(
         &self,
         bytes: &mut [u8],
@@ -151,7 +151,7 @@ impl Rounding {
         let mut codes = [0u64; CARRIER_LEN];
         self.load(bytes, &mut codes);
         let (sign, limit) = (u64::from(self.elements.sign()), u64::from(self.elements.limit));
-        // Signed values; zero for what is left alone.
+        // Signed values, with zero for elements that stay unchanged.
         let mut values = [0f64; CARRIER_LEN];
         for (value, code) in values.iter_mut().zip(&codes) {
             let magnitude = code & (sign - 1);
@@ -185,7 +185,7 @@ impl Rounding {
                 if target.abs() < self.smallest_normal && values[i] != 0.0 {
                     let negative = if target.is_sign_negative() { sign } else { 0 };
                     let code = self.encode_subnormal(target.abs(), dither[i].into());
-                    // A type without negative zero has something else there.
+                    // Types without negative zero use its code for something else.
                     codes[i] = if code == 0 { 0 } else { code | negative };
                 }
             }
@@ -201,7 +201,7 @@ impl Rounding {
         MarkChange { signal, noise: sum_of_squares(&changes), elements, changed }
     }
 
-    /// Codes of a block; zero for elements that it does not have.
+    /// Loads the codes of a block, with zero for missing elements.
     #[inline(always)]
     fn load(&self, bytes: &[u8], codes: &mut [u64; CARRIER_LEN]) {
         match self.elements.width {
@@ -237,7 +237,7 @@ impl Rounding {
     }
 }
 
-/// In eight lanes, which are added in order: the same sum on every machine.
+/// Adds up squares in eight lanes, which are then added in order, so that the sum is the same on every machine.
 #[inline(always)]
 fn sum_of_squares(values: &[f64; CARRIER_LEN]) -> f64 {
     let mut lanes = [0f64; 8];
@@ -255,7 +255,7 @@ mod tests {
     use proptest::prelude::*;
     use tensorseal_base::dtype::FloatValue;
 
-    /// Every type that carries.
+    /// Returns all types that carry chips.
     fn dtypes() -> impl Iterator<Item = Dtype> {
         Dtype::safetensors_types().filter(|dtype| ElementFormat::from_dtype(*dtype).is_some())
     }
@@ -276,8 +276,8 @@ mod tests {
         }
     }
 
-    /// The definition, element by element: each result is one of the two neighbours of the target (or
-    /// the largest value), and which one is decided by the dither.
+    /// Checks the definition for each element: the result is one of the two neighbours of the target (or the largest
+    /// value), and the dither decides which one.
     fn check(dtype: Dtype, before: &[u8], chips: &[u8; 64], dither: &[u8; 512], strength: f64) {
         let rounding = Rounding::for_dtype(dtype).unwrap();
         let width = dtype.bits() as usize / 8;
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(change.elements, live.len() as u64);
         let energy: f64 = live.iter().map(|v| v * v).sum();
         assert!((change.signal - energy).abs() <= energy * 1e-12);
-        // All finite values in order: the neighbours of a target are found, not computed.
+        // All finite values in order, so that the neighbours of a target are looked up and not computed.
         let mut all: Vec<f64> = match dtype.bits() {
             32 => Vec::new(),
             bits => (0u64..1 << bits)
@@ -310,7 +310,10 @@ mod tests {
         for (i, (old, new)) in before.chunks_exact(width).zip(after.chunks_exact(width)).enumerate()
         {
             let Some(value) = values[i].filter(|value| *value != 0.0) else {
-                assert_eq!(old, new, "{dtype}: what is not finite or zero stays");
+                assert_eq!(
+                    old, new,
+                    "{dtype}: zeros and values that are not finite stay unchanged"
+                );
                 continue;
             };
             let chip = if chips[i / 8] >> (i % 8) & 1 == 0 { 1.0 } else { -1.0 };

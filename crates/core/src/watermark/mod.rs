@@ -1,14 +1,14 @@
-//! Watermarks: keyed marks in weights, and proof of their presence.
+//! Watermarks: keyed marks in weights, and the detection of them.
 //!
-//! - [`key`] is the secret, [`payload`] what a mark says, [`claim`] the commitment to both before a
+//! - [`key`] is the secret, [`payload`] the bits that a mark carries, [`claim`] the commitment to both before a
 //!   release.
-//! - [`carriers`] says which tensors carry chips, under their [canonical](tensorseal_format::canonical) names.
-//! - [`embed`] writes a marked copy, block by block with [`mark`], as strong as [`strength`] says;
+//! - [`carriers`] finds the tensors that carry chips, under their [canonical](tensorseal_format::canonical) names.
+//! - [`embed`] writes a marked copy, block by block with [`mark`], with a strength from [`strength`];
 //!   [`detect`] measures how the chips of keys correlate with a model, and [`informed`] how they
 //!   correlate with its difference from an original.
-//! - [`unreadable`] is what of a model nobody could look at.
-//! - [`third_party`] measures the marks of other schemes, from keys of their own.
-//! - Whether that is evidence is judged in [`judge::watermark`](crate::judge::watermark).
+//! - [`unreadable`] describes weights that cannot be searched because of an unsupported layout.
+//! - [`third_party`] measures the marks of other schemes with their keys.
+//! - [`judge::watermark`](crate::judge::watermark) judges whether the measurements are evidence.
 
 pub mod carriers;
 pub mod claim;
@@ -26,5 +26,5 @@ mod tensor_index;
 pub mod third_party;
 pub mod unreadable;
 
-/// Name of the scheme: an additive spread-spectrum mark with one chip an element.
+/// The name of the scheme: an additive spread-spectrum mark with one chip for each element.
 pub const SCHEME: &str = "ts-spread/1";

@@ -8,29 +8,28 @@
 
 use tensorseal_engine::measure::slots::CODED_BITS;
 
-/// Carrier blocks below which a payload is not embedded and not looked for: 832 of them carry data,
-/// two for each coded bit.
+/// The minimum number of carrier blocks for a payload: 832 of them carry data, two for each coded bit.
 pub const MIN_BLOCKS: u64 = 1110;
 
-/// Generators of the code; the newest bit meets the most significant one.
+/// The generators of the code; the newest bit meets the most significant one.
 const GENERATORS: [u32; RATE] = [0o463, 0o535, 0o733, 0o745];
-/// Coded bits for each bit.
+/// The number of coded bits for each bit.
 const RATE: usize = 4;
-/// Bits that a coded bit depends on.
+/// The number of bits that a coded bit depends on.
 const CONSTRAINT: u32 = 9;
-/// States of the encoder: all but the newest of those bits.
+/// The number of states of the encoder: all but the newest of those bits.
 const STATES: usize = 1 << (CONSTRAINT - 1);
-/// Payload and checksum.
+/// The number of bits of payload and checksum.
 const DATA_BITS: usize = 64 + 32;
-/// With the zeros that bring the encoder back to its first state.
+/// The same with the zeros that return the encoder to its initial state.
 const INPUT_BITS: usize = DATA_BITS + CONSTRAINT as usize - 1;
 
 const _: () = assert!(INPUT_BITS * RATE == CODED_BITS);
 
-/// A codeword as it is carried: +1 or -1 for each coded bit.
+/// A codeword as signs: +1 or -1 for each coded bit.
 pub type Codeword = [i8; CODED_BITS];
 
-/// What a mark without payload carries.
+/// The signs of a mark without payload.
 pub const UNMODULATED: Codeword = [1; CODED_BITS];
 
 /// A 64-bit identifier, written as 16 hexadecimal digits.
@@ -43,7 +42,7 @@ impl std::fmt::Display for Payload {
     }
 }
 
-/// The text is not a payload.
+/// The error for a text that is not a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a payload is 16 hexadecimal digits")]
 pub struct ParsePayloadError;
@@ -60,7 +59,7 @@ impl std::str::FromStr for Payload {
 }
 
 impl Payload {
-    /// Its codeword.
+    /// Returns the codeword of the payload.
     pub fn word(self) -> Codeword {
         let crc = crc32fast::hash(&self.0.to_be_bytes());
         let data = u128::from(self.0) << 32 | u128::from(crc);
@@ -76,7 +75,7 @@ impl Payload {
     }
 }
 
-/// What the encoder in `state` does with a bit: its next state, and what is carried.
+/// Encodes a bit in `state`: returns the next state and the coded signs.
 fn step(state: usize, bit: bool) -> (usize, [i8; RATE]) {
     let register = (state | usize::from(bit) << (CONSTRAINT - 1)) as u32;
     let signs =
@@ -84,23 +83,23 @@ fn step(state: usize, bit: bool) -> (usize, [i8; RATE]) {
     ((register >> 1) as usize, signs)
 }
 
-/// What was read from correlations.
+/// The result of decoding correlations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodedPayload {
-    /// The likeliest bits, if their checksum is right.
+    /// The likeliest payload, if its checksum is valid.
     pub payload: Option<Payload>,
-    /// The codeword of the likeliest bits, whether their checksum is right or not.
+    /// The codeword of the likeliest bits, whether their checksum is valid or not.
     pub word: Codeword,
 }
 
-/// The likeliest codeword, given for each coded bit the correlation of the blocks that carry it
-/// (positive for a coded 0): the Viterbi algorithm (G. D. Forney, *Proc. IEEE* 61(3), 1973), for
-/// which the correlation itself is the log-likelihood ratio up to a common factor.
+/// Decodes the likeliest codeword from the correlation of the blocks of each coded bit (positive for a coded 0), with
+/// the Viterbi algorithm (G. D. Forney, *Proc. IEEE* 61(3), 1973). The correlation is the log-likelihood ratio up to a
+/// common factor.
 pub fn decode(correlations: &[f64; CODED_BITS]) -> DecodedPayload {
-    // By state: the best sum of correlations that leads to it.
+    // The best sum of correlations that leads to each state.
     let mut best = [f64::NEG_INFINITY; STATES];
     best[0] = 0.0;
-    // By step, by state: whether the state it came from ended in 1 (the bit that was shifted out).
+    // For each step and state: whether the previous state ended in 1 (the bit that was shifted out).
     let mut came_from = vec![[false; STATES]; INPUT_BITS];
     for (i, seen) in correlations.chunks_exact(RATE).enumerate() {
         let mut next = [f64::NEG_INFINITY; STATES];

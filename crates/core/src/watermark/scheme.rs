@@ -1,28 +1,28 @@
-//! The schemes of others: those that can be checked from weights alone, and those that cannot.
+//! The watermark schemes of others: those that can be checked from weights alone, and those that cannot.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A scheme that is checked from weights alone.
+/// A scheme that can be checked from weights alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ThirdPartyScheme {
-    /// Bits read from the mean filter of a layer by a projection matrix: Uchida et al., 2017.
+    /// Bits that a projection matrix reads from the mean filter of a layer: Uchida et al., 2017.
     Uchida,
-    /// The same reading, of the bits of a user's code: DeepMarks, Chen et al., 2018.
+    /// The same for the bits of the code of a user: DeepMarks, Chen et al., 2018.
     DeepMarks,
-    /// Signs added to the codes of a quantised model at secret places: EmMark, 2024.
+    /// Signs added to the codes of a quantised model at secret positions: EmMark, 2024.
     EmMark,
-    /// Bits that are the hash of the key which reads them, from filtered weights: NeuralMark, 2026.
+    /// Bits that are the hash of the key, read from filtered weights: NeuralMark, 2026.
     NeuralMark,
     /// Normal numbers added to the weights, as GaussMark does.
     Gaussian,
     /// A sequence of signs added to the weights, as CDMA carriers and MaleficNet do.
     Signs,
-    /// Weights moved within their quantisation intervals: Li et al., 2023. Has no key.
+    /// Weights moved within their quantisation intervals: Li et al., 2023. This scheme has no key.
     Interval,
 }
 
-/// Every scheme that is checked, and its name.
+/// The supported schemes and their names.
 const CHECKED: &[(ThirdPartyScheme, &str)] = &[
     (ThirdPartyScheme::Uchida, "uchida"),
     (ThirdPartyScheme::DeepMarks, "deepmarks"),
@@ -33,33 +33,33 @@ const CHECKED: &[(ThirdPartyScheme, &str)] = &[
     (ThirdPartyScheme::Interval, "interval"),
 ];
 
-/// Schemes that need the model to be run, and what for.
+/// The schemes that cannot be checked without running the model, with the reason.
 pub const REFUSED: &[(&str, &str)] = &[
     ("deepsigns", "its bits are in the mean activations of chosen inputs, not in the weights"),
     ("freemark", "its bits are read from activations on secret trigger inputs"),
     ("fsw", "its mark is in a subspace of what the model computes for chosen inputs"),
     (
         "gaussmark-text",
-        "its statistic is the gradient of the likelihood of a text; for a perturbation that is kept \
-         as numbers there is the scheme gaussian",
+        "its statistic is the gradient of the likelihood of a text; for a perturbation that is stored \
+         as numbers, use the scheme gaussian",
     ),
     ("seal", "its bits are in the hidden representations of anchor inputs"),
 ];
 
-/// Why a scheme cannot be checked from weights alone; `None` for every other name.
+/// Returns why a scheme cannot be checked from weights alone; `None` for every other name.
 pub fn refused(name: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason)
 }
 
 impl ThirdPartyScheme {
-    /// Every scheme that is checked.
+    /// Returns all supported schemes.
     pub fn all() -> impl Iterator<Item = ThirdPartyScheme> {
         CHECKED.iter().map(|(scheme, _)| *scheme)
     }
 
-    /// Its name in key files, reports and on the command line.
+    /// Returns the name in key files, in reports and on the command line.
     pub fn name(self) -> &'static str {
-        // The table has every scheme; `every_scheme_has_its_name` holds it to that.
+        // The table contains every scheme, as the test `every_scheme_has_its_name` checks.
         CHECKED.iter().find(|(scheme, _)| *scheme == self).map_or("", |(_, name)| name)
     }
 }
@@ -70,23 +70,24 @@ impl fmt::Display for ThirdPartyScheme {
     }
 }
 
-/// No scheme that can be checked.
+/// Why a name is not that of a supported scheme.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ThirdPartySchemeError {
-    /// It needs the model to be run.
+    /// The scheme cannot be checked without running the model.
     #[error("the scheme {name} cannot be checked from weights alone: {reason}")]
     Refused {
-        /// Its name.
+        /// The name of the scheme.
         name: &'static str,
-        /// What it needs.
+        /// The reason.
         reason: &'static str,
     },
-    /// Nothing of this name is known.
-    #[error("no such scheme; known are {}", known())]
+    /// There is no such scheme.
+    #[error("unknown scheme; supported schemes are {}", names())]
     Unknown,
 }
 
-fn known() -> String {
+fn names() -> String {
     CHECKED.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
 }
 
@@ -123,8 +124,8 @@ mod tests {
         for name in ["deepsigns", "seal", "fsw", "freemark", "gaussmark-text"] {
             let reason = refused(name).unwrap();
             assert!(reason.len() > 20 && !reason.contains('\n'));
-            let said = name.parse::<ThirdPartyScheme>().unwrap_err().to_string();
-            assert!(said.contains(name) && said.contains(reason), "{said}");
+            let message = name.parse::<ThirdPartyScheme>().unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(reason), "{message}");
         }
         for name in ["", "Uchida", "ts-spread/1", "uchida "] {
             assert_eq!(name.parse::<ThirdPartyScheme>(), Err(ThirdPartySchemeError::Unknown));

@@ -1,4 +1,4 @@
-//! How strong a mark is: what it will show, and what it does to the weights.
+//! The strength of a mark: its expected z, and its effect on the weights.
 //!
 //! A mark of strength alpha moves each element by alpha times the root mean square of its carrier block.
 //! Over n finite non-zero elements its z is expected to be alpha * sqrt(n): the chips agree with
@@ -6,36 +6,36 @@
 
 use super::mark::MarkChange;
 
-/// The expected z of a mark whose strength was not chosen.
+/// The default target z of a mark.
 pub const DEFAULT_TARGET_Z: f64 = 60.0;
 
-/// Marks that change their model by more than this are refused, in dB of signal to noise.
-pub const LEAST_SNR_DB: f64 = 30.0;
+/// The minimum signal-to-noise ratio in dB: marks below it are refused.
+pub const MIN_SNR_DB: f64 = 30.0;
 
-/// Marks above this are not warned of, in dB.
+/// The signal-to-noise ratio in dB from which a mark gives no warning.
 pub const QUIET_SNR_DB: f64 = 45.0;
 
-/// The alpha of a mark of [`LEAST_SNR_DB`] in a type so wide that rounding adds nothing: 10^(-30/20).
+/// The alpha of a mark of [`MIN_SNR_DB`] in a type so wide that rounding adds nothing: 10^(-30/20).
 pub const STRONGEST_ALPHA: f64 = 0.031_622_776_601_683_79;
 
 /// The z of the data blocks from which a payload is read back 999 times of 1000 (measured:
 /// `docs/watermark.md`).
 pub const READABLE_DATA_Z: f64 = 20.0;
 
-/// Share of the blocks that are pilots: their z is the square root of it times that of all.
+/// The share of pilot blocks. Their z is that of all blocks times the square root of this share.
 const PILOT_SHARE: f64 = 0.25;
 
-/// How strong a mark is asked to be.
+/// The requested strength of a mark.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Strength {
-    /// By the z that is expected over all carriers.
+    /// The expected z over all carriers.
     TargetZ(f64),
-    /// By the share of a block's root mean square that each element moves.
+    /// The change of each element, as a share of the root mean square of its carrier block.
     Alpha(f64),
 }
 
 impl Strength {
-    /// alpha for a model with this many finite non-zero carrier elements (at least one).
+    /// Returns alpha for a model with this number of finite non-zero carrier elements (at least one).
     pub fn alpha(self, elements: u64) -> f64 {
         match self {
             Self::TargetZ(z) => z / libm::sqrt(elements.max(1) as f64),
@@ -44,18 +44,18 @@ impl Strength {
     }
 }
 
-/// The z that is expected of a mark.
+/// The expected z of a mark.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExpectedZ {
-    /// Over all carrier blocks.
+    /// The z over all carrier blocks.
     pub all: f64,
-    /// Over the pilot blocks.
+    /// The z over the pilot blocks.
     pub pilot: f64,
-    /// Over the blocks that carry a payload.
+    /// The z over the blocks that carry the payload.
     pub data: f64,
 }
 
-/// The z that is expected of strength `alpha` over `elements` finite non-zero elements.
+/// Returns the expected z of strength `alpha` over `elements` finite non-zero elements.
 pub fn expected_z(alpha: f64, elements: u64) -> ExpectedZ {
     let all = alpha * libm::sqrt(elements as f64);
     ExpectedZ {
@@ -65,24 +65,24 @@ pub fn expected_z(alpha: f64, elements: u64) -> ExpectedZ {
     }
 }
 
-/// Signal to noise of strength `alpha` in dB, where rounding adds nothing: -20 log10(alpha). Dithered
-/// rounding in a narrow type makes it less.
+/// Returns the signal-to-noise ratio of strength `alpha` in dB if rounding adds nothing: -20 log10(alpha). Dithered
+/// rounding in a narrow type reduces it.
 pub fn snr_db(alpha: f64) -> f64 {
     -20.0 * libm::log10(alpha)
 }
 
-/// The largest target z whose signal to noise is `snr_db`, on a model that `change` was measured on at
+/// Returns the largest target z with a signal-to-noise ratio of `snr_db`, for a model on which `change` was measured at
 /// strength `alpha`.
 ///
 /// The noise of a mark is alpha^2 + b * alpha of the signal: the shift itself, and what dithered
-/// rounding adds, which grows with the share of the elements that are moved to another step. b is taken
-/// from the measurement.
+/// rounding adds, which grows with the share of the elements that are moved to another step. b is estimated from the
+/// measurement.
 pub fn target_for_snr(change: &MarkChange, alpha: f64, snr_db: f64) -> f64 {
     let noise = change.noise / change.signal;
     let rounding = ((noise - alpha * alpha) / alpha).max(0.0);
-    let wanted = libm::exp10(-snr_db / 10.0);
+    let target = libm::exp10(-snr_db / 10.0);
     let half = rounding / 2.0;
-    let quieter = libm::sqrt(half * half + wanted) - half;
+    let quieter = libm::sqrt(half * half + target) - half;
     expected_z(quieter, change.elements).all
 }
 
@@ -97,7 +97,7 @@ mod tests {
         assert!((expected.all - 60.0).abs() < 1e-9);
         assert!((expected.pilot - 30.0).abs() < 1e-9 && (expected.data - 51.962).abs() < 1e-3);
         assert_eq!(Strength::Alpha(0.001).alpha(7), 0.001);
-        assert!((snr_db(STRONGEST_ALPHA) - LEAST_SNR_DB).abs() < 1e-12);
+        assert!((snr_db(STRONGEST_ALPHA) - MIN_SNR_DB).abs() < 1e-12);
     }
 
     #[test]

@@ -1,19 +1,19 @@
-//! The tensors of a model by their canonical names.
+//! Finds the tensors of a model by name or canonical name.
 
 use std::collections::BTreeMap;
 use tensorseal_format::canonical::canonical_name;
 use tensorseal_format::{Checkpoint, Tensor};
 
-/// Index of the tensor of each canonical name, among the tensors that are wanted by themselves and that
-/// name; of several that share one, the first in the order of their own names.
+/// Returns the tensor index for each canonical name, among the tensors that `is_candidate` accepts with their canonical
+/// name. If several share a canonical name, the first in the order of their stored names counts.
 pub(super) fn by_canonical(
     model: &Checkpoint,
-    is_wanted: impl Fn(&Tensor, &str) -> bool,
+    is_candidate: impl Fn(&Tensor, &str) -> bool,
 ) -> BTreeMap<String, usize> {
     let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
     for (index, tensor) in model.tensors.iter().enumerate() {
         let canonical = canonical_name(&tensor.name);
-        if !is_wanted(tensor, &canonical) {
+        if !is_candidate(tensor, &canonical) {
             continue;
         }
         let first = by_name.entry(canonical.into_owned()).or_insert(index);
@@ -24,7 +24,7 @@ pub(super) fn by_canonical(
     by_name
 }
 
-/// Finds the tensors that a key names: by the name as it is, or else by the canonical one.
+/// Finds the tensors that a key names: by the exact name, or else by the canonical name.
 pub(super) struct TensorIndex<'a> {
     model: &'a Checkpoint,
     exact: BTreeMap<&'a str, usize>,
@@ -32,26 +32,26 @@ pub(super) struct TensorIndex<'a> {
 }
 
 impl<'a> TensorIndex<'a> {
-    /// Of a model.
-    pub(super) fn of(model: &'a Checkpoint) -> Self {
+    /// Creates the index of a model.
+    pub(super) fn new(model: &'a Checkpoint) -> Self {
         let names = model.tensors.iter().enumerate();
         let exact = names.map(|(index, tensor)| (tensor.name.as_str(), index)).collect();
         Self { model, exact, canonical: by_canonical(model, |_, _| true) }
     }
 
-    /// Index of a tensor in [`Checkpoint::tensors`].
+    /// Returns the index of a tensor in [`Checkpoint::tensors`].
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         let exact = self.exact.get(name);
         exact.or_else(|| self.canonical.get(canonical_name(name).as_ref())).copied()
     }
 
-    /// Index of the tensor of each canonical name.
+    /// Returns the tensor index for each canonical name.
     pub(super) fn canonical(&self) -> &BTreeMap<String, usize> {
         &self.canonical
     }
 
-    /// Whether a tensor lies in its file as a whole, row-major: one of a damaged model may not, and a view
-    /// with strides does not.
+    /// Returns whether a tensor is complete and in row-major order. A tensor of a damaged model may be incomplete,
+    /// and a view with strides is not in row-major order.
     pub(super) fn is_whole(&self, index: usize) -> bool {
         let tensor = &self.model.tensors[index];
         let elements = tensor.shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
@@ -77,7 +77,7 @@ mod tests {
         serialize_to_file(views, None, &path).unwrap();
         let mut model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
         let found = |model: &Checkpoint, name: &str| {
-            TensorIndex::of(model).find(name).map(|index| model.tensors[index].name.clone())
+            TensorIndex::new(model).find(name).map(|index| model.tensors[index].name.clone())
         };
         for (name, expected) in [
             ("module.x.weight", Some("module.x.weight")),
@@ -88,10 +88,10 @@ mod tests {
         ] {
             assert_eq!(found(&model, name).as_deref(), expected, "{name}");
         }
-        assert!(TensorIndex::of(&model).is_whole(0));
+        assert!(TensorIndex::new(&model).is_whole(0));
         model.tensors[0].bytes += 1;
-        assert!(!TensorIndex::of(&model).is_whole(0));
+        assert!(!TensorIndex::new(&model).is_whole(0));
         model.tensors[1].offset = u64::MAX;
-        assert!(!TensorIndex::of(&model).is_whole(1));
+        assert!(!TensorIndex::new(&model).is_whole(1));
     }
 }

@@ -1,4 +1,4 @@
-//! A build without the feature `gpu`: there is no device, and whoever asks for one is told why.
+//! Replaces the GPU engine in a build without the feature `gpu`: opening a device is an error.
 
 use super::description::{AdapterDescription, DeviceSelector};
 use super::error::GpuError;
@@ -6,49 +6,52 @@ use super::feed::{DeviceFailure, TileFeed};
 use super::throughput::Throughput;
 use crate::measure::chips::ChipKey;
 use crate::measure::{KernelSet, TileMeasurement};
+use crate::threads::WorkerPool;
 use tensorseal_base::dtype::Dtype;
 
-/// A device; there is none.
+/// An open device; no value of this type exists in a build without the feature `gpu`.
 #[derive(Debug)]
 pub enum Gpu {}
 
 impl Gpu {
+    /// Does not open a device.
+    ///
     /// # Errors
-    /// Always [`GpuError::NotBuiltIn`].
+    /// Always returns [`GpuError::NotBuiltIn`].
     pub fn open(_: &DeviceSelector) -> Result<Gpu, GpuError> {
         Err(GpuError::NotBuiltIn)
     }
 
-    /// As of a device that is there.
+    /// Cannot be called, because there is no device.
     ///
     /// # Errors
-    /// None: nobody can call it.
+    /// Never returns.
     pub fn trust(&self, _: &[Dtype]) -> Result<(), GpuError> {
         match *self {}
     }
 
-    /// As of a device that is there.
+    /// Cannot be called, because there is no device.
     pub fn description(&self) -> &AdapterDescription {
         match *self {}
     }
 
-    /// As of a device that is there.
+    /// Cannot be called, because there is no device.
     pub fn destroy(&self) {
         match *self {}
     }
 
-    /// As of a device that is there.
+    /// Cannot be called, because there is no device.
     ///
     /// # Errors
-    /// None: nobody can call it.
+    /// Never returns.
     pub fn stream<F: TileFeed>(&self, _: &F) -> Result<(), DeviceFailure<F::Job>> {
         match *self {}
     }
 
-    /// As of a device that is there.
+    /// Cannot be called, because there is no device.
     ///
     /// # Errors
-    /// None: nobody can call it.
+    /// Never returns.
     pub fn measure_part(
         &self,
         _: &[u8],
@@ -60,16 +63,16 @@ impl Gpu {
         match *self {}
     }
 
-    /// As of a device that is there.
+    /// Cannot be called, because there is no device.
     ///
     /// # Errors
-    /// None: nobody can call it.
-    pub fn benchmark(&self, _: Option<&rayon::ThreadPool>) -> Result<Vec<Throughput>, GpuError> {
+    /// Never returns.
+    pub fn benchmark(&self, _: Option<&WorkerPool>) -> Result<Vec<Throughput>, GpuError> {
         match *self {}
     }
 }
 
-/// Describes all devices: there is none.
+/// Returns no devices.
 pub fn adapters() -> Vec<AdapterDescription> {
     Vec::new()
 }

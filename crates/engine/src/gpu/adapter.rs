@@ -1,4 +1,4 @@
-//! Finding devices.
+//! Finds devices.
 
 use super::description::{AdapterDescription, DeviceSelector};
 use super::error::GpuError;
@@ -36,7 +36,7 @@ impl AdapterDescription {
     }
 }
 
-/// One instance a process: several at once hang or crash some drivers.
+/// Returns the one instance of the process: several at once hang or crash some drivers.
 fn instance() -> &'static Instance {
     static INSTANCE: OnceLock<Instance> = OnceLock::new();
     INSTANCE.get_or_init(|| {
@@ -48,47 +48,48 @@ fn instance() -> &'static Instance {
     })
 }
 
-/// All devices, best first, each once however many interfaces reach it.
-fn found() -> Vec<(AdapterDescription, Adapter)> {
+/// Returns all devices, best first, each once even if several interfaces reach it.
+fn enumerate() -> Vec<(AdapterDescription, Adapter)> {
     let adapters = pollster::block_on(instance().enumerate_adapters(Backends::PRIMARY));
-    let mut found: Vec<(AdapterDescription, Adapter)> = Vec::new();
+    let mut unique: Vec<(AdapterDescription, Adapter)> = Vec::new();
     for adapter in adapters {
         let description = AdapterDescription::from_adapter(&adapter);
         let (info, bus) = (adapter.get_info(), |a: &Adapter| a.get_info().device_pci_bus_id);
-        let again = found.iter().any(|(other, known)| {
+        let is_duplicate = unique.iter().any(|(other, other_adapter)| {
             other.name == description.name
-                && known.get_info().backend != info.backend
-                && bus(known) == bus(&adapter)
+                && other_adapter.get_info().backend != info.backend
+                && bus(other_adapter) == bus(&adapter)
         });
-        if !again {
-            found.push((description, adapter));
+        if !is_duplicate {
+            unique.push((description, adapter));
         }
     }
-    found.sort_by_key(|(description, _)| description.preference());
-    found
+    unique.sort_by_key(|(description, _)| description.preference());
+    unique
 }
 
-/// Describes all devices, best first; empty where there is no driver.
+/// Returns the descriptions of all devices, best first; empty if there is no driver.
 pub fn adapters() -> Vec<AdapterDescription> {
-    found().into_iter().map(|(description, _)| description).collect()
+    enumerate().into_iter().map(|(description, _)| description).collect()
 }
 
-/// The device that `selector` asks for.
+/// Returns the device that `selector` specifies.
 pub(super) fn select(selector: &DeviceSelector) -> Result<(AdapterDescription, Adapter), GpuError> {
-    let mut found = found();
+    let mut adapters = enumerate();
     let position = match selector {
-        DeviceSelector::Any => (!found.is_empty()).then_some(0),
-        DeviceSelector::Hardware => found.iter().position(|(d, _)| !d.is_software()),
-        DeviceSelector::Named(wanted) => {
-            let lower = wanted.to_lowercase();
-            let position = found.iter().position(|(d, _)| d.name.to_lowercase().contains(&lower));
-            if position.is_none() && !found.is_empty() {
-                let names: Vec<_> = found.iter().map(|(d, _)| d.name.as_str()).collect();
-                let (wanted, available) = (wanted.clone(), names.join(", "));
-                return Err(GpuError::NotFound { wanted, available });
+        DeviceSelector::Any => (!adapters.is_empty()).then_some(0),
+        DeviceSelector::Hardware => adapters.iter().position(|(d, _)| !d.is_software()),
+        DeviceSelector::Named(requested) => {
+            let lower = requested.to_lowercase();
+            let position =
+                adapters.iter().position(|(d, _)| d.name.to_lowercase().contains(&lower));
+            if position.is_none() && !adapters.is_empty() {
+                let names: Vec<_> = adapters.iter().map(|(d, _)| d.name.as_str()).collect();
+                let (requested, available) = (requested.clone(), names.join(", "));
+                return Err(GpuError::NotFound { requested, available });
             }
             position
         }
     };
-    position.map(|index| found.swap_remove(index)).ok_or(GpuError::NoAdapter)
+    position.map(|index| adapters.swap_remove(index)).ok_or(GpuError::NoAdapter)
 }

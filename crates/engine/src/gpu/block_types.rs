@@ -1,4 +1,4 @@
-//! What pipelines, and all tiles of a device, know of block-quantised types.
+//! The constants and tables of block-quantised types on a device.
 
 use super::buffers::{RETURNED, buffer, filled};
 use tensorseal_base::dtype::Dtype;
@@ -6,11 +6,11 @@ use tensorseal_base::quantised::grids::GRIDS;
 use tensorseal_base::quantised::{self, UNIT_LEN};
 use wgpu::{Buffer, BufferUsages, Device};
 
-/// Units whose values are made at once: 32 MiB of them.
+/// The number of units whose values are computed at once, 32 MiB.
 pub(super) const PART_UNITS: usize = 16 << 10;
 const PART_LEN: u64 = (PART_UNITS * UNIT_LEN * 4) as u64;
 
-/// The values of codes and the points of grids, on the device.
+/// Creates the buffer with the values of codes and the points of grids.
 pub(super) fn tables(device: &Device) -> Buffer {
     let mut words: Vec<u32> = Dtype::block_quantised()
         .filter_map(quantised::block_format)
@@ -27,12 +27,12 @@ pub(super) fn tables(device: &Device) -> Buffer {
     filled(device, &bytes, BufferUsages::STORAGE)
 }
 
-/// Room for the values of a part; the queue keeps its users apart.
+/// Creates the buffer for the values of a part. Its users run one after the other in the queue.
 pub(super) fn values(device: &Device) -> Buffer {
     buffer(device, PART_LEN, RETURNED)
 }
 
-/// What the type of a pipeline is told: the overrides of `shaders/include/blocks.wgsl`.
+/// Returns the overrides of `shaders/include/blocks.wgsl` for the pipelines of a type.
 pub(super) fn constants(dtype: Dtype) -> Vec<(&'static str, f64)> {
     let Some(format) = quantised::block_format(dtype) else { return Vec::new() };
     let (bytes, elements) = dtype.granule();

@@ -1,7 +1,8 @@
-//! `codes` and `dequantise` on the device, and `correlation` of what the latter gives.
+//! The kernels that read quantisation blocks: `codes`, `dequantise`, and `correlation` of the dequantised
+//! values.
 //!
-//! The values of a tile take up to 21 times its bytes: they are made and correlated in parts, one after
-//! the other in one buffer.
+//! The values of a tile take up to 21 times its bytes, so they are computed and correlated in parts, one
+//! after the other in one buffer.
 
 use super::block_types::PART_UNITS;
 use super::buffers::{READ_BACK, RETURNED, buffer, filled, mapped, words_at};
@@ -24,49 +25,49 @@ use wgpu::{
     CommandEncoderDescriptor, ComputePass, MapMode,
 };
 
-/// Distance of parameters in their buffer: the alignment that every device takes.
+/// The distance in bytes between parameters in their buffer, an alignment that every device supports.
 const STRIDE: u64 = 256;
 
-/// Words in front of the counts of scale words: 256 codes, six counts, two that are not used.
+/// The number of words before the counts of scale words: 256 codes, six counts, two unused words.
 const TOTALS: usize = 264;
 
-/// Workgroups that count: enough to fill a large GPU.
+/// The number of workgroups that count: enough to occupy a large GPU.
 const GROUPS: u32 = 256;
 
-/// Elements that a workgroup of `shaders/dequantise.wgsl` makes.
+/// The number of elements that a workgroup of `shaders/dequantise.wgsl` computes.
 const ELEMENTS_A_GROUP: usize = 256;
 
-/// Usage of parameters.
+/// The usage of the buffers of parameters.
 const PARAMS_USAGE: BufferUsages = BufferUsages::UNIFORM.union(BufferUsages::COPY_DST);
 
-/// What the host tells of blocks: `BlockParams` in `shaders/include/blocks.wgsl`.
+/// The parameters of the kernels: `BlockParams` in `shaders/include/blocks.wgsl`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct BlockParams {
     first: u32,
     blocks: u32,
     elements: u32,
-    /// The size of a uniform is a multiple of 16.
+    /// Unused; the size of a uniform buffer is a multiple of 16 bytes.
     padding: u32,
 }
 
-/// The blocks that a tile owns.
+/// Returns the blocks of the units that begin in a tile.
 fn owned(spec: &TileSpec, dtype: Dtype) -> OwnedBlocks {
     OwnedBlocks::for_range(dtype, spec.offset, spec.len, spec.len + spec.halo)
 }
 
-/// A part of a buffer.
+/// Returns the binding of a part of a buffer.
 fn part(buffer: &Buffer, offset: u64, size: u64) -> BindingResource<'_> {
     BindingResource::Buffer(BufferBinding { buffer, offset, size: NonZeroU64::new(size) })
 }
 
-/// What the blocks of a tile need. It comes into being with the first tile that has blocks.
+/// The buffers for the quantisation blocks of a tile, created with the first tile that has any.
 pub(super) struct BlockBuffers {
     codes: Option<CodeBuffers>,
     values: Option<ValueBuffers>,
 }
 
-/// Counts of codes and scale words.
+/// The buffers for counts of codes and scale words.
 struct CodeBuffers {
     counts: Buffer,
     readback: Buffer,
@@ -74,26 +75,26 @@ struct CodeBuffers {
     bind: BindGroup,
 }
 
-/// Correlations of dequantised values.
+/// The buffers for correlations of dequantised values.
 struct ValueBuffers {
-    /// Parts that there is room for.
+    /// The number of parts that fit the buffers.
     parts: usize,
     energies: Buffer,
     sums: Buffer,
     readback: Buffer,
-    /// Of each part, those of the blocks and those of the correlation.
+    /// The parameters of `dequantise` and of `correlation`, for each part.
     params: Buffer,
     binds: Vec<[BindGroup; 2]>,
 }
 
-/// The part of a tile that is at hand.
+/// A part of a tile.
 struct TilePart {
     first_block: usize,
     blocks: usize,
     units: usize,
 }
 
-/// The parts of what a tile owns.
+/// Returns the parts of the blocks that a tile owns.
 fn parts(owned: OwnedBlocks, dtype: Dtype) -> impl Iterator<Item = TilePart> {
     let per_unit = UNIT_LEN / dtype.granule().1 as usize;
     let at_once = PART_UNITS * per_unit;
@@ -108,7 +109,7 @@ impl BlockBuffers {
         Self { codes: None, values: None }
     }
 
-    /// Makes room for what is asked for of a tile.
+    /// Creates the buffers that the requested measurements of a tile need.
     pub(super) fn fit(&mut self, gpu: &Gpu, tile: &Buffer, keys: &DeviceKeys, spec: &TileSpec) {
         if spec.kernels.codes.is_some() {
             self.codes.get_or_insert_with(|| CodeBuffers::new(gpu, tile));
@@ -123,14 +124,14 @@ impl BlockBuffers {
         }
     }
 
-    /// The buffers that the host reads after this tile.
+    /// Returns the buffers that the host reads after this tile.
     pub(super) fn readbacks(&self, spec: &TileSpec) -> impl Iterator<Item = &Buffer> {
         let codes = self.codes.as_ref().filter(|_| spec.kernels.codes.is_some());
         let values = self.values.as_ref().filter(|_| has_values(spec));
         codes.map(|slot| &slot.readback).into_iter().chain(values.map(|slot| &slot.readback))
     }
 
-    /// Tells the kernels what the tile is.
+    /// Writes the parameters of the kernels.
     pub(super) fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
         if let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) {
             let OwnedBlocks { skip, blocks, .. } = owned(spec, dtype);
@@ -152,7 +153,7 @@ impl BlockBuffers {
             let first = carrier.block_at(spec.offset) + (number * PART_UNITS) as u64;
             let correlated = Params {
                 first_block: first as u32,
-                // A chunk has 256 values: two of them are a carrier block.
+                // A chunk has 256 values, so a carrier block has two chunks.
                 chunks: 2 * part.units as u32,
                 ..carrier_params(spec)
             };
@@ -171,7 +172,7 @@ impl BlockBuffers {
         Some((self.values.as_ref()?, carrier, carrier.blocks?))
     }
 
-    /// Encodes the counting of codes: zeros where it adds, the kernel.
+    /// Encodes the clearing of counts, and the kernel that counts codes.
     pub(super) fn count(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
         let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) else { return };
         let (high, low) = bins(codes::scale_words(dtype));
@@ -188,7 +189,7 @@ impl BlockBuffers {
         pass.dispatch_workgroups(((high + low) / 256) as u32, 1, 1);
     }
 
-    /// Encodes the correlations, part by part.
+    /// Encodes the correlations, one part after the other.
     pub(super) fn correlate(
         &self,
         gpu: &Gpu,
@@ -210,7 +211,7 @@ impl BlockBuffers {
         }
     }
 
-    /// Encodes the copies back.
+    /// Encodes the copies to the read-back buffers.
     pub(super) fn download(
         &self,
         encoder: &mut CommandEncoder,
@@ -230,7 +231,7 @@ impl BlockBuffers {
         }
     }
 
-    /// Reads the counts out of the mapped read-back buffer.
+    /// Reads the counts from the mapped read-back buffer.
     pub(super) fn codes(&self, spec: &TileSpec) -> Result<Option<CodeCounts>, GpuError> {
         let (Some(slot), Some(dtype)) = (&self.codes, spec.kernels.codes) else { return Ok(None) };
         let (high, low) = bins(codes::scale_words(dtype));
@@ -244,7 +245,7 @@ impl BlockBuffers {
         Ok(Some(CodeCounts::from_counts(dtype, &elements, counts, scales, minima)))
     }
 
-    /// Reads the correlations out of the mapped read-back buffer.
+    /// Reads the correlations from the mapped read-back buffer.
     pub(super) fn correlation(
         &self,
         spec: &TileSpec,
@@ -253,22 +254,22 @@ impl BlockBuffers {
         let Some((slot, _, dtype)) = self.carried(spec) else { return Ok(None) };
         let owned = owned(spec, dtype);
         let (len, sums_len) = slot.lens(owned, dtype, keys);
-        let mut found = Correlation::new(keys.count);
+        let mut correlation = Correlation::new(keys.count);
         let view = mapped(&slot.readback, len + sums_len)?;
-        found.energies = energies(&words_at(&view, 0, len as usize / 4));
+        correlation.energies = energies(&words_at(&view, 0, len as usize / 4));
         let mut sums = words_at(&view, len, sums_len as usize / 4).into_iter();
         for part in parts(owned, dtype) {
-            for by_key in &mut found.sums {
+            for by_key in &mut correlation.sums {
                 by_key.extend(sums.by_ref().take(part.units).map(|sum| sum as i32));
             }
         }
         drop(view);
         slot.readback.unmap();
-        Ok(Some(found))
+        Ok(Some(correlation))
     }
 }
 
-/// Whether a tile is correlated as its values.
+/// Returns whether the dequantised values of a tile are correlated.
 fn has_values(spec: &TileSpec) -> bool {
     spec.kernels.carrier.is_some_and(|carrier| carrier.blocks.is_some())
 }
@@ -316,14 +317,15 @@ impl ValueBuffers {
         let params = buffer(device, 2 * count * STRIDE, PARAMS_USAGE);
         let values = gpu.values();
         let binds = (0..count).map(|number| {
-            let told = |i: u64, size: usize| part(&params, (2 * number + i) * STRIDE, size as u64);
+            let params_part =
+                |i: u64, size: usize| part(&params, (2 * number + i) * STRIDE, size as u64);
             let blocks = gpu.kernels[DEQUANTISE].bind(
                 device,
                 &[
                     tile.as_entire_binding(),
                     gpu.scratch.block_tables.as_entire_binding(),
                     values.as_entire_binding(),
-                    told(0, size_of::<BlockParams>()),
+                    params_part(0, size_of::<BlockParams>()),
                 ],
             );
             let correlated = gpu.kernels[CORRELATION].bind(
@@ -333,7 +335,7 @@ impl ValueBuffers {
                     keys.words.as_entire_binding(),
                     part(&energies, number * energy_len, energy_len),
                     part(&sums, number * sum_len, sum_len),
-                    told(1, size_of::<Params>()),
+                    params_part(1, size_of::<Params>()),
                 ],
             );
             [blocks, correlated]
@@ -342,7 +344,8 @@ impl ValueBuffers {
         Self { parts, energies, sums, readback, params, binds }
     }
 
-    /// Bytes of the energies and of the sums of a tile. Only the last part is shorter than its room.
+    /// Returns the sizes in bytes of the energies and of the sums of a tile. Only the last part may be shorter
+    /// than its space.
     fn lens(&self, owned: OwnedBlocks, dtype: Dtype, keys: &DeviceKeys) -> (u64, u64) {
         let units = owned.units(dtype) as u64;
         (units * ENERGY_LEN, units * keys.count as u64 * SUM_LEN)
@@ -350,11 +353,11 @@ impl ValueBuffers {
 }
 
 impl Gpu {
-    /// The bits of the values of whole blocks, up to 16,384 units of 512 elements: what the correlation
-    /// of block-quantised tensors is made of, for tests. The last unit is filled up with zeros.
+    /// Returns the bits of the values of whole blocks as binary32, for tests and the self-test. The blocks may
+    /// have up to 16,384 units of 512 elements; the last unit is filled up with zeros.
     ///
     /// # Errors
-    /// When the device fails, or these are too many blocks.
+    /// Returns a [`GpuError`] if the device fails, or if there are too many blocks.
     pub fn dequantise(&self, dtype: Dtype, blocks: &[u8]) -> Result<Vec<u32>, GpuError> {
         let _one_run = self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let owned = OwnedBlocks::for_range(dtype, 0, blocks.len(), blocks.len());
@@ -368,7 +371,7 @@ impl Gpu {
         let tile = filled(device, &padded, BufferUsages::STORAGE);
         let elements = (units * UNIT_LEN) as u32;
         let params = BlockParams { first: 0, blocks: owned.blocks as u32, elements, padding: 0 };
-        let told = filled(device, bytemuck::bytes_of(&params), BufferUsages::UNIFORM);
+        let params_part = filled(device, bytemuck::bytes_of(&params), BufferUsages::UNIFORM);
         let (values, len) = (self.values(), 4 * u64::from(elements));
         let readback = buffer(device, len, READ_BACK);
         let bind = self.kernels[DEQUANTISE].bind(
@@ -377,7 +380,7 @@ impl Gpu {
                 tile.as_entire_binding(),
                 self.scratch.block_tables.as_entire_binding(),
                 values.as_entire_binding(),
-                told.as_entire_binding(),
+                params_part.as_entire_binding(),
             ],
         );
         let mut encoder = device.create_command_encoder(&CommandEncoderDescriptor::default());

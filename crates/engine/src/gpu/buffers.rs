@@ -1,24 +1,24 @@
-//! Buffers of the device: how they are made, filled with ones, and read.
+//! Creates, fills and reads buffers of the device.
 
 use super::error::GpuError;
 use wgpu::{Buffer, BufferDescriptor, BufferUsages, BufferView, CommandEncoder, Device};
 
-/// Bytes of the buffer of ones.
+/// The size in bytes of the buffer of ones.
 const ONES_LEN: u64 = 1 << 20;
 
-/// What a kernel adds to or writes, and the host clears, fills and copies back.
+/// The usage of a buffer that a kernel writes, and that the host clears, fills and copies back.
 pub(super) const RETURNED: BufferUsages =
     BufferUsages::STORAGE.union(BufferUsages::COPY_SRC).union(BufferUsages::COPY_DST);
 
-/// What the host reads.
+/// The usage of a buffer that the host reads.
 pub(super) const READ_BACK: BufferUsages = BufferUsages::MAP_READ.union(BufferUsages::COPY_DST);
 
-/// A buffer of so many bytes.
+/// Creates a buffer of `size` bytes.
 pub(super) fn buffer(device: &Device, size: u64, usage: BufferUsages) -> Buffer {
     device.create_buffer(&BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
 }
 
-/// A buffer with these bytes.
+/// Creates a buffer with these bytes.
 pub(super) fn filled(device: &Device, bytes: &[u8], usage: BufferUsages) -> Buffer {
     let size = bytes.len() as u64;
     let buffer = device.create_buffer(&BufferDescriptor {
@@ -34,7 +34,7 @@ pub(super) fn filled(device: &Device, bytes: &[u8], usage: BufferUsages) -> Buff
     buffer
 }
 
-/// All ones: results begin as this, so that a word no kernel wrote is seen.
+/// A buffer of ones. Results are initialised with it, so that words that no kernel wrote are noticed.
 pub(super) struct Poison(Buffer);
 
 impl Poison {
@@ -42,7 +42,7 @@ impl Poison {
         Self(filled(device, &vec![0xFF; ONES_LEN as usize], BufferUsages::COPY_SRC))
     }
 
-    /// Encodes the filling of a part of `buffer` with ones.
+    /// Encodes commands that fill a part of `buffer` with ones.
     pub(super) fn fill(&self, encoder: &mut CommandEncoder, buffer: &Buffer, at: u64, len: u64) {
         for done in (0..len).step_by(ONES_LEN as usize) {
             let part = ONES_LEN.min(len - done);
@@ -51,13 +51,13 @@ impl Poison {
     }
 }
 
-/// The first `len` bytes of a read-back buffer that is mapped.
+/// Returns the first `len` bytes of a mapped read-back buffer.
 pub(super) fn mapped(buffer: &Buffer, len: u64) -> Result<BufferView, GpuError> {
     let view = buffer.slice(..len).get_mapped_range();
     view.map_err(|error| GpuError::Failed(error.to_string()))
 }
 
-/// Device words, whatever the alignment of the mapped bytes and the byte order of the host.
+/// Reads `count` little-endian words from byte `at` on, which need not be aligned.
 pub(super) fn words_at(bytes: &[u8], at: u64, count: usize) -> Vec<u32> {
     let at = at as usize;
     bytes[at..at + 4 * count].as_chunks::<4>().0.iter().map(|w| u32::from_le_bytes(*w)).collect()

@@ -1,4 +1,4 @@
-//! `correlation` on the device: the keys of a run, and what each tile in flight needs for them.
+//! The kernel `correlation`: the keys of a run, and the buffers of each tile in flight.
 
 use super::buffers::{READ_BACK, RETURNED, buffer, mapped, words_at};
 use super::device::Gpu;
@@ -10,14 +10,14 @@ use crate::measure::chips::{self, ChipKey};
 use crate::measure::correlation::{CARRIER_LEN, Carrier, Correlation, Energy};
 use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePass};
 
-/// Carrier blocks of a workgroup of `shaders/correlation.wgsl`, and the most that a tile has.
+/// The number of carrier blocks of a workgroup of `shaders/correlation.wgsl`, and the maximum of a tile.
 pub(super) const BLOCKS_A_GROUP: usize = 16;
 const MOST_CARRIER_BLOCKS: u64 = (TILE_LEN / CARRIER_LEN) as u64;
-/// Bytes that the kernel returns of a carrier block, and of it with each key.
+/// The number of bytes that the kernel returns for a carrier block, and for each key of it.
 pub(super) const ENERGY_LEN: u64 = 8;
 pub(super) const SUM_LEN: u64 = 4;
 
-/// The keys of a run, on the device.
+/// The keys of a run on the device.
 #[derive(Clone)]
 pub(super) struct DeviceKeys {
     pub count: usize,
@@ -27,7 +27,7 @@ pub(super) struct DeviceKeys {
 impl Gpu {
     /// Copies the keys of a run to the device.
     pub(super) fn upload_keys(&self, keys: &[ChipKey]) -> DeviceKeys {
-        // A binding must not be empty.
+        // Bindings must not be empty.
         let size = 32 * keys.len().max(1) as u64;
         let words = buffer(&self.device, size, BufferUsages::STORAGE | BufferUsages::COPY_DST);
         for (key, at) in keys.iter().zip((0..).step_by(32)) {
@@ -37,19 +37,19 @@ impl Gpu {
     }
 }
 
-/// What the correlations of a tile need: only there when a run has keys.
+/// The buffers for the correlations of a tile, created only for runs with keys.
 pub(super) struct CorrelationBuffers {
     keys: usize,
-    /// Energies of all blocks, and for each key the sums of all blocks.
+    /// The energies of all blocks, and the sums of all blocks for each key.
     energies: Buffer,
     sums: Buffer,
-    /// Energies, then sums, of the blocks that the tile has.
+    /// The energies, then the sums, of the blocks of the tile.
     pub readback: Buffer,
     bind: BindGroup,
 }
 
 impl CorrelationBuffers {
-    /// For tiles that lie in `tile` and whose params lie in `params`; `None` when there are no keys.
+    /// Creates the buffers for tiles in `tile` with their parameters in `params`; `None` if there are no keys.
     pub(super) fn new(
         gpu: &Gpu,
         keys: &DeviceKeys,
@@ -77,12 +77,12 @@ impl CorrelationBuffers {
         Some(Self { keys: keys.count, energies, sums, readback, bind })
     }
 
-    /// Bytes of the energies and of the sums of so many blocks.
+    /// Returns the sizes in bytes of the energies and of the sums of this number of blocks.
     fn lens(&self, blocks: usize) -> (u64, u64) {
         (blocks as u64 * ENERGY_LEN, (blocks * self.keys) as u64 * SUM_LEN)
     }
 
-    /// Encodes the filling of what the kernel will write with ones.
+    /// Encodes the initialisation with ones of what the kernel will write.
     pub(super) fn poison(&self, gpu: &Gpu, encoder: &mut CommandEncoder, blocks: usize) {
         let (energies, sums) = self.lens(blocks);
         gpu.scratch.poison.fill(encoder, &self.energies, 0, energies);
@@ -97,14 +97,14 @@ impl CorrelationBuffers {
         pass.dispatch_workgroups(groups as u32, self.keys as u32, 1);
     }
 
-    /// Encodes the copies back.
+    /// Encodes the copies to the read-back buffer.
     pub(super) fn download(&self, encoder: &mut CommandEncoder, blocks: usize) {
         let (energies, sums) = self.lens(blocks);
         encoder.copy_buffer_to_buffer(&self.energies, 0, &self.readback, 0, energies);
         encoder.copy_buffer_to_buffer(&self.sums, 0, &self.readback, energies, sums);
     }
 
-    /// Reads the results out of the mapped read-back buffer.
+    /// Reads the results from the mapped read-back buffer.
     pub(super) fn results(&self, blocks: usize) -> Result<Correlation, GpuError> {
         let (energies, sums) = self.lens(blocks);
         let view = mapped(&self.readback, energies + sums)?;
@@ -122,7 +122,7 @@ impl CorrelationBuffers {
     }
 }
 
-/// What the kernel says of blocks.
+/// Converts the words that the kernel returns for blocks.
 pub(super) fn energies(words: &[u32]) -> Vec<Energy> {
     let energy = |pair: &[u32; 2]| Energy {
         energy: u64::from(pair[1] & 0xFFFF) << 32 | u64::from(pair[0]),
@@ -131,12 +131,12 @@ pub(super) fn energies(words: &[u32]) -> Vec<Energy> {
     words.as_chunks().0.iter().map(energy).collect()
 }
 
-/// Carrier blocks of a tile: it is whole blocks of 1 MiB, so they are whole, too.
+/// Returns the number of carrier blocks in a tile. All are complete, because a tile is whole MiB.
 pub(super) fn carrier_blocks(spec: &TileSpec, carrier: &Carrier) -> usize {
     spec.len / carrier.elements.block_bytes()
 }
 
-/// The members of [`Params`] that tell of carriers; zero when there are none.
+/// Returns [`Params`] with the members for the carrier of the tile; zero if there is none.
 pub(super) fn carrier_params(spec: &TileSpec) -> Params {
     let mut params: Params = bytemuck::Zeroable::zeroed();
     if let Some(carrier) = &spec.kernels.carrier {

@@ -1,42 +1,42 @@
-//! Which device is meant, and what is known of one.
+//! The selection and the description of a device.
 
 use serde::Serialize;
 
 /// Which device to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceSelector {
-    /// The best one: a discrete GPU before an integrated one before a software adapter.
+    /// The best device: a discrete GPU before an integrated one before a software adapter.
     Any,
-    /// The best one that is hardware.
+    /// The best device that is no software adapter.
     Hardware,
-    /// The first whose name contains this, in any case.
+    /// The first device whose name contains this text, ignoring case.
     Named(String),
 }
 
-/// What is known of a device.
+/// The description of a device.
 #[derive(Debug, Clone, Serialize)]
 pub struct AdapterDescription {
-    /// Its name.
+    /// The name of the device.
     pub name: String,
-    /// Graphics interface it is reached through.
+    /// The graphics interface of the device, such as `vulkan`.
     pub backend: String,
-    /// Driver and its version.
+    /// The driver and its version.
     pub driver: String,
-    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    /// The kind of the device: `discrete`, `integrated`, `virtual`, `software` or `other`.
     pub kind: &'static str,
-    /// Largest buffer in bytes.
+    /// The size of the largest buffer in bytes.
     pub max_buffer_size: u64,
-    /// Largest storage binding in bytes.
+    /// The size of the largest storage binding in bytes.
     pub max_storage_binding: u64,
 }
 
 impl AdapterDescription {
-    /// Whether it has memory of its own, behind a bus.
+    /// Returns whether the device has separate memory, across a bus.
     pub fn is_discrete(&self) -> bool {
         self.kind == "discrete"
     }
 
-    /// Whether it is a program that pretends to be a GPU.
+    /// Returns whether the device is a software adapter.
     pub fn is_software(&self) -> bool {
         self.kind == "software"
     }

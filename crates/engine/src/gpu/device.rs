@@ -1,4 +1,4 @@
-//! An opened device: its queue, its kernels, and what went wrong with it.
+//! An open device: its queue, its kernels, and its first error.
 
 use super::adapter;
 use super::block_types;
@@ -15,7 +15,7 @@ use wgpu::{Device, DeviceDescriptor, Limits, PollError, PollType, Queue, Submiss
 /// A tile takes milliseconds on hardware and about a second on a software adapter.
 const TIMEOUT_SECONDS: u64 = 120;
 
-/// A device. Before it measures anything it has [passed its self-test](Gpu::open).
+/// An open device, which has [passed its self-test](Gpu::open).
 pub struct Gpu {
     description: AdapterDescription,
     pub(super) device: Device,
@@ -23,15 +23,17 @@ pub struct Gpu {
     pub(super) kernels: Vec<CompiledKernel>,
     pub(super) scratch: Scratch,
     failure: Arc<Mutex<Option<GpuError>>>,
-    /// Values of blocks: only there when blocks are correlated.
+    /// A buffer for the values of quantisation blocks, created when they are first correlated.
     values: OnceLock<wgpu::Buffer>,
-    /// One run at a time: the scratch tables are shared by its tiles.
+    /// Locked during a run, because its tiles share the scratch tables.
     pub(super) running: Mutex<()>,
 }
 
 impl Gpu {
-    /// Opens a device with other shader texts and without self-test: for tests that must see a
-    /// wrong shader give a wrong answer.
+    /// Opens a device with other shader sources and without a self-test, for tests with a wrong shader.
+    ///
+    /// # Errors
+    /// Returns a [`GpuError`] if the device is not found or cannot be used, or a shader does not compile.
     #[doc(hidden)]
     pub fn with_sources(selector: &DeviceSelector, sources: &[String]) -> Result<Gpu, GpuError> {
         let (description, adapter) = adapter::select(selector)?;
@@ -44,20 +46,20 @@ impl Gpu {
         let (device, queue) = pollster::block_on(adapter.request_device(&request))
             .map_err(|error| GpuError::Failed(error.to_string()))?;
         let failure = Arc::new(Mutex::new(None));
-        let first = |failure: &Mutex<Option<GpuError>>, error: GpuError| {
+        let record_first = |failure: &Mutex<Option<GpuError>>, error: GpuError| {
             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         };
-        let seen = Arc::clone(&failure);
+        let shared = Arc::clone(&failure);
         device.on_uncaptured_error(Arc::new(move |error| {
             let error = match error {
                 wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory,
                 error => GpuError::Failed(error.to_string().replace('\n', " ")),
             };
-            first(&seen, error);
+            record_first(&shared, error);
         }));
-        let seen = Arc::clone(&failure);
+        let shared = Arc::clone(&failure);
         device.set_device_lost_callback(move |reason, text| {
-            first(&seen, GpuError::Lost(format!("{reason:?} {text}").trim().to_owned()));
+            record_first(&shared, GpuError::Lost(format!("{reason:?} {text}").trim().to_owned()));
         });
         let kernels = KERNELS
             .iter()
@@ -71,23 +73,23 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// What is known of the device.
+    /// Returns the description of the device.
     pub fn description(&self) -> &AdapterDescription {
         &self.description
     }
 
-    /// Room for the values of blocks.
+    /// Returns the buffer for the values of quantisation blocks.
     pub(super) fn values(&self) -> &wgpu::Buffer {
         self.values.get_or_init(|| block_types::values(&self.device))
     }
 
-    /// Destroys the device, as if it had been removed: for the test of what follows.
+    /// Destroys the device as if it had been removed, for tests.
     #[doc(hidden)]
     pub fn destroy(&self) {
         self.device.destroy();
     }
 
-    /// The first error that was reported, if any.
+    /// Returns the first error that the device reported, if any.
     pub(super) fn check(&self) -> Result<(), GpuError> {
         match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error.clone()),
@@ -95,7 +97,7 @@ impl Gpu {
         }
     }
 
-    /// Waits for this submission (not for newer ones: those are meant to overlap).
+    /// Waits for this submission, but not for newer ones, which overlap with it.
     pub(super) fn wait(&self, submission: &SubmissionIndex) -> Result<(), GpuError> {
         let wait = PollType::Wait {
             submission_index: Some(submission.clone()),
@@ -111,7 +113,8 @@ impl Gpu {
     }
 }
 
-/// The limits to ask for: the base limits, or what the adapter has where that is still enough.
+/// Returns the limits to request: the default limits, or those of the adapter if they are smaller and
+/// still sufficient.
 fn needed_limits(adapter: &AdapterDescription, has: &Limits) -> Result<Limits, GpuError> {
     let largest = (TILE_LEN + HALO_LEN) as u64;
     let needs: [(&'static str, u64, u64); 5] = [

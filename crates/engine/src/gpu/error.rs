@@ -1,58 +1,61 @@
-//! Why a device cannot be used, or no longer.
+//! The error of a device.
 
-/// Why a device cannot be used, or no longer.
+/// A device cannot be used, or failed during a run.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum GpuError {
-    /// This build has no engine for one.
+    /// This build has no GPU engine.
     #[error(
-        "this build of tensorseal measures on the CPU alone: use --device cpu, or build it with the feature gpu"
+        "this build of tensorseal has no GPU engine; use --device cpu, or build it with the feature `gpu`"
     )]
     NotBuiltIn,
-    /// There is no adapter at all.
+    /// There is no adapter.
     #[error(
-        "no GPU found: install its Vulkan driver, or `mesa-vulkan-drivers` for the software one, or use --device cpu"
+        "no GPU found; install its Vulkan driver, or `mesa-vulkan-drivers` for a software device, or use --device cpu"
     )]
     NoAdapter,
-    /// None has this name.
-    #[error("no device has {wanted:?} in its name; there are: {available} (`tensorseal devices`)")]
+    /// No adapter has the requested name.
+    #[error(
+        "no device has {requested:?} in its name; available: {available} (see `tensorseal devices`)"
+    )]
     NotFound {
-        /// The name asked for.
-        wanted: String,
-        /// The names there are.
+        /// The requested name.
+        requested: String,
+        /// The names of the available adapters.
         available: String,
     },
-    /// Its limits are too small for the kernels.
-    #[error("{name}: its limit {limit} is {has}, the kernels need {needs}")]
+    /// A limit of the adapter is too small for the kernels.
+    #[error("{name}: the limit {limit} is {has}, but the kernels need {needs}; use --device cpu")]
     Limits {
-        /// The adapter.
+        /// The name of the adapter.
         name: String,
-        /// The limit.
+        /// The name of the limit.
         limit: &'static str,
-        /// Its value.
+        /// The value of the adapter.
         has: u64,
-        /// What is needed.
+        /// The value that the kernels need.
         needs: u64,
     },
-    /// It computes something else than the CPU.
+    /// A kernel gives other results than its CPU twin.
     #[error(
-        "{name}: its kernel `{kernel}` fails the known-answer test: it would measure wrongly, use --device cpu"
+        "{name}: the kernel `{kernel}` failed its known-answer test, so this device gives wrong results; use --device cpu"
     )]
     SelfTest {
-        /// The adapter.
+        /// The name of the adapter.
         name: String,
-        /// The kernel.
+        /// The name of the kernel.
         kernel: &'static str,
     },
-    /// It was lost: removed, reset, or destroyed.
+    /// The device was lost: removed, reset, or destroyed.
     #[error("the device was lost ({0})")]
     Lost(String),
-    /// It has no memory left.
+    /// The device has no memory left.
     #[error("the device is out of memory")]
     OutOfMemory,
-    /// It does not answer.
-    #[error("the device did not finish a tile in {0} seconds")]
+    /// The device does not answer.
+    #[error("the device did not finish a tile within {0} seconds")]
     Timeout(u64),
-    /// Anything else that the graphics interface reports.
+    /// Any other error of the graphics interface.
     #[error("the device failed: {0}")]
     Failed(String),
 }

@@ -1,39 +1,41 @@
-//! Who gives tiles to a device.
+//! The interface through which a device receives tiles.
 
 use super::error::GpuError;
 use super::spec::TileSpec;
 use crate::measure::TileMeasurement;
 use crate::measure::chips::ChipKey;
+use crate::threads::WorkerPool;
 use std::ops::Range;
 
-/// Gives tiles to a device and takes their measurements.
+/// Gives tiles to a device and receives their measurements.
 pub trait TileFeed: Sync {
-    /// A tile, as the feed knows it.
+    /// A tile and what the feed keeps about it.
     type Job: Send + Sync;
-    /// Why the bytes of a tile cannot be had.
+    /// The error for bytes of a tile that cannot be read.
     type Error: Send;
 
-    /// The next tile; may wait. `None` when there is no more.
+    /// Returns the next tile, and may wait for it; `None` if there are no more.
     fn next(&self) -> Option<Self::Job>;
 
-    /// What is to be measured.
+    /// Returns what is measured of a tile.
     fn spec(&self, job: &Self::Job) -> TileSpec;
 
-    /// The threads that read the bytes of a tile; `None`: whoever drives the device does so alone.
-    fn pool(&self) -> Option<&rayon::ThreadPool> {
+    /// Returns the threads that read the bytes of a tile; `None` if the thread that drives the device
+    /// reads them.
+    fn pool(&self) -> Option<&WorkerPool> {
         None
     }
 
-    /// The keys that carriers are correlated with, the same for all tiles.
+    /// Returns the keys that carriers are correlated with, which are the same for all tiles.
     fn keys(&self) -> &[ChipKey] {
         &[]
     }
 
-    /// Hands the bytes `range` of the tile, or of what lies behind it, to `sink`, in order, each once. Called from several
+    /// Hands the bytes `range` of the tile and its halo to `sink`, in order, each once. Called from several
     /// threads for disjoint ranges.
     ///
     /// # Errors
-    /// Then the tile is given to [`TileFeed::failed`].
+    /// Returns an error if the bytes cannot be read. The tile is then given to [`TileFeed::failed`].
     fn read(
         &self,
         job: &Self::Job,
@@ -41,17 +43,17 @@ pub trait TileFeed: Sync {
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Self::Error>;
 
-    /// The tile has been measured.
+    /// Receives the measurement of a tile.
     fn done(&self, job: Self::Job, measured: TileMeasurement);
 
-    /// The bytes of the tile could not be had.
+    /// Receives a tile whose bytes could not be read.
     fn failed(&self, job: Self::Job, error: Self::Error);
 }
 
-/// The device failed: these tiles are not measured, all others are.
+/// The device failed. Only the tiles listed here were not measured.
 #[derive(Debug)]
 pub struct DeviceFailure<J> {
-    /// What happened to the device.
+    /// The error of the device.
     pub error: GpuError,
     /// The tiles that were in flight.
     pub jobs: Vec<J>,

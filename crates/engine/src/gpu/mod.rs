@@ -1,9 +1,9 @@
-//! The GPU engine: tiles stream through compute shaders that return integers.
+//! The GPU engine: streams tiles through compute shaders that return integers.
 //!
-//! `adapter` finds devices, [`pipelines`] is the table of kernels, `tile` encodes one tile and reads its results
-//! (of what only some runs ask for: `correlation`, `structure` and `blocks`), [`ring`] keeps several tiles in
-//! flight, `self_test` holds a device to known answers before it is trusted, `benchmark` times it. What
-//! stands here without the feature `gpu` is in `absent.rs`.
+//! `adapter` finds devices, `pipelines` is the table of kernels, and `tile` encodes one tile and reads its
+//! results (with `correlation`, `structure` and `blocks` for measurements that only some runs request).
+//! `ring` keeps several tiles in flight, `self_test` compares a device with known answers before it is
+//! used, and `benchmark` times it. Without the feature `gpu`, `absent.rs` takes the place of all this.
 
 mod description;
 mod error;

@@ -1,7 +1,7 @@
-//! The kernels: one row of [`KERNELS`] for each shader, with its bindings written out.
+//! The table of kernels: one row of [`KERNELS`] for each shader, with explicit bindings.
 //!
-//! Automatic layouts would drop the bindings an entry point does not use, and two entry points of a
-//! shader could not share a bind group.
+//! Automatic layouts would omit the bindings that an entry point does not use, so that the entry points
+//! of a shader could not share a bind group.
 
 use super::block_types;
 use bytemuck::{Pod, Zeroable};
@@ -16,18 +16,18 @@ use wgpu::{
     PipelineLayoutDescriptor, ShaderModule, ShaderModuleDescriptor, ShaderSource, ShaderStages,
 };
 
-/// One shader.
+/// A shader and how it is bound.
 #[derive(Debug, Clone, Copy)]
 pub struct ShaderKernel {
-    /// Name of the shader and of its CPU twin.
+    /// The name of the shader and of its CPU twin.
     pub name: &'static str,
-    /// Includes, then the shader itself.
+    /// The source texts: the includes, then the shader itself.
     pub parts: &'static [&'static str],
-    /// Entry points, in the order they are dispatched.
+    /// The entry points, in the order in which they are dispatched.
     pub entries: &'static [&'static str],
-    /// Whether there is a pipeline for each block-quantised type, compiled when it is needed.
+    /// Whether there is a pipeline for each block-quantised type, compiled when it is first needed.
     by_type: bool,
-    /// Bindings, by number.
+    /// The bindings, by number.
     bindings: &'static [BufferBindingType],
 }
 
@@ -35,29 +35,29 @@ const READ: BufferBindingType = BufferBindingType::Storage { read_only: true };
 const WRITE: BufferBindingType = BufferBindingType::Storage { read_only: false };
 const UNIFORM: BufferBindingType = BufferBindingType::Uniform;
 
-/// `digest`, an index into [`KERNELS`].
+/// The index of `digest` in [`KERNELS`].
 pub const DIGEST: usize = 0;
-/// `histogram`, an index into [`KERNELS`].
+/// The index of `histogram` in [`KERNELS`].
 pub const HISTOGRAM: usize = 1;
-/// `summary`, an index into [`KERNELS`].
+/// The index of `summary` in [`KERNELS`].
 pub const SUMMARY: usize = 2;
-/// `correlation`, an index into [`KERNELS`].
+/// The index of `correlation` in [`KERNELS`].
 pub const CORRELATION: usize = 3;
-/// `pages`, an index into [`KERNELS`].
+/// The index of `pages` in [`KERNELS`].
 pub const PAGES: usize = 4;
-/// `windows`, an index into [`KERNELS`].
+/// The index of `windows` in [`KERNELS`].
 pub const WINDOWS: usize = 5;
-/// `low_bits`, an index into [`KERNELS`].
+/// The index of `low_bits` in [`KERNELS`].
 pub const LOW_BITS: usize = 6;
-/// `magnitudes`, an index into [`KERNELS`].
+/// The index of `magnitudes` in [`KERNELS`].
 pub const MAGNITUDES: usize = 7;
 
-/// `codes`, an index into [`KERNELS`].
+/// The index of `codes` in [`KERNELS`].
 pub const CODES: usize = 8;
-/// `dequantise`, an index into [`KERNELS`].
+/// The index of `dequantise` in [`KERNELS`].
 pub const DEQUANTISE: usize = 9;
 
-/// All shaders. A file under `shaders/` without a row here fails a test.
+/// All shaders. A test fails if a file under `shaders/` has no row here.
 pub const KERNELS: [ShaderKernel; 10] = [
     ShaderKernel {
         name: "digest",
@@ -132,13 +132,13 @@ pub const KERNELS: [ShaderKernel; 10] = [
 ];
 
 impl ShaderKernel {
-    /// The whole text of the shader.
+    /// Returns the complete source of the shader.
     pub fn source(&self) -> String {
         self.parts.concat()
     }
 }
 
-/// What the host tells the kernels of a tile: `Params` in `shaders/include/params.wgsl`.
+/// The parameters of the kernels of a tile: `Params` in `shaders/include/params.wgsl`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Params {
@@ -150,7 +150,7 @@ pub(super) struct Params {
     pub width: u32,
     pub mantissa_bits: u32,
     pub limit: u32,
-    /// The size of a uniform is a multiple of 16.
+    /// Unused; the size of a uniform buffer is a multiple of 16 bytes.
     pub padding: u32,
 }
 
@@ -159,15 +159,15 @@ pub(super) struct CompiledKernel {
     layout: BindGroupLayout,
     pipeline_layout: PipelineLayout,
     module: ShaderModule,
-    /// By entry.
+    /// The pipelines by entry point.
     pipelines: Vec<ComputePipeline>,
-    /// By block-quantised type, then by entry.
+    /// The pipelines by block-quantised type, then by entry point.
     by_type: [OnceLock<Vec<ComputePipeline>>; quantised::TYPE_COUNT],
     kernel: ShaderKernel,
 }
 
 impl CompiledKernel {
-    /// Compiles `source`, the text of `kernel`. Errors reach the device's error handler.
+    /// Compiles `source`, the source of `kernel`. Errors reach the error handler of the device.
     pub(super) fn new(device: &Device, kernel: ShaderKernel, source: String) -> Self {
         let entries: Vec<_> = kernel
             .bindings
@@ -205,7 +205,7 @@ impl CompiledKernel {
         compiled
     }
 
-    /// The pipelines of all entry points, with these values of its overrides.
+    /// Creates the pipelines of all entry points, with these values of overrides.
     fn compile(&self, device: &Device, constants: &[(&str, f64)]) -> Vec<ComputePipeline> {
         let pipeline = |entry: &&str| {
             device.create_compute_pipeline(&ComputePipelineDescriptor {
@@ -223,25 +223,25 @@ impl CompiledKernel {
         self.kernel.entries.iter().map(pipeline).collect()
     }
 
-    /// The pipeline of an entry point for a block-quantised type.
+    /// Returns the pipeline of an entry point for a block-quantised type.
     pub(super) fn of_type(&self, device: &Device, name: &str, dtype: Dtype) -> &ComputePipeline {
         let slot = &self.by_type[quantised::type_index(dtype).unwrap_or(0)];
         let pipelines = slot.get_or_init(|| self.compile(device, &block_types::constants(dtype)));
         &pipelines[self.position(name)]
     }
 
-    /// The pipeline of an entry point.
+    /// Returns the pipeline of an entry point.
     pub(super) fn entry(&self, name: &str) -> &ComputePipeline {
         &self.pipelines[self.position(name)]
     }
 
     fn position(&self, name: &str) -> usize {
         let index = self.kernel.entries.iter().position(|entry| *entry == name);
-        // Entry names are literals of this crate; a wrong one shows in the first test.
+        // Entry names are literals of this crate; a wrong one fails the first test.
         index.unwrap_or(0)
     }
 
-    /// Binds buffers in the order of the bindings.
+    /// Creates a bind group from resources in the order of the bindings.
     pub(super) fn bind(&self, device: &Device, resources: &[BindingResource<'_>]) -> BindGroup {
         let entries: Vec<_> = resources
             .iter()

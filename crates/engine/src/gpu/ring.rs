@@ -1,4 +1,4 @@
-//! Several tiles in flight: while one computes, the next is copied and the one before is read.
+//! Keeps several tiles in flight: while one is computed, the next is copied and the last one is read back.
 
 use super::correlation::DeviceKeys;
 use super::device::Gpu;
@@ -8,6 +8,7 @@ use super::spec::TileSpec;
 use super::tile::TileBuffers;
 use crate::measure::chips::ChipKey;
 use crate::measure::{BLOCK_LEN, KernelSet, TILE_LEN, TileMeasurement};
+use crate::threads::WorkerPool;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,12 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tensorseal_base::quantised::HALO_LEN;
 use wgpu::{CommandEncoderDescriptor, MapMode, SubmissionIndex, WriteOnly};
 
-/// Tiles in flight: one is filled, one copied, one computed.
-const SLOTS: usize = 3;
+/// The number of tiles in flight: one is filled, one copied, one computed.
+const IN_FLIGHT: usize = 3;
 
 /// A tile in flight.
 struct InFlight<J> {
-    slot: TileBuffers,
+    buffers: TileBuffers,
     job: J,
     spec: TileSpec,
     submission: SubmissionIndex,
@@ -30,16 +31,16 @@ struct InFlight<J> {
     readbacks: Vec<BufferMapping>,
 }
 
-/// The outcome of a mapping that was asked for: 0 not yet, 1 mapped, 2 failed.
+/// The state of a requested mapping: 0 pending, 1 mapped, 2 failed.
 #[derive(Clone, Default)]
 struct BufferMapping(Arc<AtomicU8>);
 
 impl BufferMapping {
     fn request(buffer: &wgpu::Buffer, mode: MapMode, bytes: Range<u64>) -> Self {
         let mapping = Self::default();
-        let told = mapping.clone();
+        let state = mapping.clone();
         buffer.slice(bytes).map_async(mode, move |result| {
-            told.0.store(if result.is_ok() { 1 } else { 2 }, SeqCst);
+            state.0.store(if result.is_ok() { 1 } else { 2 }, SeqCst);
         });
         mapping
     }
@@ -47,36 +48,35 @@ impl BufferMapping {
     fn check(&self, what: &str) -> Result<(), GpuError> {
         match self.0.load(SeqCst) {
             1 => Ok(()),
-            2 => Err(GpuError::Lost(format!("its {what} buffer could not be mapped"))),
-            _ => Err(GpuError::Failed(format!("its {what} buffer was not mapped in time"))),
+            2 => Err(GpuError::Lost(format!("the {what} buffer could not be mapped"))),
+            _ => Err(GpuError::Failed(format!("the {what} buffer was not mapped in time"))),
         }
     }
 }
 
-/// A tile that did not get under way, with everything that goes back.
+/// A tile that could not be started, with its job and buffers.
 struct FailedTile<F: TileFeed> {
     error: StartError<F::Error>,
-    slot: TileBuffers,
+    buffers: TileBuffers,
     job: F::Job,
 }
 
-/// Why a tile did not get under way.
+/// The reason why a tile could not be started.
 enum StartError<E> {
     Device(GpuError),
     Bytes(E),
 }
 
 impl Gpu {
-    /// Measures every tile of `feed`, several in flight.
+    /// Measures every tile of `feed`, with several in flight.
     ///
     /// # Errors
-    /// When the device fails; the tiles that were in flight come back.
+    /// Returns a [`DeviceFailure`] with the tiles that were in flight if the device fails.
     pub fn stream<F: TileFeed>(&self, feed: &F) -> Result<(), DeviceFailure<F::Job>> {
         self.stream_with(feed, true)
     }
 
-    /// The ring without its kernels: how fast bytes get to the device at all. The measurements it
-    /// returns are those of nothing.
+    /// Streams tiles without running kernels, to time the copies. The measurements have no meaning.
     pub(super) fn stream_copies<F: TileFeed>(&self, feed: &F) -> Result<(), DeviceFailure<F::Job>> {
         self.stream_with(feed, false)
     }
@@ -92,26 +92,26 @@ impl Gpu {
         let mut more = true;
         let keys = self.upload_keys(feed.keys());
         let failure: Option<(GpuError, Option<F::Job>)> = loop {
-            if more && flight.len() < SLOTS {
+            if more && flight.len() < IN_FLIGHT {
                 let Some(job) = feed.next() else {
                     more = false;
                     continue;
                 };
-                // Slots come into being when they are needed: a short run has one.
-                let slot = match free.pop() {
-                    Some(slot) => slot,
-                    None => match self.new_slot(&keys) {
-                        Ok(slot) => slot,
+                // Buffers are created when they are needed: a short run needs one set.
+                let buffers = match free.pop() {
+                    Some(buffers) => buffers,
+                    None => match self.new_buffers(&keys) {
+                        Ok(buffers) => buffers,
                         Err(error) => break Some((error, Some(job))),
                     },
                 };
-                match self.start(feed, slot, job, kernels) {
+                match self.start(feed, buffers, job, kernels) {
                     Ok(tile) => flight.push_back(tile),
                     Err(returned) => {
-                        let FailedTile { error, slot, job } = *returned;
+                        let FailedTile { error, buffers, job } = *returned;
                         match error {
                             StartError::Bytes(error) => {
-                                free.push(slot);
+                                free.push(buffers);
                                 feed.failed(job, error);
                             }
                             StartError::Device(error) => break Some((error, Some(job))),
@@ -124,7 +124,7 @@ impl Gpu {
             match self.finish(oldest) {
                 Ok(measured) => {
                     if let Some(done) = flight.pop_front() {
-                        free.push(done.slot);
+                        free.push(done.buffers);
                         feed.done(done.job, measured);
                     }
                 }
@@ -140,84 +140,87 @@ impl Gpu {
         }
     }
 
-    fn new_slot(&self, keys: &DeviceKeys) -> Result<TileBuffers, GpuError> {
-        let slot = TileBuffers::new(self, keys);
+    fn new_buffers(&self, keys: &DeviceKeys) -> Result<TileBuffers, GpuError> {
+        let buffers = TileBuffers::new(self, keys);
         self.check()?;
-        // Fresh staging is not mapped yet; later it is mapped again as soon as it was copied.
-        let mapping = BufferMapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
+        // A new staging buffer is not mapped yet; later it is mapped again after each copy.
+        let mapping =
+            BufferMapping::request(&buffers.staging, MapMode::Write, 0..buffers.staging.size());
         let _ = self.device.poll(wgpu::PollType::Poll);
         self.check()?;
         mapping.check("staging")?;
-        Ok(slot)
+        Ok(buffers)
     }
 
     fn start<F: TileFeed>(
         &self,
         feed: &F,
-        mut slot: TileBuffers,
+        mut buffers: TileBuffers,
         job: F::Job,
         kernels: bool,
     ) -> Result<InFlight<F::Job>, Box<FailedTile<F>>> {
         let spec = feed.spec(&job);
         debug_assert!(spec.len.is_multiple_of(BLOCK_LEN) && spec.len <= TILE_LEN && spec.len > 0);
         debug_assert!(spec.halo <= HALO_LEN);
-        if let Err(error) = slot.fit(self, &spec) {
-            return Err(Box::new(FailedTile { error: StartError::Device(error), slot, job }));
+        if let Err(error) = buffers.fit(self, &spec) {
+            return Err(Box::new(FailedTile { error: StartError::Device(error), buffers, job }));
         }
-        if let Err(error) = fill(feed, &slot, &job, &spec) {
-            return Err(Box::new(FailedTile { error, slot, job }));
+        if let Err(error) = fill(feed, &buffers, &job, &spec) {
+            return Err(Box::new(FailedTile { error, buffers, job }));
         }
-        slot.staging.unmap();
+        buffers.staging.unmap();
         let mut encoder = self.device.create_command_encoder(&CommandEncoderDescriptor::default());
-        slot.upload(&mut encoder, &spec);
+        buffers.upload(&mut encoder, &spec);
         if kernels {
-            slot.measure(self, &mut encoder, &spec);
+            buffers.measure(self, &mut encoder, &spec);
         }
-        slot.download(&mut encoder, &spec);
+        buffers.download(&mut encoder, &spec);
         let submission = self.queue.submit([encoder.finish()]);
         if let Err(error) = self.check() {
-            return Err(Box::new(FailedTile { error: StartError::Device(error), slot, job }));
+            return Err(Box::new(FailedTile { error: StartError::Device(error), buffers, job }));
         }
-        let staging = BufferMapping::request(&slot.staging, MapMode::Write, 0..slot.staging.size());
+        let staging =
+            BufferMapping::request(&buffers.staging, MapMode::Write, 0..buffers.staging.size());
         let read = |buffer: &&wgpu::Buffer| {
             BufferMapping::request(buffer, MapMode::Read, 0..buffer.size())
         };
-        let readbacks = slot.readbacks(&spec).iter().map(read).collect();
-        Ok(InFlight { slot, job, spec, submission, staging, readbacks })
+        let readbacks = buffers.readbacks(&spec).iter().map(read).collect();
+        Ok(InFlight { buffers, job, spec, submission, staging, readbacks })
     }
 
     fn finish<J>(&self, tile: &InFlight<J>) -> Result<TileMeasurement, GpuError> {
         self.wait(&tile.submission)?;
         tile.readbacks.iter().try_for_each(|mapping| mapping.check("read-back"))?;
         tile.staging.check("staging")?;
-        tile.slot.results(&tile.spec)
+        tile.buffers.results(&tile.spec)
     }
 
-    /// Measures one tile and waits for it. `bytes` is a whole number of blocks, at most a tile, at
-    /// `offset` of its object.
+    /// Measures one tile and waits for the result. `bytes` is a whole number of blocks, at most
+    /// [`TILE_LEN`] bytes, at position `offset` of its object.
     ///
     /// # Errors
-    /// When the device fails, or `bytes` is not such a tile.
+    /// Returns a [`GpuError`] if the device fails, or if `bytes` has another length.
     pub fn measure_tile(
         &self,
         bytes: &[u8],
         offset: u64,
-        wanted: KernelSet,
+        kernels: KernelSet,
         keys: &[ChipKey],
     ) -> Result<TileMeasurement, GpuError> {
-        self.measure_part(bytes, bytes.len(), offset, wanted, keys)
+        self.measure_part(bytes, bytes.len(), offset, kernels, keys)
     }
 
-    /// As [`Gpu::measure_tile`], of a tile of `len` bytes in front of what lies behind it in its object.
+    /// Measures a tile like [`Gpu::measure_tile`]. The tile is the first `len` of `bytes`; its halo, the
+    /// bytes that follow it in its object, is the rest.
     ///
     /// # Errors
-    /// When the device fails, or these are no such tile.
+    /// Returns a [`GpuError`] if the device fails, or if the tile or the halo has another length.
     pub fn measure_part(
         &self,
         bytes: &[u8],
         len: usize,
         offset: u64,
-        wanted: KernelSet,
+        kernels: KernelSet,
         keys: &[ChipKey],
     ) -> Result<TileMeasurement, GpuError> {
         if len == 0 || len > TILE_LEN || !len.is_multiple_of(BLOCK_LEN) {
@@ -225,29 +228,29 @@ impl Gpu {
         }
         let halo = bytes.len().saturating_sub(len);
         if bytes.len() < len || halo > HALO_LEN {
-            return Err(GpuError::Failed(format!("{halo} bytes behind a tile are too many")));
+            return Err(GpuError::Failed(format!("a halo of {halo} bytes is too long")));
         }
-        let spec = TileSpec { offset, len, halo, kernels: wanted };
+        let spec = TileSpec { offset, len, halo, kernels };
         let feed = MemoryFeed::new(bytes, spec, keys, 1);
-        self.stream(&feed).map_err(|interrupted| interrupted.error)?;
+        self.stream(&feed).map_err(|failure| failure.error)?;
         let measured = feed.measured.into_inner().unwrap_or_else(PoisonError::into_inner);
         measured.ok_or_else(|| GpuError::Failed("the tile was not measured".to_owned()))
     }
 }
 
-/// Fills the mapped staging buffer block by block, from the threads of the feed.
+/// Fills the mapped staging buffer block by block, on the threads of the feed.
 fn fill<F: TileFeed>(
     feed: &F,
-    slot: &TileBuffers,
+    buffers: &TileBuffers,
     job: &F::Job,
     spec: &TileSpec,
 ) -> Result<(), StartError<F::Error>> {
-    let mut view = slot
+    let mut view = buffers
         .staging
         .slice(..spec.copied())
         .get_mapped_range_mut()
         .map_err(|error| StartError::Device(GpuError::Failed(error.to_string())))?;
-    // The memory may be write-combined or behind the bus: it is only ever written, in order.
+    // The memory may be write-combined or across the bus, so it is only written, in order.
     let (blocks, halo) = view.slice(..).into_chunks::<BLOCK_LEN>();
     let blocks: Vec<_> = blocks.into_iter().enumerate().collect();
     let read = |start: usize, len: usize, target: WriteOnly<'_, [u8]>| {
@@ -268,24 +271,24 @@ fn fill<F: TileFeed>(
     if spec.halo > 0 { read(spec.len, spec.halo, halo) } else { Ok(()) }
 }
 
-/// A feed of one tile from memory, given a number of times; keeps the last measurement.
+/// A feed that gives one tile in memory a number of times, and keeps the last measurement.
 pub(super) struct MemoryFeed<'a> {
     bytes: &'a [u8],
     spec: TileSpec,
     keys: &'a [ChipKey],
-    left: AtomicU32,
-    pool: Option<&'a rayon::ThreadPool>,
+    remaining: AtomicU32,
+    pool: Option<&'a WorkerPool>,
     measured: Mutex<Option<TileMeasurement>>,
 }
 
 impl<'a> MemoryFeed<'a> {
     pub(super) fn new(bytes: &'a [u8], spec: TileSpec, keys: &'a [ChipKey], times: u32) -> Self {
-        let (left, measured) = (AtomicU32::new(times), Mutex::default());
-        Self { bytes, spec, keys, left, pool: None, measured }
+        let (remaining, measured) = (AtomicU32::new(times), Mutex::default());
+        Self { bytes, spec, keys, remaining, pool: None, measured }
     }
 
-    /// As it is, read by these threads.
-    pub(super) fn with_pool(self, pool: Option<&'a rayon::ThreadPool>) -> Self {
+    /// Lets these threads read the bytes.
+    pub(super) fn with_pool(self, pool: Option<&'a WorkerPool>) -> Self {
         Self { pool, ..self }
     }
 }
@@ -295,14 +298,17 @@ impl TileFeed for MemoryFeed<'_> {
     type Error = std::convert::Infallible;
 
     fn next(&self) -> Option<()> {
-        self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok().map(drop)
+        self.remaining
+            .fetch_update(SeqCst, SeqCst, |remaining| remaining.checked_sub(1))
+            .ok()
+            .map(drop)
     }
 
     fn spec(&self, (): &()) -> TileSpec {
         self.spec
     }
 
-    fn pool(&self) -> Option<&rayon::ThreadPool> {
+    fn pool(&self) -> Option<&WorkerPool> {
         self.pool
     }
 

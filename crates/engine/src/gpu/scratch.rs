@@ -1,4 +1,4 @@
-//! Buffers that the tiles of a device use one after the other.
+//! The buffers that the tiles of a device use one after the other.
 
 use super::block_types;
 use super::buffers::{Poison, buffer, filled};
@@ -6,14 +6,14 @@ use crate::measure::histogram::BINS;
 use crate::measure::{TILE_LEN, pages};
 use wgpu::{Buffer, BufferUsages, Device};
 
-/// Bytes of a chunk of BLAKE3.
+/// The length in bytes of a BLAKE3 chunk.
 pub(super) const CHUNK_LEN: u64 = 1024;
 
-/// Tables of `shaders/histogram.wgsl` and `shaders/summary.wgsl`.
+/// The numbers of tables in `shaders/histogram.wgsl` and `shaders/summary.wgsl`.
 const COUNT_REPLICAS: u64 = 8 + 2;
 const SUM_REPLICAS: u64 = 4;
 
-/// See the module; the queue keeps its users apart.
+/// The buffers that all tiles share. Their users run one after the other in the queue.
 pub(super) struct Scratch {
     pub chunk_values: Buffer,
     pub count_replicas: Buffer,
@@ -26,7 +26,7 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new(device: &Device) -> Self {
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        // Little-endian: the low word of each comes first.
+        // The keys are little-endian: the low word of each comes first.
         let page_keys: Vec<u8> = pages::KEYS.iter().flat_map(|key| key.to_le_bytes()).collect();
         Self {
             chunk_values: buffer(device, TILE_LEN as u64 / CHUNK_LEN * 32, storage),

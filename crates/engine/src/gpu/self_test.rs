@@ -1,4 +1,4 @@
-//! Known answers: a device that computes something else than the CPU is not used.
+//! The known-answer tests of a device: one that gives other results than the CPU is not used.
 
 use super::description::DeviceSelector;
 use super::device::Gpu;
@@ -12,13 +12,13 @@ use crate::measure::{self, BLOCK_LEN, KernelSet, TileMeasurement, WordFormat};
 use tensorseal_base::dtype::Dtype;
 use tensorseal_base::quantised::{HALO_LEN, edge_scales};
 
-/// Two blocks at a chunk counter that needs both words, with every class of float and some noise.
+/// An offset whose BLAKE3 chunk counter needs both of its words within the tested tile.
 const OFFSET: u64 = (1 << 42) - BLOCK_LEN as u64;
 
-/// Where the numbers of carrier blocks need most of a word.
+/// An offset at which the numbers of carrier blocks need most of a word.
 const CARRIER_OFFSET: u64 = 1 << 40;
 
-/// Types, phases and lengths of rows, which end anywhere in a page, a window and a workgroup.
+/// Types, phases and row lengths, chosen so that rows end anywhere in a page, window and workgroup.
 const LAYOUTS: [(Dtype, u32, u32); 4] = [
     (Dtype::F8_E4M3, 4092, 33),
     (Dtype::BF16, 1240, 1000),
@@ -27,21 +27,23 @@ const LAYOUTS: [(Dtype, u32, u32); 4] = [
 ];
 
 impl Gpu {
-    /// Opens the device that `selector` asks for and holds it to known answers. Before it measures
-    /// blocks, [`Gpu::trust`] does so for their types.
+    /// Opens the device that `selector` specifies and runs its known-answer tests. Before it measures
+    /// block-quantised tensors, [`Gpu::trust`] must be called for their types.
     ///
     /// # Errors
-    /// See [`GpuError`].
+    /// Returns a [`GpuError`] if the device is not found, does not meet the limits of the kernels, or fails
+    /// a test.
     pub fn open(selector: &DeviceSelector) -> Result<Gpu, GpuError> {
         let gpu = Self::with_sources(selector, &KERNELS.map(|kernel| kernel.source()))?;
         every_kernel(&gpu)?;
         Ok(gpu)
     }
 
-    /// Compiles the kernels of block-quantised types and holds the device to known answers of theirs.
+    /// Compiles the kernels of these block-quantised types and runs their known-answer tests.
     ///
     /// # Errors
-    /// [`GpuError::SelfTest`], and when the device fails.
+    /// Returns [`GpuError::SelfTest`] if a kernel gives wrong results, and another [`GpuError`] if the device
+    /// fails.
     pub fn trust(&self, dtypes: &[Dtype]) -> Result<(), GpuError> {
         dtypes.iter().try_for_each(|dtype| blocks(self, *dtype))
     }
@@ -62,10 +64,10 @@ fn every_kernel(gpu: &Gpu) -> Result<(), GpuError> {
             Some(StructureLayout { phase, elements: ElementFormat::from_dtype(dtype), columns });
         (OFFSET, KernelSet { layout, ..words.into() })
     });
-    // Carriers end where the counter of their chips does, which is before the other offset.
-    for (offset, wanted) in all.chain(carriers.map(|wanted| (CARRIER_OFFSET, wanted))) {
-        let expected = measure::measure_tile(&bytes, offset, wanted, &keys);
-        let measured = gpu.measure_tile(&bytes, offset, wanted, &keys)?;
+    // The counter of chips ends before `OFFSET`, so carriers are tested at another offset.
+    for (offset, kernels) in all.chain(carriers.map(|kernels| (CARRIER_OFFSET, kernels))) {
+        let expected = measure::measure_tile(&bytes, offset, kernels, &keys);
+        let measured = gpu.measure_tile(&bytes, offset, kernels, &keys)?;
         for (kernel, equal) in [
             ("digest", measured.blocks == expected.blocks),
             ("histogram", measured.histogram == expected.histogram),
@@ -88,7 +90,7 @@ fn every_kernel(gpu: &Gpu) -> Result<(), GpuError> {
     Ok(())
 }
 
-/// Where units do not begin with the tile.
+/// An offset at which no unit begins.
 const BLOCKS_OFFSET: u64 = 3 * BLOCK_LEN as u64;
 
 /// Compares the kernels that read blocks with their CPU twins, for one type.
@@ -99,7 +101,7 @@ fn blocks(gpu: &Gpu, dtype: Dtype) -> Result<(), GpuError> {
     };
     let size = dtype.granule().0 as usize;
     let mut bytes = sample(BLOCK_LEN + HALO_LEN);
-    // The rest of a block is no block.
+    // The remaining bytes are less than a block.
     let count = 400;
     edge_scales::fill_edge_scales(dtype, &mut bytes[..count * size]);
     let mut expected = Vec::new();
@@ -110,10 +112,10 @@ fn blocks(gpu: &Gpu, dtype: Dtype) -> Result<(), GpuError> {
         return fails("dequantise");
     }
     let carrier = Carrier::from_dtype(dtype, [7; 12]);
-    let wanted = KernelSet { codes: Some(dtype), carrier, ..KernelSet::DIGEST };
+    let kernels = KernelSet { codes: Some(dtype), carrier, ..KernelSet::DIGEST };
     let keys = [ChipKey([0x5A; 32])];
-    let expected = measure::measure_part(&bytes, BLOCK_LEN, BLOCKS_OFFSET, wanted, &keys);
-    let measured = gpu.measure_part(&bytes, BLOCK_LEN, BLOCKS_OFFSET, wanted, &keys)?;
+    let expected = measure::measure_part(&bytes, BLOCK_LEN, BLOCKS_OFFSET, kernels, &keys);
+    let measured = gpu.measure_part(&bytes, BLOCK_LEN, BLOCKS_OFFSET, kernels, &keys)?;
     if measured.codes != expected.codes {
         return fails("codes");
     }
@@ -123,7 +125,7 @@ fn blocks(gpu: &Gpu, dtype: Dtype) -> Result<(), GpuError> {
     Ok(())
 }
 
-/// A part of the structure of a tile.
+/// Returns a part of the structure of a tile.
 fn part<T>(tile: &TileMeasurement, of: impl Fn(&Structure) -> &T) -> Option<&T> {
     tile.structure.as_ref().map(of)
 }
@@ -142,7 +144,7 @@ fn sample(len: usize) -> Vec<u8> {
         0x7FC0_0000,
         0x7FF0_0000,
         0xFFFF_FFFF,
-        // Where classes of windows begin: 2^-7, 2 and 2^16.
+        // Bounds of the classes of windows: 2^-7, 2 and 2^16.
         0x3C00_0000,
         0x4000_0000,
         0x4780_0000,
@@ -152,7 +154,7 @@ fn sample(len: usize) -> Vec<u8> {
     {
         *word = edge.to_le_bytes();
     }
-    // Pages of one word.
+    // Pages that repeat one word.
     bytes[3 << 16..4 << 16].fill(0x3C);
     bytes
 }

@@ -1,22 +1,23 @@
-//! What is to be measured of a tile.
+//! The specification of a tile: where it is and what is measured.
 
 use crate::measure::KernelSet;
 
-/// What is to be measured of a tile.
+/// The specification of a tile: where it is and what is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TileSpec {
-    /// Position in its object in bytes, a multiple of [`BLOCK_LEN`](crate::measure::BLOCK_LEN).
+    /// The position in the object in bytes, a multiple of [`BLOCK_LEN`](crate::measure::BLOCK_LEN).
     pub offset: u64,
-    /// Length in bytes, a multiple of [`BLOCK_LEN`](crate::measure::BLOCK_LEN), at most [`TILE_LEN`](crate::measure::TILE_LEN).
+    /// The length in bytes, a multiple of [`BLOCK_LEN`](crate::measure::BLOCK_LEN), at most
+    /// [`TILE_LEN`](crate::measure::TILE_LEN).
     pub len: usize,
-    /// Bytes that lie behind it in its object and are read with it, for units that begin in it.
+    /// The number of bytes after the tile that are read with it, for units that begin in the tile.
     pub halo: usize,
-    /// What is measured besides the digests.
+    /// What is measured in addition to the digests.
     pub kernels: KernelSet,
 }
 
 impl TileSpec {
-    /// Bytes that are copied to the device: a multiple of what a copy takes.
+    /// Returns the number of bytes that are copied to the device, a multiple of 4 as copies require.
     pub fn copied(&self) -> u64 {
         (self.len + self.halo).next_multiple_of(4) as u64
     }

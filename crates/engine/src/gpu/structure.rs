@@ -1,4 +1,4 @@
-//! The structure of a tile on the device: `pages`, `windows`, `low_bits` and `magnitudes`.
+//! The kernels that measure the structure of a tile: `pages`, `windows`, `low_bits` and `magnitudes`.
 
 use super::buffers::{READ_BACK, RETURNED, buffer, mapped, words_at};
 use super::device::Gpu;
@@ -17,7 +17,7 @@ use wgpu::{
     BindGroup, BindingResource, Buffer, BufferBinding, BufferUsages, CommandEncoder, ComputePass,
 };
 
-/// What a workgroup takes: pages, windows, parts of a block, bytes of the tile and rows of a column.
+/// The work of one workgroup: pages, windows, parts of a block, bytes of the tile and rows of a column.
 const PAGES_A_GROUP: usize = 4;
 const WINDOWS_A_GROUP: usize = 4;
 const PARTS_A_BLOCK: usize = 16;
@@ -25,21 +25,21 @@ const ROWS_STRETCH: usize = 32 << 10;
 const ROWS_A_THREAD: usize = 64;
 const THREADS: usize = 256;
 
-/// Bytes that the kernels return of a page, of a window, of all byte values and of a block.
+/// The number of bytes that the kernels return for a page, a window, all byte values and a block.
 const PAGE_RESULT: usize = 16;
 const WINDOW_RESULT: usize = 2 * CLASSES;
 const BYTES_RESULT: usize = COUNTED * 256 * 4;
 const BLOCK_RESULT: usize = WIDTHS.len() * 3 * 4;
 
-/// Where each kernel writes in the results, in bytes: what can be bound begins at multiples of 256.
-/// A tile that does not begin with a page touches one more. Elements have one byte at least.
+/// Where each kernel writes in the results, in bytes. Bindings begin at multiples of 256. A tile that does
+/// not begin with a page touches one page more. Elements have at least one byte.
 const PAGES_AT: usize = 0;
 const WINDOWS_AT: usize = ((TILE_LEN / PAGE_LEN as usize + 1) * PAGE_RESULT).next_multiple_of(256);
 const BYTES_AT: usize = WINDOWS_AT + (TILE_LEN / WINDOW_LEN * WINDOW_RESULT).next_multiple_of(256);
 const BLOCKS_AT: usize = BYTES_AT + BYTES_RESULT.next_multiple_of(256);
 const RESULTS_LEN: usize = BLOCKS_AT + TILE_LEN / BLOCK_LEN * BLOCK_RESULT;
 
-/// What the host tells the kernels: `StructureParams` in `shaders/include/structure.wgsl`.
+/// The parameters of the kernels: `StructureParams` in `shaders/include/structure.wgsl`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct StructureParams {
@@ -54,12 +54,12 @@ struct StructureParams {
     thresholds: [u32; 12],
 }
 
-/// How much there is of everything in a tile.
+/// The numbers of pages, windows, blocks, rows and columns in a tile.
 struct TileExtent {
     params: StructureParams,
     pages: usize,
     windows: usize,
-    /// Blocks whose low bits are measured.
+    /// The number of blocks whose low bits are measured.
     blocks: usize,
     rows: usize,
     columns: usize,
@@ -98,18 +98,18 @@ impl TileExtent {
         Self { params, pages, windows, blocks, rows, columns }
     }
 
-    /// Sums of rows and columns, in bytes.
+    /// Returns the size of the sums of rows and columns in bytes.
     fn sums_len(&self) -> u64 {
         4 * (self.rows + self.columns) as u64
     }
 
-    /// The parts of the results that the tile has: where they are, and their length.
+    /// Returns the offset and length of each part of the results that the tile has.
     fn parts(&self) -> [(u64, u64); 3] {
         let (bytes, blocks) = match self.blocks {
             0 => (0, 0),
             blocks => (BYTES_RESULT, blocks * BLOCK_RESULT),
         };
-        // Byte values and blocks lie one behind the other.
+        // Byte values and blocks are adjacent.
         debug_assert_eq!(BYTES_AT + BYTES_RESULT, BLOCKS_AT);
         [
             (PAGES_AT, self.pages * PAGE_RESULT),
@@ -120,14 +120,14 @@ impl TileExtent {
     }
 }
 
-/// The sums of rows and columns of a tile: as large as they had to be so far.
+/// The buffers of the sums of rows and columns, as large as the largest tile so far needed.
 struct RowColumnBuffers {
     sums: Buffer,
     readback: Buffer,
     bind: BindGroup,
 }
 
-/// What the structure of a tile needs: only there when a run asks for it.
+/// The buffers for the structure of a tile, created only for runs that request it.
 pub(super) struct StructureBuffers {
     results: Buffer,
     readback: Buffer,
@@ -137,7 +137,7 @@ pub(super) struct StructureBuffers {
 }
 
 impl StructureBuffers {
-    /// For tiles that lie in `tile`.
+    /// Creates the buffers for tiles in `tile`.
     pub(super) fn new(gpu: &Gpu, tile: &Buffer) -> Self {
         let device = &gpu.device;
         let results = buffer(device, RESULTS_LEN as u64, RETURNED);
@@ -148,11 +148,12 @@ impl StructureBuffers {
             let size = NonZeroU64::new((end - start) as u64);
             BindingResource::Buffer(BufferBinding { buffer: &results, offset: start as u64, size })
         };
-        let (tile, told) = (tile.as_entire_binding(), params.as_entire_binding());
+        let (tile, params_binding) = (tile.as_entire_binding(), params.as_entire_binding());
         let keys = gpu.scratch.page_keys.as_entire_binding();
-        let pages = [tile.clone(), keys, part(PAGES_AT, WINDOWS_AT), told.clone()];
-        let windows = [tile.clone(), part(WINDOWS_AT, BYTES_AT), told.clone()];
-        let low_bits = [tile, part(BYTES_AT, BLOCKS_AT), part(BLOCKS_AT, RESULTS_LEN), told];
+        let pages = [tile.clone(), keys, part(PAGES_AT, WINDOWS_AT), params_binding.clone()];
+        let windows = [tile.clone(), part(WINDOWS_AT, BYTES_AT), params_binding.clone()];
+        let low_bits =
+            [tile, part(BYTES_AT, BLOCKS_AT), part(BLOCKS_AT, RESULTS_LEN), params_binding];
         let binds = [
             gpu.kernels[PAGES].bind(device, &pages),
             gpu.kernels[WINDOWS].bind(device, &windows),
@@ -161,10 +162,10 @@ impl StructureBuffers {
         Self { results, readback, params, binds, sums: None }
     }
 
-    /// Makes room for the sums of a tile.
+    /// Enlarges the buffers for the sums of a tile if necessary.
     ///
     /// # Errors
-    /// When its rows are shorter or longer than what is measured.
+    /// Returns a [`GpuError`] if the rows are shorter or longer than those that are measured.
     pub(super) fn fit(
         &mut self,
         gpu: &Gpu,
@@ -188,27 +189,27 @@ impl StructureBuffers {
         let sums = buffer(device, len.next_power_of_two(), RETURNED);
         let readback = buffer(device, sums.size(), READ_BACK);
         let resources = [&sums, &self.params].map(Buffer::as_entire_binding);
-        let [sums_all, told] = resources;
-        let bind =
-            gpu.kernels[MAGNITUDES].bind(device, &[tile.as_entire_binding(), sums_all, told]);
+        let [sums_all, params_binding] = resources;
+        let bind = gpu.kernels[MAGNITUDES]
+            .bind(device, &[tile.as_entire_binding(), sums_all, params_binding]);
         self.sums = Some(RowColumnBuffers { sums, readback, bind });
         Ok(())
     }
 
-    /// The buffers that the host reads after this tile.
+    /// Returns the buffers that the host reads after this tile.
     pub(super) fn readbacks(&self, layout: &StructureLayout) -> impl Iterator<Item = &Buffer> {
         let measured = layout.elements.is_some() && layout.columns > 0;
         let sums = self.sums.as_ref().filter(|_| measured);
         std::iter::once(&self.readback).chain(sums.map(|sums| &sums.readback))
     }
 
-    /// Tells the kernels what the tile is.
+    /// Writes the parameters of the kernels.
     pub(super) fn set_params(&self, gpu: &Gpu, spec: &TileSpec, layout: &StructureLayout) {
         let params = TileExtent::of(spec, layout).params;
         gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
     }
 
-    /// The kernels that measure something of a tile.
+    /// Returns the kernels that measure a tile of this layout.
     pub(super) fn kernels(layout: &StructureLayout) -> impl Iterator<Item = usize> {
         let elements = layout.elements.as_ref();
         [
@@ -218,10 +219,10 @@ impl StructureBuffers {
             (MAGNITUDES, elements.is_some() && layout.columns > 0),
         ]
         .into_iter()
-        .filter_map(|(kernel, wanted)| wanted.then_some(kernel))
+        .filter_map(|(kernel, is_measured)| is_measured.then_some(kernel))
     }
 
-    /// Encodes what must be done before a kernel: ones where it writes, zeros where it adds.
+    /// Encodes the initialisation of results: ones where the kernel writes, zeros where it adds.
     pub(super) fn prepare(
         &self,
         gpu: &Gpu,
@@ -241,7 +242,7 @@ impl StructureBuffers {
         }
     }
 
-    /// Encodes a kernel.
+    /// Encodes one kernel.
     pub(super) fn dispatch(
         &self,
         gpu: &Gpu,
@@ -272,7 +273,7 @@ impl StructureBuffers {
         }
     }
 
-    /// Encodes the copies back.
+    /// Encodes the copies to the read-back buffers.
     pub(super) fn download(
         &self,
         encoder: &mut CommandEncoder,
@@ -288,18 +289,18 @@ impl StructureBuffers {
         }
     }
 
-    /// Reads the results out of the mapped read-back buffers.
+    /// Reads the results from the mapped read-back buffers.
     pub(super) fn results(
         &self,
         spec: &TileSpec,
         layout: &StructureLayout,
     ) -> Result<Structure, GpuError> {
         let extent = TileExtent::of(spec, layout);
-        let mut found = Structure::for_range(layout, spec.offset, spec.len as u64);
+        let mut structure = Structure::for_range(layout, spec.offset, spec.len as u64);
         let view = mapped(&self.readback, RESULTS_LEN as u64)?;
         let words = |at: usize, bytes: usize| words_at(&view, at as u64, bytes / 4);
         let pages = words(PAGES_AT, extent.pages * PAGE_RESULT);
-        for (page, words) in found.pages.pages.iter_mut().zip(pages.as_chunks().0) {
+        for (page, words) in structure.pages.pages.iter_mut().zip(pages.as_chunks().0) {
             let [low, high, word, state] = *words;
             page.fingerprint = u64::from(high) << 32 | u64::from(low);
             page.word = word;
@@ -309,7 +310,7 @@ impl StructureBuffers {
                 _ => PageState::Unseen,
             };
         }
-        if let Some(windows) = &mut found.windows {
+        if let Some(windows) = &mut structure.windows {
             let words = words(WINDOWS_AT, extent.windows * WINDOW_RESULT);
             for (window, words) in
                 windows.windows.iter_mut().zip(words.as_chunks::<{ CLASSES / 2 }>().0)
@@ -319,7 +320,7 @@ impl StructureBuffers {
                 }
             }
         }
-        if let Some(low_bits) = &mut found.low_bits {
+        if let Some(low_bits) = &mut structure.low_bits {
             let counts = words(BYTES_AT, BYTES_RESULT);
             for (stream, counts) in low_bits.bytes.iter_mut().zip(counts.as_chunks::<256>().0) {
                 *stream = counts.map(u64::from);
@@ -336,13 +337,13 @@ impl StructureBuffers {
         }
         drop(view);
         self.readback.unmap();
-        if let (Some(magnitudes), Some(sums)) = (&mut found.magnitudes, &self.sums) {
+        if let (Some(magnitudes), Some(sums)) = (&mut structure.magnitudes, &self.sums) {
             let view = mapped(&sums.readback, extent.sums_len())?;
             magnitudes.rows = words_at(&view, 0, extent.rows);
             magnitudes.columns = words_at(&view, 4 * extent.rows as u64, extent.columns);
             drop(view);
             sums.readback.unmap();
         }
-        Ok(found)
+        Ok(structure)
     }
 }

@@ -1,12 +1,12 @@
-//! How fast something is.
+//! The throughput of a kernel or of the whole ring.
 
 use serde::Serialize;
 
-/// One timed thing.
+/// A measured throughput.
 #[derive(Debug, Clone, Serialize)]
 pub struct Throughput {
-    /// What was timed: `resident` kernels, the `copy` of the ring, the ring `end to end`.
+    /// What was timed: a `resident` kernel, the `copy` of the ring, or the ring `end to end`.
     pub what: String,
-    /// Bytes of tile a second.
+    /// The number of bytes per second.
     pub bytes_per_second: f64,
 }

@@ -1,4 +1,4 @@
-//! One tile on the device: its buffers, its commands, its results.
+//! One tile on the device: its buffers, commands and results.
 
 use super::blocks::BlockBuffers;
 use super::buffers::{READ_BACK, RETURNED, buffer, mapped, words_at};
@@ -19,18 +19,18 @@ use crate::measure::{BLOCK_LEN, TILE_LEN, TileMeasurement, WordFormat};
 use tensorseal_base::quantised::HALO_LEN;
 use wgpu::{BindGroup, Buffer, BufferBinding, BufferUsages, CommandEncoder, ComputePass};
 
-/// A tile, and what lies behind it.
+/// The length of the largest tile and its halo.
 const COPIED_LEN: u64 = (TILE_LEN + HALO_LEN) as u64;
 
-/// Workgroups of the kernels that walk the tile: enough to fill a large GPU, few enough for the rows
-/// that each of them writes.
+/// The number of workgroups of the kernels that walk the tile: enough to occupy a large GPU, and few
+/// enough for the row of results that each writes.
 const GROUPS: u32 = 256;
 
-/// Words of a row of `shaders/summary.wgsl`.
+/// The number of words in a row of `shaders/summary.wgsl`.
 const ROW: usize = 14;
 
-/// Where each kernel writes in the results, in bytes. What is not asked for lies at the end, so that
-/// one copy of a prefix brings back what is.
+/// Where each kernel writes in the results, in bytes. Optional results are at the end, so that one copy
+/// of a prefix reads back all that was requested.
 const BLOCKS_AT: u64 = 0;
 const BLOCKS_LEN: u64 = (TILE_LEN / BLOCK_LEN * 32) as u64;
 const COUNTS_AT: u64 = BLOCKS_AT + BLOCKS_LEN;
@@ -43,9 +43,9 @@ const RESULTS_LEN: u64 = SUMS_AT + SUMS_LEN;
 
 /// The buffers of one tile in flight.
 pub(super) struct TileBuffers {
-    /// Filled by the host.
+    /// The buffer that the host fills.
     pub staging: Buffer,
-    /// Read by the host.
+    /// The buffer that the host reads.
     pub readback: Buffer,
     tile: Buffer,
     results: Buffer,
@@ -124,30 +124,30 @@ impl TileBuffers {
         }
     }
 
-    /// Makes room for what is asked for of this tile.
+    /// Creates the buffers that the requested measurements of this tile need.
     ///
     /// # Errors
-    /// When the device has none, or does not measure such a tile.
+    /// Returns a [`GpuError`] if the device has no memory left or cannot measure such a tile.
     pub(super) fn fit(&mut self, gpu: &Gpu, spec: &TileSpec) -> Result<(), GpuError> {
         if spec.kernels.block_type().is_some() {
-            let slot = self.blocks.get_or_insert_with(BlockBuffers::new);
-            slot.fit(gpu, &self.tile, &self.keys, spec);
+            let buffers = self.blocks.get_or_insert_with(BlockBuffers::new);
+            buffers.fit(gpu, &self.tile, &self.keys, spec);
             gpu.check()?;
         }
         let Some(layout) = &spec.kernels.layout else { return Ok(()) };
-        let slot = self.structure.get_or_insert_with(|| StructureBuffers::new(gpu, &self.tile));
-        slot.fit(gpu, &self.tile, spec, layout)?;
+        let buffers = self.structure.get_or_insert_with(|| StructureBuffers::new(gpu, &self.tile));
+        buffers.fit(gpu, &self.tile, spec, layout)?;
         gpu.check()
     }
 
-    /// The buffers that the host reads after this tile.
+    /// Returns the buffers that the host reads after this tile.
     pub(super) fn readbacks(&self, spec: &TileSpec) -> Vec<&Buffer> {
         let correlation = self.correlation.as_ref().filter(|_| plain_carrier(spec).is_some());
         let structure = self.structure.as_ref().zip(spec.kernels.layout.as_ref());
         std::iter::once(&self.readback)
-            .chain(correlation.map(|slot| &slot.readback))
-            .chain(structure.into_iter().flat_map(|(slot, layout)| slot.readbacks(layout)))
-            .chain(self.blocks.iter().flat_map(|slot| slot.readbacks(spec)))
+            .chain(correlation.map(|buffers| &buffers.readback))
+            .chain(structure.into_iter().flat_map(|(buffers, layout)| buffers.readbacks(layout)))
+            .chain(self.blocks.iter().flat_map(|buffers| buffers.readbacks(spec)))
             .collect()
     }
 
@@ -156,12 +156,12 @@ impl TileBuffers {
         encoder.copy_buffer_to_buffer(&self.staging, 0, &self.tile, 0, spec.copied());
     }
 
-    /// Encodes the copy of a whole tile that is on the device already.
+    /// Encodes the copy of a whole tile that is already on the device.
     pub(super) fn load(&self, encoder: &mut CommandEncoder, source: &Buffer) {
         encoder.copy_buffer_to_buffer(source, 0, &self.tile, 0, TILE_LEN as u64);
     }
 
-    /// Tells the kernels what the tile is.
+    /// Writes the parameters of the kernels.
     pub(super) fn set_params(&self, gpu: &Gpu, spec: &TileSpec) {
         let first = spec.offset / CHUNK_LEN;
         let params = Params {
@@ -171,22 +171,22 @@ impl TileBuffers {
             ..carrier_params(spec)
         };
         gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
-        if let (Some(slot), Some(layout)) = (&self.structure, &spec.kernels.layout) {
-            slot.set_params(gpu, spec, layout);
+        if let (Some(buffers), Some(layout)) = (&self.structure, &spec.kernels.layout) {
+            buffers.set_params(gpu, spec, layout);
         }
-        if let Some(slot) = &self.blocks {
-            slot.set_params(gpu, spec);
+        if let Some(buffers) = &self.blocks {
+            buffers.set_params(gpu, spec);
         }
     }
 
-    /// Encodes all kernels of a tile, over the one copy of its bytes.
+    /// Encodes all kernels of a tile.
     pub(super) fn measure(&self, gpu: &Gpu, encoder: &mut CommandEncoder, spec: &TileSpec) {
         self.set_params(gpu, spec);
         gpu.scratch.poison.fill(encoder, &self.results, 0, results_len(spec.kernels.words));
         self.encode_kernel(gpu, encoder, spec, DIGEST);
-        if let (Some(slot), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
+        if let (Some(buffers), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
             let blocks = carrier_blocks(spec, carrier);
-            slot.poison(gpu, encoder, blocks);
+            buffers.poison(gpu, encoder, blocks);
         }
         if spec.kernels.carrier.is_some() {
             self.encode_kernel(gpu, encoder, spec, CORRELATION);
@@ -207,7 +207,7 @@ impl TileBuffers {
         }
     }
 
-    /// Encodes one kernel, with the clearing of its tables.
+    /// Encodes one kernel, after clearing its tables.
     pub(super) fn encode_kernel(
         &self,
         gpu: &Gpu,
@@ -216,11 +216,11 @@ impl TileBuffers {
         kernel: usize,
     ) {
         let structure = self.structure.as_ref().zip(spec.kernels.layout.as_ref());
-        if let Some(slot) = &self.blocks {
+        if let Some(buffers) = &self.blocks {
             match kernel {
-                CODES => return slot.count(gpu, encoder, spec),
+                CODES => return buffers.count(gpu, encoder, spec),
                 CORRELATION if plain_carrier(spec).is_none() => {
-                    return slot.correlate(gpu, encoder, spec, &self.keys);
+                    return buffers.correlate(gpu, encoder, spec, &self.keys);
                 }
                 _ => {}
             }
@@ -229,8 +229,8 @@ impl TileBuffers {
             HISTOGRAM => encoder.clear_buffer(&gpu.scratch.count_replicas, 0, None),
             SUMMARY => encoder.clear_buffer(&gpu.scratch.sum_replicas, 0, None),
             PAGES | WINDOWS | LOW_BITS | MAGNITUDES => {
-                if let Some((slot, layout)) = structure {
-                    slot.prepare(gpu, encoder, spec, layout, kernel);
+                if let Some((buffers, layout)) = structure {
+                    buffers.prepare(gpu, encoder, spec, layout, kernel);
                 }
             }
             _ => {}
@@ -238,20 +238,20 @@ impl TileBuffers {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         match kernel {
             CORRELATION => {
-                if let (Some(slot), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
-                    slot.dispatch(gpu, &mut pass, carrier_blocks(spec, carrier));
+                if let (Some(buffers), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
+                    buffers.dispatch(gpu, &mut pass, carrier_blocks(spec, carrier));
                 }
             }
             PAGES | WINDOWS | LOW_BITS | MAGNITUDES => {
-                if let Some((slot, layout)) = structure {
-                    slot.dispatch(gpu, &mut pass, spec, layout, kernel);
+                if let Some((buffers, layout)) = structure {
+                    buffers.dispatch(gpu, &mut pass, spec, layout, kernel);
                 }
             }
             _ => self.count(gpu, &mut pass, spec, kernel),
         }
     }
 
-    /// Encodes one of the kernels that count words, or the digest.
+    /// Encodes the digest kernel, or one of those that count words.
     fn count(&self, gpu: &Gpu, pass: &mut ComputePass<'_>, spec: &TileSpec, kernel: usize) {
         let compiled = &gpu.kernels[kernel];
         pass.set_bind_group(0, &self.binds[kernel], &[]);
@@ -277,22 +277,22 @@ impl TileBuffers {
         }
     }
 
-    /// Encodes the copies back.
+    /// Encodes the copies to the read-back buffers.
     pub(super) fn download(&self, encoder: &mut CommandEncoder, spec: &TileSpec) {
         let len = results_len(spec.kernels.words);
         encoder.copy_buffer_to_buffer(&self.results, 0, &self.readback, 0, len);
-        if let (Some(slot), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
-            slot.download(encoder, carrier_blocks(spec, carrier));
+        if let (Some(buffers), Some(carrier)) = (&self.correlation, plain_carrier(spec)) {
+            buffers.download(encoder, carrier_blocks(spec, carrier));
         }
-        if let Some(slot) = &self.blocks {
-            slot.download(encoder, spec, &self.keys);
+        if let Some(buffers) = &self.blocks {
+            buffers.download(encoder, spec, &self.keys);
         }
-        if let (Some(slot), Some(layout)) = (&self.structure, &spec.kernels.layout) {
-            slot.download(encoder, spec, layout);
+        if let (Some(buffers), Some(layout)) = (&self.structure, &spec.kernels.layout) {
+            buffers.download(encoder, spec, layout);
         }
     }
 
-    /// Reads the results out of the mapped read-back buffer.
+    /// Reads the results from the mapped read-back buffers.
     pub(super) fn results(&self, spec: &TileSpec) -> Result<TileMeasurement, GpuError> {
         let view = mapped(&self.readback, results_len(spec.kernels.words))?;
         let bytes: &[u8] = &view;
@@ -316,23 +316,23 @@ impl TileBuffers {
         drop(view);
         self.readback.unmap();
         let mut correlation = match (&self.correlation, plain_carrier(spec)) {
-            (Some(slot), Some(carrier)) => Some(slot.results(carrier_blocks(spec, carrier))?),
+            (Some(buffers), Some(carrier)) => Some(buffers.results(carrier_blocks(spec, carrier))?),
             _ => None,
         };
         let mut codes = None;
-        if let Some(slot) = &self.blocks {
-            codes = slot.codes(spec)?;
-            correlation = correlation.or(slot.correlation(spec, &self.keys)?);
+        if let Some(buffers) = &self.blocks {
+            codes = buffers.codes(spec)?;
+            correlation = correlation.or(buffers.correlation(spec, &self.keys)?);
         }
         let structure = match (&self.structure, &spec.kernels.layout) {
-            (Some(slot), Some(layout)) => Some(slot.results(spec, layout)?),
+            (Some(buffers), Some(layout)) => Some(buffers.results(spec, layout)?),
             _ => None,
         };
         Ok(TileMeasurement { blocks, histogram, summary, correlation, structure, codes })
     }
 }
 
-/// How the elements of a tile carry chips, if they do not come in blocks.
+/// Returns how the elements of a tile carry chips, unless the tensor is block-quantised.
 fn plain_carrier(spec: &TileSpec) -> Option<&Carrier> {
     spec.kernels.carrier.as_ref().filter(|carrier| carrier.blocks.is_none())
 }
@@ -342,7 +342,7 @@ fn dispatch(pass: &mut ComputePass<'_>, kernel: &CompiledKernel, entry: &str, gr
     pass.dispatch_workgroups(groups, 1, 1);
 }
 
-/// How many bytes of the results are asked for.
+/// Returns how many bytes of the results are read back.
 fn results_len(words: Option<WordFormat>) -> u64 {
     match words {
         None => COUNTS_AT,
@@ -354,7 +354,7 @@ fn results_len(words: Option<WordFormat>) -> u64 {
     }
 }
 
-/// Merges the rows of the workgroups.
+/// Merges the rows of all workgroups.
 fn summary(words: WordFormat, rows: &[u32], sums: &[u32]) -> WordSummary {
     let wide = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
     let mut total = WordSummary::new(words);

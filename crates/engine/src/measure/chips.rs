@@ -1,4 +1,4 @@
-//! Chips: the secret signs of a watermark, one bit an element, from a ChaCha20 key stream.
+//! Chips: the secret signs of a mark, one bit for each element, from a ChaCha20 key stream.
 //!
 //! Source: RFC 8439 section 2.3. One block of the stream (512 bits) belongs to one carrier block of
 //! [`CARRIER_LEN`](super::correlation::CARRIER_LEN) elements: its number is the block counter. Bits
@@ -8,13 +8,13 @@ use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Bytes of a block of the key stream.
+/// The length in bytes of a block of the key stream.
 pub const CHIP_BYTES: usize = 64;
 
 /// The largest number of carrier blocks of a tensor: the block counter has 32 bits.
 pub const MAX_BLOCKS: u64 = u32::MAX as u64;
 
-/// A ChaCha20 key. Overwritten with zeros when it is dropped, and never shown.
+/// A ChaCha20 key. It is overwritten with zeros when it is dropped, and its `Debug` output hides it.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct ChipKey(pub [u8; 32]);
 
@@ -25,7 +25,7 @@ impl std::fmt::Debug for ChipKey {
 }
 
 impl ChipKey {
-    /// The key as the words a shader is given.
+    /// Returns the key as the words that a shader receives.
     pub fn words(&self) -> [u32; 8] {
         words(&self.0)
     }
@@ -34,14 +34,14 @@ impl ChipKey {
 /// The 96-bit nonce of a tensor.
 pub type Nonce = [u8; 12];
 
-/// Little-endian words of a key or a nonce.
+/// Returns the little-endian words of a key or a nonce.
 pub fn words<const N: usize>(bytes: &[u8]) -> [u32; N] {
     let (words, _) = bytes.as_chunks::<4>();
     std::array::from_fn(|i| words.get(i).map_or(0, |word| u32::from_le_bytes(*word)))
 }
 
-/// Fills `stream` with whole blocks of the key stream, from block `first` on. Blocks beyond the last
-/// of the 32-bit counter stay zero; the carriers of a checkpoint are chosen so that there are none.
+/// Fills `stream` with whole blocks of the key stream, from block `first` on. Blocks past the end of the
+/// 32-bit counter remain zero; the carriers of a checkpoint are chosen so that there are none.
 pub fn fill(key: &ChipKey, nonce: &Nonce, first: u64, stream: &mut [u8]) {
     stream.fill(0);
     let mut cipher = ChaCha20::new(&key.0.into(), &(*nonce).into());
@@ -62,7 +62,7 @@ mod tests {
         range.map(sign).collect()
     }
 
-    /// The block of RFC 8439 section 2.3.2.
+    /// The test vector of RFC 8439 section 2.3.2.
     #[test]
     fn the_stream_is_that_of_the_rfc() {
         let key = ChipKey(std::array::from_fn(|i| i as u8));

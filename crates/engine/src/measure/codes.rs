@@ -1,12 +1,13 @@
-//! `codes`: what the blocks of a block-quantised tensor are made of.
+//! `codes`: counts the codes and scale words of the blocks of a block-quantised tensor.
 //!
-//! Counted are the codes of all elements ([`tensorseal_base::quantised`] says what the code of a type is: of the
-//! types with a grid the place of a magnitude in its alphabet, and a sign; not the points, whose order
-//! means nothing), the scale words of all blocks, and the blocks that are special. Merging adds. A part
-//! of a tensor counts the blocks of the units that begin in it. Shader twin: `shaders/codes.wgsl`.
+//! The kernel counts the codes of all elements, the scale words of all blocks, and special blocks.
+//! [`tensorseal_base::quantised`] defines the code of each type; for types with a grid it is the index of a
+//! magnitude in its alphabet and a sign, not the index of the point, whose order has no meaning. Merging
+//! adds. A part of a tensor counts the blocks of the units that begin in it. Shader twin:
+//! `shaders/codes.wgsl`.
 //!
-//! Where codes fill whole bytes, bytes are counted and told apart at the end: one addition counts up to
-//! eight codes.
+//! If codes fill whole bytes, bytes are counted and split into codes at the end, so that one addition
+//! counts up to eight codes.
 
 use super::WordFormat;
 use super::histogram::Histogram;
@@ -14,29 +15,29 @@ use super::isa::{self, VectorKernel};
 use tensorseal_base::dtype::Dtype;
 use tensorseal_base::quantised::{self, BlockFormat, MAX_ELEMENTS, ScaleEncoding};
 
-/// Codes there can be.
+/// The number of possible codes.
 pub const CODES: usize = 256;
 
-/// Blocks that are special; a block may be counted in several ways.
+/// The counts of special blocks. A block may be counted more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SpecialBlockCounts {
-    /// All blocks.
+    /// The number of all blocks.
     pub blocks: u64,
-    /// All of its codes are the same.
+    /// Blocks whose codes are all the same.
     pub constant: u64,
-    /// Its scale is zero, but its codes are neither all the same nor all zero in value.
+    /// Blocks whose scale is zero, but whose codes are neither all the same nor all zero in value.
     pub lost: u64,
-    /// At least half of its codes, but not the same one everywhere, are at an end of the range of a
-    /// quantiser. Never of types with fewer than 16 magnitudes.
+    /// Blocks of which at least half of the codes are at an end of the range of a quantiser, and which are
+    /// not constant. Always 0 for types with fewer than 16 magnitudes.
     pub saturated: u64,
-    /// A scale word is not a number (the reserved codes of E8M0 and E4M3 included).
+    /// Blocks with a scale word that is NaN, including the reserved codes of E8M0 and E4M3.
     pub nan: u64,
-    /// A scale word is infinite, and none is not a number.
+    /// Blocks with an infinite scale word and none that is NaN.
     pub infinite: u64,
 }
 
 impl SpecialBlockCounts {
-    /// In the order of the shader.
+    /// Creates the counts from an array in the order of the shader.
     pub fn from_array(counts: [u64; 6]) -> SpecialBlockCounts {
         let [blocks, constant, lost, saturated, nan, infinite] = counts;
         SpecialBlockCounts { blocks, constant, lost, saturated, nan, infinite }
@@ -56,15 +57,15 @@ impl SpecialBlockCounts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeCounts {
     dtype: Dtype,
-    /// Elements by code.
+    /// The number of elements by code.
     pub elements: [u64; CODES],
-    /// Special blocks.
+    /// The counts of special blocks.
     pub special_blocks: SpecialBlockCounts,
-    /// Scale words: see [`CodeCounts::scales`].
+    /// The counts of scale words: see [`CodeCounts::scales`].
     scales: Histogram,
 }
 
-/// How the scale words of a type are counted.
+/// Returns the format of the scale words of a type.
 pub fn scale_words(dtype: Dtype) -> WordFormat {
     match quantised::block_format(dtype).map(|format| (format.scale, format.minimum)) {
         Some((ScaleEncoding::E8M0(_) | ScaleEncoding::E4M3(_), _)) => WordFormat::Bits8,
@@ -74,13 +75,13 @@ pub fn scale_words(dtype: Dtype) -> WordFormat {
 }
 
 impl CodeCounts {
-    /// No counts yet.
+    /// Creates empty counts for a type.
     pub fn new(dtype: Dtype) -> Self {
         let scales = Histogram::new(scale_words(dtype));
         Self { dtype, elements: [0; CODES], special_blocks: SpecialBlockCounts::default(), scales }
     }
 
-    /// As a device returns them: codes, special blocks, scale words and minima.
+    /// Creates the counts from those that a device returns: codes, special blocks, scale words and minima.
     pub fn from_counts(
         dtype: Dtype,
         elements: &[u32; CODES],
@@ -95,13 +96,14 @@ impl CodeCounts {
         codes
     }
 
-    /// The type.
+    /// Returns the type of the tensor.
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// Scale words d ([`Histogram::high`]) and minima dmin ([`Histogram::low`]; empty for types without)
-    /// as their 8 or 16 bits; of Q8_K the highest 16 bits of its binary32. A block of NVFP4 has four.
+    /// Returns the counts of scale words d ([`Histogram::high`]) and minima dmin ([`Histogram::low`]; empty
+    /// for types without), by their 8 or 16 bits. For Q8_K these are the highest 16 bits of the binary32
+    /// scale. A block of NVFP4 has four scale words.
     pub fn scales(&self) -> &Histogram {
         &self.scales
     }
@@ -115,7 +117,7 @@ impl CodeCounts {
         self.scales.merge(&other.scales);
     }
 
-    /// Back to nothing, keeping the memory.
+    /// Resets all counts to zero, and keeps the memory.
     pub fn clear(&mut self) {
         self.elements = [0; CODES];
         self.special_blocks = SpecialBlockCounts::default();
@@ -124,7 +126,7 @@ impl CodeCounts {
 
     /// CPU kernel: adds whole blocks.
     pub fn add(&mut self, blocks: &[u8]) {
-        // The counts of a call are of 32 bits.
+        // The counts of a call have 32 bits.
         const AT_ONCE: usize = 1 << 28;
         let size = self.dtype.granule().0 as usize;
         for blocks in blocks.chunks(AT_ONCE / size * size) {
@@ -133,11 +135,11 @@ impl CodeCounts {
     }
 }
 
-/// Bytes of codes, by table: neighbours count into different ones, so that runs of one value do not wait
-/// for their own stores.
+/// Counts by table and byte of codes. Neighbouring bytes count into different tables, so that runs of one
+/// value do not wait for their own stores.
 type Tables = [[u32; CODES]; 4];
 
-/// One call.
+/// The arguments of one call of [`CodeCounts::add`].
 struct Counting<'a> {
     codes: &'a mut CodeCounts,
     blocks: &'a [u8],
@@ -169,7 +171,7 @@ impl VectorKernel for Counting<'_> {
     }
 }
 
-/// Types whose codes of `BITS` bits fill the bytes `AT..AT + LEN` of a block.
+/// Counts blocks of types whose codes of `BITS` bits fill the bytes `AT..AT + LEN`.
 #[inline(always)]
 fn whole<const SIZE: usize, const AT: usize, const LEN: usize, const BITS: u32>(
     codes: &mut CodeCounts,
@@ -223,7 +225,7 @@ fn whole<const SIZE: usize, const AT: usize, const LEN: usize, const BITS: u32>(
     }
 }
 
-/// Types whose codes are made of parts: they are put together first.
+/// Counts blocks of types whose codes are assembled from several parts.
 #[inline(always)]
 fn any(codes: &mut CodeCounts, format: &BlockFormat, blocks: &[u8]) {
     let (size, elements) = codes.dtype.granule();
@@ -259,12 +261,12 @@ fn any(codes: &mut CodeCounts, format: &BlockFormat, blocks: &[u8]) {
     }
 }
 
-/// Whether the codes of a block stand for nothing but zero.
+/// Returns whether all codes of a block stand for zero.
 fn is_zero_block(format: &BlockFormat, codes: &[u8]) -> bool {
     codes.iter().all(|code| format.values[usize::from(*code)] == 0)
 }
 
-/// Whether a byte holds the same code of so many bits again and again.
+/// Returns whether a byte repeats one code of this number of bits.
 #[inline(always)]
 fn repeats<const BITS: u32>(byte: u8) -> bool {
     byte.rotate_right(BITS) == byte
@@ -272,15 +274,15 @@ fn repeats<const BITS: u32>(byte: u8) -> bool {
 
 const ONES: u64 = 0x1111_1111_1111_1111;
 
-/// How many of sixteen halves of bytes are 0 or 15.
+/// Returns how many of sixteen nibbles are 0 or 15.
 #[inline(always)]
 fn end_nibbles(word: u64) -> u32 {
-    // Each of three bits tells whether two neighbours differ.
+    // Each of three bits is set if two neighbouring bits differ.
     let differ = word ^ (word >> 1);
     16 - ((differ | differ >> 1 | differ >> 2) & ONES).count_ones()
 }
 
-/// How many of sixteen halves of bytes are 7 or 15.
+/// Returns how many of sixteen nibbles are 7 or 15.
 #[inline(always)]
 fn largest_nibbles(word: u64) -> u32 {
     (word & word >> 1 & word >> 2 & ONES).count_ones()
@@ -290,11 +292,11 @@ fn largest_nibbles(word: u64) -> u32 {
 struct ScaleCounter {
     scale: ScaleEncoding,
     minimum: Option<usize>,
-    /// Whether words must be marked one by one.
+    /// Whether each bin must be marked as touched.
     mark: bool,
 }
 
-/// Blocks of which the words are marked one by one; more are taken to be everywhere.
+/// For up to this number of blocks each touched bin is marked; for more, all bins are marked.
 const TOUCH_LIMIT_BLOCKS: usize = 4096;
 
 impl ScaleCounter {
@@ -306,7 +308,7 @@ impl ScaleCounter {
         Self { scale: format.scale, minimum: format.minimum, mark: blocks <= TOUCH_LIMIT_BLOCKS }
     }
 
-    /// Counts those of a block; returns whether its scale is zero.
+    /// Counts the scale words of a block, and returns whether its scale is zero.
     #[inline(always)]
     fn count(&mut self, codes: &mut CodeCounts, block: &[u8]) -> bool {
         let half = |at: usize| u16::from_le_bytes([block[at], block[at + 1]]);
@@ -318,7 +320,7 @@ impl ScaleCounter {
             }
             ScaleEncoding::F32(at) => {
                 let (low, high) = (half(at), half(at + 2));
-                // What is not a number may be so by its lower half alone.
+                // A NaN may differ from an infinity in the lower half only.
                 let nan = high & 0x7FFF == 0x7F80 && low != 0;
                 codes.scales.count(high, self.mark);
                 codes.special_blocks.nan += u64::from(nan || high & 0x7FFF > 0x7F80);
@@ -367,7 +369,7 @@ mod tests {
         bytes
     }
 
-    /// Noise in which some blocks are constant, some are at the ends, and some scales are zero.
+    /// Noise in which some blocks are constant, some are saturated, and some scales are zero.
     fn odd(dtype: Dtype, seed: u64, blocks: usize) -> Vec<u8> {
         let size = dtype.granule().0 as usize;
         let mut bytes = noise(seed, size * blocks);
@@ -393,16 +395,16 @@ mod tests {
         codes
     }
 
-    /// One element at a time, from the values where they tell.
+    /// The definition: one element at a time.
     fn by_definition(dtype: Dtype, bytes: &[u8]) -> CodeCounts {
         let format = quantised::block_format(dtype).unwrap();
         let (size, elements) = dtype.granule();
-        let mut found = CodeCounts::new(dtype);
+        let mut counted = CodeCounts::new(dtype);
         for block in bytes.chunks_exact(size as usize) {
             let mut all = [0; MAX_ELEMENTS];
             format.read_codes(block, &mut all);
             let all = &all[..elements as usize];
-            all.iter().for_each(|code| found.elements[usize::from(*code)] += 1);
+            all.iter().for_each(|code| counted.elements[usize::from(*code)] += 1);
             let same = all.iter().all(|code| *code == all[0]);
             let ends = all.iter().filter(|code| (format.extreme)(**code)).count();
             let (d, dmin) = format.read_scales(block);
@@ -412,7 +414,7 @@ mod tests {
             let mut reserved = bytes4.is_some_and(|b| b.iter().any(|b| b & 127 == 127));
             reserved |= matches!(format.scale, ScaleEncoding::E8M0(_)) && block[0] == 255;
             let nan = d.is_nan() || dmin.is_nan() || reserved;
-            let counts = &mut found.special_blocks;
+            let counts = &mut counted.special_blocks;
             counts.blocks += 1;
             counts.constant += u64::from(same);
             counts.saturated += u64::from(!same && 2 * ends >= all.len());
@@ -421,24 +423,24 @@ mod tests {
             counts.infinite += u64::from(!nan && (d.is_infinite() || dmin.is_infinite()));
             match format.scale {
                 ScaleEncoding::F16(at) => {
-                    found.scales.count(u16::from_le_bytes([block[at], block[at + 1]]), true)
+                    counted.scales.count(u16::from_le_bytes([block[at], block[at + 1]]), true)
                 }
                 ScaleEncoding::Nibbles(at) => {
-                    found.scales.count(quantised::nibbles(block, at), true)
+                    counted.scales.count(quantised::nibbles(block, at), true)
                 }
                 ScaleEncoding::F32(at) => {
-                    found.scales.count(u16::from_le_bytes([block[at + 2], block[at + 3]]), true)
+                    counted.scales.count(u16::from_le_bytes([block[at + 2], block[at + 3]]), true)
                 }
-                ScaleEncoding::E8M0(at) => found.scales.count(block[at].into(), true),
+                ScaleEncoding::E8M0(at) => counted.scales.count(block[at].into(), true),
                 ScaleEncoding::E4M3(_) => {
-                    block[..4].iter().for_each(|b| found.scales.count((*b).into(), true));
+                    block[..4].iter().for_each(|b| counted.scales.count((*b).into(), true));
                 }
             }
             if let Some(at) = format.minimum {
-                found.scales.count_low(u16::from_le_bytes([block[at], block[at + 1]]), true);
+                counted.scales.count_low(u16::from_le_bytes([block[at], block[at + 1]]), true);
             }
         }
-        found
+        counted
     }
 
     #[test]
@@ -446,10 +448,10 @@ mod tests {
         for dtype in Dtype::block_quantised() {
             for blocks in [0, 1, 700, 5000] {
                 let bytes = odd(dtype, 7, blocks);
-                let found = codes(dtype, &bytes);
-                assert_eq!(found, by_definition(dtype, &bytes), "{dtype}");
+                let counted = codes(dtype, &bytes);
+                assert_eq!(counted, by_definition(dtype, &bytes), "{dtype}");
                 let (_, elements) = dtype.granule();
-                assert_eq!(found.elements.iter().sum::<u64>(), blocks as u64 * elements);
+                assert_eq!(counted.elements.iter().sum::<u64>(), blocks as u64 * elements);
             }
             let seen = codes(dtype, &odd(dtype, 7, 5000)).special_blocks;
             assert!(seen.constant > 0, "{dtype}");
@@ -494,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_are_told_apart() {
+    fn ends_of_the_range_are_distinguished() {
         assert_eq!(end_nibbles(0x0F10_8E7F_F00F_1234), 8);
         assert_eq!(largest_nibbles(0x7F10_8E7F_0000_1237), 5);
     }

@@ -1,16 +1,16 @@
-//! `correlation`: the weights of a carrier block against the chips of a key.
+//! `correlation`: correlates the weights of a carrier block with the chips of a key.
 //!
 //! A carrier block is [`CARRIER_LEN`] consecutive elements of a tensor. With e the largest exponent
 //! among its finite non-zero elements, each becomes q = sign * round_half_away(|w| * 2^(14 - e)), at
-//! most 32,767; the kernel returns the sum of chip * q for each key, the sum of q^2, and the number
-//! of finite non-zero elements: integers, exact. Merging is concatenation. Shader twin:
+//! most 32,767. The kernel returns exact integers: the sum of chip * q for each key, the sum of q^2, and
+//! the number of finite non-zero elements. Merging is concatenation. Shader twin:
 //! `shaders/correlation.wgsl`.
 //!
-//! A block-quantised tensor is correlated as what it stands for: its values as binary32
-//! ([`super::dequantise`]), whose carrier block k is the unit k of its blocks.
+//! For a block-quantised tensor, the dequantised values as binary32 ([`super::dequantise`]) are
+//! correlated; carrier block k consists of the values of unit k.
 //!
-//! Every value of a floating-point type of at most 32 bits is read from its bits as an integer times
-//! a power of two, subnormals included, so that no rounding but the one above takes place.
+//! Every value of a floating-point type of at most 32 bits is read as an integer times a power of two,
+//! subnormals included, so the only rounding is the one above.
 
 use super::chips::{self, CHIP_BYTES, ChipKey, Nonce};
 use super::dequantise::dequantise;
@@ -18,29 +18,29 @@ use super::isa::{Isa, VectorKernel};
 use tensorseal_base::dtype::{Dtype, NumberFormat, SpecialValues};
 use tensorseal_base::quantised;
 
-/// Elements of a carrier block: one block of chips.
+/// The number of elements in a carrier block, and of chips in a block of the key stream.
 pub const CARRIER_LEN: usize = 512;
 
-/// Bits kept below the leading bit of the largest element of a block.
+/// The number of bits that are kept below the leading bit of the largest element of a block.
 const KEPT_BITS: u32 = 14;
 
-/// Largest |q|.
+/// The largest |q|.
 const SATURATED: u32 = 32_767;
 
-/// How elements are read from their bits: what a kernel must know of a type.
+/// How a kernel reads the elements of a type from their bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ElementFormat {
-    /// Bytes an element takes: 1, 2 or 4.
+    /// The number of bytes of an element: 1, 2 or 4.
     pub width: usize,
-    /// Width of the mantissa field.
+    /// The width of the mantissa field in bits.
     pub mantissa_bits: u32,
-    /// The smallest magnitude, as bits, that is not finite (one more than the largest magnitude where
-    /// all are finite).
+    /// The smallest magnitude, as bits, that is not finite; one more than the largest magnitude if all are
+    /// finite.
     pub limit: u32,
 }
 
 impl ElementFormat {
-    /// Of floating-point types with a sign and 8, 16 or 32 bits; `None` for all others.
+    /// Returns the format of a signed floating-point type of 8, 16 or 32 bits; `None` for all other types.
     pub fn from_dtype(dtype: Dtype) -> Option<ElementFormat> {
         let NumberFormat::Float(format) = dtype.number_format() else { return None };
         if !format.signed || !matches!(dtype.bits(), 8 | 16 | 32) || dtype == Dtype::C64 {
@@ -50,37 +50,37 @@ impl ElementFormat {
         let limit = match format.special {
             SpecialValues::Ieee => infinity,
             SpecialValues::AllOnesNan => infinity | ((1 << format.mantissa_bits) - 1),
-            // The one NaN of FNUZ types has the magnitude of zero, which is no carrier either.
+            // The only NaN of FNUZ types has the magnitude zero, and zeros carry nothing either.
             SpecialValues::NegativeZeroNan | SpecialValues::None => 1 << (dtype.bits() - 1),
         };
         let width = dtype.bits() as usize / 8;
         Some(ElementFormat { width, mantissa_bits: format.mantissa_bits, limit })
     }
 
-    /// Mask of the sign bit.
+    /// Returns the mask of the sign bit.
     pub fn sign(&self) -> u32 {
         1 << (8 * self.width - 1)
     }
 
-    /// Bytes of a whole carrier block.
+    /// Returns the number of bytes in a whole carrier block.
     pub fn block_bytes(&self) -> usize {
         CARRIER_LEN * self.width
     }
 }
 
-/// A tensor that carries chips.
+/// How a tensor carries chips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carrier {
-    /// How its elements are read: of a block-quantised tensor, those that its blocks give.
+    /// How elements are read; for a block-quantised tensor, how dequantised values are read.
     pub elements: ElementFormat,
-    /// The nonce of its chips.
+    /// The nonce of the chips.
     pub nonce: Nonce,
-    /// Its type, if it is block-quantised.
+    /// The type of the tensor, if it is block-quantised.
     pub blocks: Option<Dtype>,
 }
 
 impl Carrier {
-    /// A tensor of type `dtype` as a carrier; `None` for types that carry nothing.
+    /// Creates the carrier for a tensor of type `dtype`; `None` for types that cannot carry a mark.
     pub fn from_dtype(dtype: Dtype, nonce: Nonce) -> Option<Carrier> {
         let blocks = dtype.is_block_quantised().then_some(dtype);
         let elements =
@@ -88,42 +88,42 @@ impl Carrier {
         Some(Carrier { elements, nonce, blocks })
     }
 
-    /// Bytes of the tensor that a whole carrier block takes.
+    /// Returns the number of bytes of the tensor in a whole carrier block.
     pub fn block_bytes(&self) -> u64 {
         self.blocks.map_or(self.elements.block_bytes() as u64, quantised::unit_bytes)
     }
 
-    /// The first carrier block that begins at `offset` bytes of the tensor, or behind.
+    /// Returns the first carrier block that begins at or after position `offset` of the tensor.
     pub fn block_at(&self, offset: u64) -> u64 {
         offset.div_ceil(self.block_bytes())
     }
 }
 
-/// What does not depend on a key.
+/// The values of a carrier block that do not depend on a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Energy {
-    /// Sum of q^2; less than 2^39.
+    /// The sum of q^2; less than 2^39.
     pub energy: u64,
-    /// Finite non-zero elements; at most [`CARRIER_LEN`].
+    /// The number of finite non-zero elements; at most [`CARRIER_LEN`].
     pub nonzero: u32,
 }
 
 /// The measurement of consecutive carrier blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Correlation {
-    /// By block.
+    /// The values of each block that do not depend on a key.
     pub energies: Vec<Energy>,
-    /// By key, then by block: the sum of chip * q; its magnitude is less than 2^24.
+    /// The sum of chip * q, by key, then by block. Magnitudes are less than 2^24.
     pub sums: Vec<Vec<i32>>,
 }
 
 impl Correlation {
-    /// Of nothing, for this number of keys.
+    /// Creates the correlation of no blocks with this number of keys.
     pub fn new(keys: usize) -> Self {
         Self { energies: Vec::new(), sums: vec![Vec::new(); keys] }
     }
 
-    /// Adds the blocks that follow.
+    /// Appends the blocks that follow.
     pub fn merge(&mut self, next: &Self) {
         self.energies.extend_from_slice(&next.energies);
         for (sums, more) in self.sums.iter_mut().zip(&next.sums) {
@@ -131,7 +131,7 @@ impl Correlation {
         }
     }
 
-    /// Back to nothing, keeping the memory.
+    /// Removes all blocks, and keeps the memory.
     pub fn clear(&mut self) {
         self.energies.clear();
         self.sums.iter_mut().for_each(Vec::clear);
@@ -153,7 +153,7 @@ impl Correlation {
     }
 
     fn add_elements(&mut self, carrier: &Carrier, keys: &[ChipKey], first: u64, bytes: &[u8]) {
-        // Chips are made for many blocks at once: the cipher works on several side by side.
+        // Chips are generated for many blocks at once, because the cipher processes several in parallel.
         let mut stream = [0; BATCH * CHIP_BYTES];
         let mut quantised = [[0; CARRIER_LEN]; BATCH];
         let block_bytes = carrier.elements.block_bytes();
@@ -179,12 +179,12 @@ impl Correlation {
     }
 }
 
-/// Blocks whose chips are made at once.
+/// The number of blocks whose chips are generated at once.
 const BATCH: usize = 16;
 
 type QuantisedBlock = [i16; CARRIER_LEN];
 
-/// Quantises one block; elements that `bytes` does not have become zero.
+/// Quantises one block. Elements past the end of `bytes` are zero.
 struct Quantise<'a> {
     elements: ElementFormat,
     bytes: &'a [u8],
@@ -202,7 +202,7 @@ impl VectorKernel for Quantise<'_> {
     }
 }
 
-/// The sum of chip * q.
+/// Computes the sum of chip * q.
 struct Correlate<'a> {
     q: &'a QuantisedBlock,
     chips: &'a [u8; CHIP_BYTES],
@@ -218,7 +218,7 @@ impl VectorKernel for Correlate<'_> {
         correlate(self.q, self.chips)
     }
 
-    /// Sixteen elements at a time: each lane looks for its bit in a copy of the sixteen chips.
+    /// Processes sixteen elements at a time: each lane tests its bit in a copy of the sixteen chips.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx2(self) -> i32 {
@@ -231,8 +231,8 @@ impl VectorKernel for Correlate<'_> {
             }
             bits
         };
-        // SAFETY: the caller promises the instructions; unaligned loads and stores of 32 bytes of arrays
-        // that have them.
+        // SAFETY: the caller guarantees the instruction set. Loads and stores are unaligned and within arrays
+        // of at least 32 bytes.
         unsafe {
             let bits = _mm256_loadu_si256(BITS.as_ptr().cast());
             let ones = _mm256_set1_epi16(1);
@@ -251,13 +251,13 @@ impl VectorKernel for Correlate<'_> {
         }
     }
 
-    /// Thirty-two elements at a time: a word of chips is the mask of those to negate.
+    /// Processes thirty-two elements at a time: a word of chips is the mask of the elements to negate.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx512(self) -> i32 {
         use std::arch::x86_64::*;
-        // SAFETY: the caller promises the instructions; unaligned loads of 64 bytes of an array that has
-        // them.
+        // SAFETY: the caller guarantees the instruction set. Loads are unaligned and within an array of at
+        // least 64 bytes.
         unsafe {
             let (zero, ones) = (_mm512_setzero_si512(), _mm512_set1_epi16(1));
             let mut sums = zero;
@@ -272,8 +272,8 @@ impl VectorKernel for Correlate<'_> {
     }
 }
 
-// One text for all instruction sets: loops over arrays of known length, which vectorise. Narrow types
-// are worked on in 16 bits, twice as many at a time.
+// The same source serves all instruction sets: loops over arrays of known length vectorise. Narrow types
+// are processed in 16 bits, twice as many at a time.
 
 #[inline(always)]
 fn quantise(elements: ElementFormat, bytes: &[u8], q: &mut QuantisedBlock) -> Energy {
@@ -309,15 +309,15 @@ fn quantise(elements: ElementFormat, bytes: &[u8], q: &mut QuantisedBlock) -> En
     Energy { energy: sum(low) + (sum(high) << 16), nonzero }
 }
 
-/// The bytes of a block, the rest zero.
+/// Returns the bytes of a block, padded with zeros.
 #[inline(always)]
 fn copy(bytes: &[u8], block: &mut [u8]) {
     let len = bytes.len().min(block.len());
     block[..len].copy_from_slice(&bytes[..len]);
 }
 
-/// The text of both widths: `$word` holds magnitudes and significands, the leading bit of a normal
-/// significand is moved to `$leading`.
+/// The source for both widths: `$word` holds magnitudes and significands, and the leading bit of a normal
+/// significand is moved to bit `$leading`.
 macro_rules! quantise_words {
     ($name:ident, $word:ty, $leading:expr) => {
         #[inline(always)]
@@ -352,7 +352,7 @@ macro_rules! quantise_words {
                 let significand = ((magnitude & fraction) | implicit << mantissa_bits) << up;
                 let shift = top - (exponent - implicit);
                 let kept = if shift < <$word>::BITS as $word { significand >> shift } else { 0 };
-                // One bit more than q has, to round by.
+                // There is one bit more than q has, for rounding.
                 let rounded = ((kept >> 1) + (kept & 1)).min(SATURATED as $word) as i16;
                 *q = if word & sign != 0 { -rounded } else { rounded };
             }
@@ -364,17 +364,17 @@ macro_rules! quantise_words {
 quantise_words!(quantise_narrow, u16, 15);
 quantise_words!(quantise_wide, u32, 23);
 
-/// Where the quantisation of a block begins.
+/// The shifts by which a block is quantised.
 struct QuantisationShift {
-    /// Bits that every significand is shifted up by, where the largest element is subnormal.
+    /// The number of bits by which significands are shifted up if the largest element is subnormal.
     lift: u32,
-    /// Significands are shifted down by this, less their exponent; one bit is kept to round by.
+    /// Significands are shifted down by this number less their exponent, which keeps one bit for rounding.
     top: u32,
 }
 
 impl QuantisationShift {
-    /// `largest`: the largest magnitude of the block, as bits; not zero. `to`: where the leading bit
-    /// of a normal significand is moved.
+    /// `largest` is the largest magnitude of the block as bits, not zero. `to` is the bit to which the
+    /// leading bit of a normal significand is moved.
     #[inline(always)]
     fn for_magnitude(largest: u32, mantissa_bits: u32, to: u32) -> QuantisationShift {
         let exponent = largest >> mantissa_bits;
@@ -416,7 +416,7 @@ mod tests {
         Dtype::F8_E5M2FNUZ,
     ];
 
-    /// The definition, in floating point: exact, since every value and every q is.
+    /// The definition in floating point, which is exact for these values.
     fn by_definition(dtype: Dtype, bytes: &[u8], chips: &[u8; CHIP_BYTES]) -> (Energy, i32) {
         let NumberFormat::Float(format) = dtype.number_format() else { panic!("{dtype}") };
         let value = |element: &[u8]| {
@@ -472,7 +472,7 @@ mod tests {
         }
     }
 
-    /// All codes of the narrow types, with every magnitude once the largest of its block.
+    /// All codes of the narrow types, such that every magnitude is once the largest of its block.
     #[test]
     fn every_code_of_every_narrow_type_is_read_by_value() {
         for dtype in DTYPES {
@@ -488,7 +488,7 @@ mod tests {
         }
     }
 
-    /// Codes around the edges of classes and binades, and any others.
+    /// Codes around the bounds of classes and binades, and arbitrary ones.
     fn code() -> impl Strategy<Value = u32> {
         const EDGES: [u32; 12] = [
             0,
@@ -560,8 +560,8 @@ mod tests {
             let sum = Isa::PORTABLE.run(Correlate { q: &expected, chips });
             for isa in Isa::available() {
                 let mut q = [0; CARRIER_LEN];
-                let found = isa.run(Quantise { elements, bytes, q: &mut q });
-                assert_eq!(found, energy, "{isa:?} {dtype}");
+                let computed = isa.run(Quantise { elements, bytes, q: &mut q });
+                assert_eq!(computed, energy, "{isa:?} {dtype}");
                 assert_eq!(q, expected, "{isa:?} {dtype}");
                 assert_eq!(isa.run(Correlate { q: &q, chips }), sum, "{isa:?} {dtype}");
             }

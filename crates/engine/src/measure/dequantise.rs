@@ -1,17 +1,17 @@
-//! `dequantise`: blocks to the bits of their values as binary32.
+//! `dequantise`: converts quantisation blocks to the bits of their values as binary32.
 //!
-//! What it gives is not kept: it is what [`super::correlation`] reads of block-quantised tensors, so that
-//! the weights of one model correlate alike in every type. Here values are computed in floating point
-//! ([`tensorseal_base::quantised`]), where IEEE 754 fixes every bit; a device is not trusted with that, and
-//! `shaders/dequantise.wgsl` computes the same bits from integers. NaN is 0x7FC00000.
+//! The values are only used by [`super::correlation`], so that the weights of a model correlate in the same
+//! way in every type. Here they are computed in floating point ([`tensorseal_base::quantised`]), where IEEE
+//! 754 determines every bit. Devices do not guarantee this, so `shaders/dequantise.wgsl` computes the same
+//! bits with integers. NaN is 0x7FC00000.
 
 use tensorseal_base::dtype::Dtype;
 use tensorseal_base::quantised::{self, MAX_ELEMENTS};
 
-/// NaN, whatever its bits were.
+/// The bits of every NaN in the output.
 pub const NAN: u32 = 0x7FC0_0000;
 
-/// CPU kernel: the bits of the values of whole blocks, little-endian, in place of what `out` holds.
+/// CPU kernel: replaces `out` with the values of whole blocks as little-endian binary32.
 pub fn dequantise(dtype: Dtype, blocks: &[u8], out: &mut Vec<u8>) {
     let Some(format) = quantised::block_format(dtype) else { return out.clear() };
     let (size, elements) = dtype.granule();

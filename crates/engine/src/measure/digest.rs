@@ -1,9 +1,9 @@
-//! `digest`: BLAKE3 of an object from the chaining values of its 1 MiB blocks.
+//! `digest`: computes the BLAKE3 digest of an object from the chaining values of its 1 MiB blocks.
 //!
 //! BLAKE3 is a binary tree over 1 KiB chunks (BLAKE3 paper, section 2.1). A block of 1024 chunks at
-//! a multiple of 1 MiB is a complete subtree, so its chaining value can be computed by anyone who
-//! holds those bytes and their position; [`root`] merges them to the plain digest that `b3sum`
-//! prints. Shader twin: `shaders/digest.wgsl` (complete blocks only; the host does the rest).
+//! a multiple of 1 MiB is a complete subtree, so its chaining value can be computed from its bytes and
+//! position alone. [`root`] merges the chaining values to the digest that `b3sum` prints. Shader twin:
+//! `shaders/digest.wgsl` (complete blocks only; the host computes the rest).
 
 use super::BLOCK_LEN;
 use blake3::hazmat::{self, HasherExt, Mode};
@@ -22,7 +22,8 @@ pub fn chaining_values(bytes: &[u8], offset: u64, out: &mut Vec<ChainingValue>) 
     }
 }
 
-/// The non-root chaining value of one block of 1 to [`BLOCK_LEN`] bytes at `offset` of its object.
+/// Returns the non-root chaining value of one block of 1 to [`BLOCK_LEN`] bytes at position `offset` of
+/// its object.
 pub fn chaining_value(block: &[u8], offset: u64) -> ChainingValue {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(offset);
@@ -30,15 +31,15 @@ pub fn chaining_value(block: &[u8], offset: u64) -> ChainingValue {
     hasher.finalize_non_root()
 }
 
-/// How many blocks an object of `len` bytes has.
+/// Returns the number of blocks in an object of `len` bytes.
 pub fn block_count(len: u64) -> u64 {
     len.div_ceil(BLOCK_LEN as u64)
 }
 
 /// Merges the chaining values of all blocks of an object of `len` bytes to its BLAKE3 digest.
 ///
-/// `None` when the number of blocks does not fit `len`, or when the object has fewer than two
-/// blocks: a single block is its own root and its digest is not made from its chaining value.
+/// Returns `None` if the number of blocks does not match `len`, or if the object has fewer than two
+/// blocks: a single block is the root, and its digest cannot be computed from a chaining value.
 pub fn root(blocks: &[ChainingValue], len: u64) -> Option<ChainingValue> {
     if blocks.len() < 2 || block_count(len) != blocks.len() as u64 {
         return None;
@@ -63,7 +64,7 @@ fn subtree(blocks: &[ChainingValue], len: u64) -> ChainingValue {
     )
 }
 
-/// A left subtree of more than one block is a power of two of blocks: the cut falls on a block.
+/// Splits the blocks after a left subtree of `left` bytes, which is a power of two of whole blocks.
 fn split(blocks: &[ChainingValue], left: u64) -> (&[ChainingValue], &[ChainingValue]) {
     blocks.split_at((left / BLOCK_LEN as u64) as usize)
 }

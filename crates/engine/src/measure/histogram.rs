@@ -1,15 +1,14 @@
 //! `histogram`: exact counts of the words of a tensor.
 //!
 //! 8-bit words have 256 bins, 16-bit words 65,536. Wider words have two tables of 65,536 bins, one
-//! of their highest and one of their lowest 16 bits. For 8- and 16-bit types the counts are the
-//! exact sufficient statistic of everything that ignores order. Shader twin:
-//! `shaders/histogram.wgsl`.
+//! for the highest and one for the lowest 16 bits. For 8- and 16-bit types the counts are an exact
+//! sufficient statistic for everything that ignores order. Shader twin: `shaders/histogram.wgsl`.
 
 use super::WordFormat;
 pub use super::touched_bins::BINS;
 use super::touched_bins::TouchedBins;
 
-/// The counts of a tensor or a part of it. Merging adds them.
+/// The counts of the words of a tensor or a part of it. Merging adds them.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     high: Vec<u64>,
@@ -18,7 +17,7 @@ pub struct Histogram {
     low_touched: TouchedBins,
 }
 
-/// Equal counts: what is marked does not matter.
+/// Compares counts only; which bins are marked as touched does not matter.
 impl PartialEq for Histogram {
     fn eq(&self, other: &Self) -> bool {
         self.high == other.high && self.low == other.low
@@ -28,29 +27,29 @@ impl PartialEq for Histogram {
 impl Eq for Histogram {}
 
 impl Histogram {
-    /// No counts yet.
+    /// Creates an empty histogram.
     pub fn new(words: WordFormat) -> Self {
         let (high, low) = bins(words);
         let none = TouchedBins::NONE;
         Self { high: vec![0; high], low: vec![0; low], high_touched: none, low_touched: none }
     }
 
-    /// Counts by the whole word (8 and 16 bits) or its highest 16 bits; 256 or 65,536 bins.
+    /// Returns the counts by whole word (8 and 16 bits) or by the highest 16 bits; 256 or 65,536 bins.
     pub fn high(&self) -> &[u64] {
         &self.high
     }
 
-    /// Counts by the lowest 16 bits of wider words; empty for 8 and 16 bits.
+    /// Returns the counts by the lowest 16 bits of wider words; empty for 8 and 16 bits.
     pub fn low(&self) -> &[u64] {
         &self.low
     }
 
-    /// Which bins of [`Histogram::high`] may have counts.
+    /// Returns which bins of [`Histogram::high`] may have counts.
     pub fn high_touched(&self) -> TouchedBins {
         self.high_touched
     }
 
-    /// Which bins of [`Histogram::low`] may have counts.
+    /// Returns which bins of [`Histogram::low`] may have counts.
     pub fn low_touched(&self) -> TouchedBins {
         self.low_touched
     }
@@ -63,7 +62,7 @@ impl Histogram {
         self.low_touched.merge(&other.low_touched);
     }
 
-    /// Adds the 32-bit counts of a tile, as a device returns them.
+    /// Adds the 32-bit counts of a tile that a device returned.
     pub fn add_counts(&mut self, high: &[u32], low: &[u32]) {
         add(&mut self.high, high, TouchedBins::ALL);
         add(&mut self.low, low, TouchedBins::ALL);
@@ -71,13 +70,13 @@ impl Histogram {
         self.low_touched = TouchedBins::ALL;
     }
 
-    /// Marks all bins: what is counted then needs no marks of its own.
+    /// Marks all bins as touched, so that counting need not mark them.
     pub(super) fn touch_all(&mut self) {
         self.high_touched = TouchedBins::ALL;
         self.low_touched = TouchedBins::ALL;
     }
 
-    /// Counts a word of up to 16 bits, or the highest 16 bits of one. `mark`: unless all are marked.
+    /// Counts a word of up to 16 bits, or the highest 16 bits of one. `mark` is false if all bins are marked.
     #[inline(always)]
     pub(super) fn count(&mut self, word: u16, mark: bool) {
         self.high[usize::from(word)] += 1;
@@ -95,13 +94,13 @@ impl Histogram {
         }
     }
 
-    /// The number of words counted.
+    /// Returns the number of words that were counted.
     pub fn total(&self) -> u64 {
         let groups = self.high_touched.groups(self.high.len());
         groups.map(|group| self.high[group].iter().sum::<u64>()).sum()
     }
 
-    /// Sets all counts to zero, keeping the tables.
+    /// Sets all counts to zero, and keeps the memory.
     pub fn clear(&mut self) {
         for group in self.high_touched.groups(self.high.len()) {
             self.high[group].fill(0);
@@ -114,7 +113,7 @@ impl Histogram {
     }
 }
 
-/// Bins of the high and of the low table.
+/// Returns the numbers of bins of the high and of the low table.
 pub fn bins(words: WordFormat) -> (usize, usize) {
     match words.width() {
         1 => (256, 0),
@@ -123,18 +122,18 @@ pub fn bins(words: WordFormat) -> (usize, usize) {
     }
 }
 
-fn add<T: Copy + Into<u64>>(sum: &mut [u64], part: &[T], marks: TouchedBins) {
-    for group in marks.groups(sum.len()) {
+fn add<T: Copy + Into<u64>>(sum: &mut [u64], part: &[T], touched: TouchedBins) {
+    for group in touched.groups(sum.len()) {
         for (sum, part) in sum[group.clone()].iter_mut().zip(&part[group]) {
             *sum += (*part).into();
         }
     }
 }
 
-/// Bytes looked at together: a cache line.
+/// The number of bytes that are examined together, a cache line.
 const LINE: usize = 64;
 
-/// The eight bytes that a line repeats, if it does.
+/// Returns the eight bytes that a line repeats; `None` if it does not repeat.
 #[inline(always)]
 fn repeated(line: &[u8; LINE]) -> Option<u64> {
     let words = line.as_chunks::<8>().0;
@@ -143,17 +142,17 @@ fn repeated(line: &[u8; LINE]) -> Option<u64> {
     (differs == 0).then_some(first)
 }
 
-/// The working tables of one CPU thread: 32-bit counts, drained before they can overflow.
+/// The working tables of one CPU thread, with 32-bit counts that are drained before they can overflow.
 pub struct CounterTable {
     high: Box<[u32; BINS]>,
-    /// Second copy of `high` for every other word, so that runs of one value do not wait for their
-    /// own store; for wide words, the table of low halves.
+    /// A second copy of `high` for every other word, so that runs of one value do not wait for their own
+    /// stores; for wide words, the table of low halves.
     other: Box<[u32; BINS]>,
     high_touched: TouchedBins,
     other_touched: TouchedBins,
 }
 
-/// Bytes of which the words are marked one by one; more are taken to be everywhere.
+/// For up to this number of bytes each touched bin is marked; for more, all bins are marked.
 const TOUCH_LIMIT_BYTES: usize = 16 << 10;
 
 impl Default for CounterTable {
@@ -163,7 +162,8 @@ impl Default for CounterTable {
 }
 
 impl CounterTable {
-    /// An empty table of 2 × 65,536 counts.
+    /// Creates an empty table of 2 × 65,536 counts.
+    #[allow(clippy::missing_panics_doc)] // Never panics: the length is a constant.
     pub fn new() -> Self {
         let zeros = || vec![0u32; BINS].into_boxed_slice().try_into().expect("BINS counts");
         let none = TouchedBins::NONE;
@@ -182,7 +182,7 @@ impl CounterTable {
             _ => Self::count64,
         };
         for line in lines {
-            // Zeroed and constant stretches would otherwise wait for their own stores.
+            // Constant ranges would otherwise wait for their own stores.
             match repeated(line) {
                 Some(first) => count(self, &first.to_le_bytes(), (LINE / 8) as u32),
                 None => count(self, line, 1),
@@ -194,7 +194,7 @@ impl CounterTable {
     /// Marks the bins that `bytes` count into.
     fn touch(&mut self, words: WordFormat, bytes: &[u8]) {
         if bytes.len() > TOUCH_LIMIT_BYTES || words.width() == 1 {
-            // Of 8-bit words all 256 bins are four groups: not worth a look at each word.
+            // The 256 bins of 8-bit words are only four groups, so all are marked.
             self.high_touched = TouchedBins::ALL;
             self.other_touched = TouchedBins::ALL;
             return;
@@ -254,20 +254,20 @@ impl CounterTable {
     /// Adds the counts to `sum` and empties the table.
     pub fn drain_into(&mut self, words: WordFormat, sum: &mut Histogram) {
         let (high, low) = bins(words);
-        let (high_marks, other_marks) = (self.high_touched, self.other_touched);
-        add(&mut sum.high, &self.high[..high], high_marks);
-        sum.high_touched.merge(&high_marks);
+        let (high_touched, other_touched) = (self.high_touched, self.other_touched);
+        add(&mut sum.high, &self.high[..high], high_touched);
+        sum.high_touched.merge(&high_touched);
         if low == 0 {
-            add(&mut sum.high, &self.other[..high], other_marks);
-            sum.high_touched.merge(&other_marks);
+            add(&mut sum.high, &self.other[..high], other_touched);
+            sum.high_touched.merge(&other_touched);
         } else {
-            add(&mut sum.low, &self.other[..low], other_marks);
-            sum.low_touched.merge(&other_marks);
+            add(&mut sum.low, &self.other[..low], other_touched);
+            sum.low_touched.merge(&other_touched);
         }
-        for group in high_marks.groups(high) {
+        for group in high_touched.groups(high) {
             self.high[group].fill(0);
         }
-        for group in other_marks.groups(high.max(low)) {
+        for group in other_touched.groups(high.max(low)) {
             self.other[group].fill(0);
         }
         self.high_touched = TouchedBins::NONE;
@@ -288,7 +288,7 @@ mod tests {
         sum
     }
 
-    /// One word at a time, written as plainly as the definition.
+    /// The definition: one word at a time.
     fn by_definition(words: WordFormat, bytes: &[u8]) -> Histogram {
         let mut sum = Histogram::new(words);
         for word in bytes.chunks_exact(words.width()) {
@@ -309,7 +309,7 @@ mod tests {
             run in 0usize..300,
             byte: u8,
         ) {
-            // Noise, and a run of one value somewhere in it.
+            // Noise with a run of one value.
             let end = bytes.len().min(run + 160);
             bytes[run.min(end)..end].fill(byte);
             for words in WordFormat::ALL {

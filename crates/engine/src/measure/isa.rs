@@ -1,39 +1,40 @@
-//! Instruction sets: which of them this processor has, found out once, and kernels compiled for each.
+//! Detects the instruction sets of the processor once, and compiles kernels for each of them.
 //!
-//! One text of a kernel serves all of them: the default set of x86-64 has vectors of four words, and loops
-//! over arrays of known length vectorise as wide as they may. Some kernels have a text of their own for
-//! wider vectors. This is the only place that asks the processor, and the only one that compiles for more
-//! than the default; other architectures have their default alone.
+//! The same source of a kernel serves all sets: the default set of x86-64 has vectors of four words, and
+//! loops over arrays of known length use the widest vectors available. Some kernels have separate code for
+//! wider vectors. Only this module detects features of the processor and compiles for more than the
+//! default set; other architectures use their default set only.
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A kernel that is compiled once for each instruction set. Its methods must be `#[inline(always)]`, and so
-/// must be what they call: a call is compiled for the default set. (Closures cannot be told to be inlined.)
+/// A kernel that is compiled once for each instruction set. Its methods, and the functions that they call,
+/// must be `#[inline(always)]`, because other functions are compiled for the default set. (Closures cannot
+/// have that attribute.)
 pub trait VectorKernel: Sized {
-    /// What it gives.
+    /// The result of the kernel.
     type Output;
 
-    /// Whether AVX-512 serves it better than AVX2 does, where there are both.
+    /// Whether the kernel is faster with AVX-512 than with AVX2.
     const WIDE: bool = false;
 
-    /// Runs it.
+    /// Runs the kernel.
     fn run(self) -> Self::Output;
 
-    /// Runs it where there is AVX2.
+    /// Runs the kernel with AVX2.
     ///
     /// # Safety
-    /// The processor must have what [`Isa`] asks of AVX2.
+    /// The processor must have the features of [`Isa`] for AVX2.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx2(self) -> Self::Output {
         self.run()
     }
 
-    /// Runs it where there is AVX-512, if it is [wide](Kernel::WIDE).
+    /// Runs the kernel with AVX-512, if it is [wide](VectorKernel::WIDE).
     ///
     /// # Safety
-    /// The processor must have what [`Isa`] asks of AVX-512.
+    /// The processor must have the features of [`Isa`] for AVX-512.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn run_avx512(self) -> Self::Output {
@@ -41,31 +42,31 @@ pub trait VectorKernel: Sized {
     }
 }
 
-/// An instruction set that this processor has: there are no others of this type.
+/// An instruction set that this processor has. Values for other sets cannot be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Isa(IsaLevel);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum IsaLevel {
-    /// What every processor of the architecture has.
+    /// The features that every processor of the architecture has.
     Portable = 1,
-    /// AVX2, and what came to processors with it: POPCNT, BMI1, BMI2, LZCNT.
+    /// AVX2, and the features of processors that have it: POPCNT, BMI1, BMI2, LZCNT.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// Besides, AVX-512 F, BW and VL.
+    /// AVX-512 F, BW and VL in addition.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
-/// What kernels run by, as a [`IsaLevel`]; 0: that is not known yet.
+/// The set in use as an [`IsaLevel`]; 0 if it is not yet detected.
 static IN_USE: AtomicU8 = AtomicU8::new(0);
 
 impl Isa {
-    /// What every processor has.
+    /// The set that every processor has.
     pub const PORTABLE: Isa = Isa(IsaLevel::Portable);
 
-    /// The best this processor has.
+    /// Returns the best set of this processor.
     #[inline(always)]
     pub fn best() -> Isa {
         match IN_USE.load(Relaxed) {
@@ -85,7 +86,7 @@ impl Isa {
         best
     }
 
-    /// All that this processor has, the best one last.
+    /// Returns all sets of this processor, the best one last.
     pub fn available() -> Vec<Isa> {
         let mut all = vec![Isa::PORTABLE];
         #[cfg(target_arch = "x86_64")]
@@ -111,17 +112,17 @@ impl Isa {
     pub fn run<K: VectorKernel>(self, kernel: K) -> K::Output {
         match self.0 {
             IsaLevel::Portable => kernel.run(),
-            // SAFETY: there is such a value only where the processor has the features.
+            // SAFETY: such a value exists only if the processor has the features.
             #[cfg(target_arch = "x86_64")]
             IsaLevel::Avx512 if K::WIDE => unsafe { avx512(kernel) },
-            // SAFETY: as above; AVX-512 is there only with AVX2.
+            // SAFETY: as above; AVX-512 implies AVX2.
             #[cfg(target_arch = "x86_64")]
             IsaLevel::Avx2 | IsaLevel::Avx512 => unsafe { avx2(kernel) },
         }
     }
 
-    /// Makes this the [best](Isa::best) one until what is returned is dropped: for tests, which hold all
-    /// sets equal. Of the whole process, one at a time.
+    /// Makes this the [best](Isa::best) set of the whole process until the returned guard is dropped, for
+    /// tests that compare sets. Only one guard may exist at a time.
     #[doc(hidden)]
     pub fn force(self) -> Forced {
         static ALONE: Mutex<()> = Mutex::new(());
@@ -131,13 +132,13 @@ impl Isa {
     }
 }
 
-/// See [`Isa::force`].
+/// The guard that [`Isa::force`] returns.
 #[doc(hidden)]
 pub struct Forced(#[allow(dead_code)] MutexGuard<'static, ()>);
 
 impl Drop for Forced {
     fn drop(&mut self) {
-        // Found out again when it is asked for.
+        // The set is detected again when it is next used.
         IN_USE.store(0, Relaxed);
     }
 }
@@ -151,14 +152,14 @@ pub fn vectorised<K: VectorKernel>(kernel: K) -> K::Output {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,bmi1,bmi2,lzcnt")]
 fn avx2<K: VectorKernel>(kernel: K) -> K::Output {
-    // SAFETY: the features of this function.
+    // SAFETY: this function is compiled with the features.
     unsafe { kernel.run_avx2() }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,bmi1,bmi2,lzcnt,avx512f,avx512bw,avx512vl")]
 fn avx512<K: VectorKernel>(kernel: K) -> K::Output {
-    // SAFETY: the features of this function.
+    // SAFETY: this function is compiled with the features.
     unsafe { kernel.run_avx512() }
 }
 
@@ -172,10 +173,10 @@ mod tests {
     use tensorseal_base::dtype::Dtype;
     use tensorseal_base::quantised::{HALO_LEN, edge_scales};
 
-    /// Bytes that are measured; more lie behind them.
+    /// The number of bytes that are measured; a halo follows them.
     const LEN: usize = BLOCK_LEN / 4;
 
-    /// Bytes of noise, with constant pages, zeros and values of every class among them.
+    /// Noise with some constant pages, zeros and values of every class.
     fn sample() -> Vec<u8> {
         let mut bytes = vec![0; LEN + HALO_LEN];
         blake3::Hasher::new().update(b"instruction sets").finalize_xof().fill(&mut bytes);
@@ -201,7 +202,7 @@ mod tests {
         }
     }
 
-    /// Every kernel, by every set that the processor has.
+    /// Every kernel gives the same result with every set of the processor.
     #[test]
     fn every_set_measures_the_same() {
         let (plain, keys) = (sample(), [ChipKey([0x5A; 32]), ChipKey([0xC3; 32])]);
@@ -214,8 +215,8 @@ mod tests {
             let layout =
                 StructureLayout { phase: 64, elements: ElementFormat::from_dtype(dtype), columns };
             let carrier = Carrier::from_dtype(dtype, [7; 12]);
-            let wanted = KernelSet { carrier, layout: Some(layout), ..KernelSet::DIGEST };
-            cases.push((plain.clone(), wanted));
+            let kernels = KernelSet { carrier, layout: Some(layout), ..KernelSet::DIGEST };
+            cases.push((plain.clone(), kernels));
         }
         for dtype in Dtype::block_quantised() {
             let mut bytes = plain.clone();
@@ -224,14 +225,14 @@ mod tests {
             let carrier = Carrier::from_dtype(dtype, [7; 12]);
             cases.push((bytes, KernelSet { codes: Some(dtype), carrier, ..KernelSet::DIGEST }));
         }
-        for (bytes, wanted) in cases {
+        for (bytes, kernels) in cases {
             let measured = |isa: Isa| {
                 let _forced = isa.force();
-                measure_part(&bytes, LEN, 3 * BLOCK_LEN as u64, wanted, &keys)
+                measure_part(&bytes, LEN, 3 * BLOCK_LEN as u64, kernels, &keys)
             };
             let expected = measured(Isa::PORTABLE);
             for isa in Isa::available() {
-                assert!(measured(isa) == expected, "{isa:?} {wanted:?}");
+                assert!(measured(isa) == expected, "{isa:?} {kernels:?}");
             }
         }
     }

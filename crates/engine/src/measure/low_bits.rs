@@ -1,33 +1,34 @@
-//! `low_bits`: the streams that the lowest bits of consecutive elements make.
+//! `low_bits`: statistics of the streams that the lowest bits of consecutive elements form.
 //!
-//! Whoever hides bytes in weights writes them into the lowest bits of element after element. Stream k
+//! Data hidden in weights is usually written into the lowest bits of consecutive elements. Stream k
 //! takes the lowest k bits of each element, the first element in the lowest bits of the first byte
-//! (reversing the order within bytes renames byte values only, and no statistic here sees it). Counted
-//! are the bytes of the streams and, for each 1 MiB of the tensor, ones and agreements of bits that lie
-//! one and eight places apart within aligned stretches of 64 bits. Elements beyond the last whole group
-//! of 64 are not counted. Shader twin: `shaders/low_bits.wgsl`.
+//! (reversing the order within bytes only permutes byte values, which no statistic here depends on). The
+//! kernel counts the bytes of the streams and, for each 1 MiB of the tensor, ones and pairs of equal bits
+//! one and eight places apart within aligned words of 64 bits. Elements after the last whole group of 64
+//! are not counted. Shader twin: `shaders/low_bits.wgsl`.
 
 use super::BLOCK_LEN;
 use super::correlation::ElementFormat;
 use super::isa::{self, VectorKernel};
 
-/// Bits of an element that a stream takes.
+/// The number of bits of an element that each stream takes.
 pub const WIDTHS: [usize; 5] = [1, 2, 4, 7, 8];
 
-/// Streams whose bytes are counted: all but the last, whose byte counts follow from the histogram.
+/// The number of streams whose bytes are counted: all but the last, whose byte counts follow from the
+/// histogram.
 pub const COUNTED: usize = 4;
 
-/// Elements of a group: it makes `k` words of 64 bits of stream k.
+/// The number of elements in a group, which gives `k` words of 64 bits of stream k.
 pub const GROUP_LEN: usize = 64;
 
-/// What is counted of the bits of a stream.
+/// The counts of the bits of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BitCounts {
-    /// Ones.
+    /// The number of ones.
     pub ones: u32,
-    /// Bits that equal the next one: 63 pairs a word.
+    /// The number of bits that equal the next one; a word has 63 such pairs.
     pub lag1: u32,
-    /// Bits that equal the eighth next one: 56 pairs a word.
+    /// The number of bits that equal the one eight places later; a word has 56 such pairs.
     pub lag8: u32,
 }
 
@@ -39,38 +40,38 @@ impl BitCounts {
     }
 }
 
-/// By stream: its bits in one block of 1 MiB.
+/// The counts of the bits of each stream in one block of 1 MiB.
 pub type BlockBits = [BitCounts; WIDTHS.len()];
 
 /// The streams of a tensor or of a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LowBits {
-    /// By stream and byte value: how often it occurs.
+    /// How often each byte value occurs, by stream.
     pub bytes: Box<[[u64; 256]; COUNTED]>,
-    /// Number of the first block in the tensor.
+    /// The number of the first block in the tensor.
     pub first: u64,
-    /// By block.
+    /// The counts of bits of each block.
     pub blocks: Vec<BlockBits>,
 }
 
-/// Whether elements of this kind have streams: those of 16 and 32 bits.
+/// Returns whether elements of this format have streams, which is the case for 16 and 32 bits.
 pub fn has_streams(elements: &ElementFormat) -> bool {
     elements.width >= 2
 }
 
-/// Groups whose streams are made at once.
+/// The number of groups whose streams are computed at once.
 const BATCH: usize = 16;
 
 impl LowBits {
-    /// The streams of the bytes `start..start + len` of a tensor, nothing counted. `start` is a
-    /// multiple of a block.
+    /// Creates empty counts for the bytes `start..start + len` of a tensor. `start` is a multiple of
+    /// [`BLOCK_LEN`].
     pub fn for_range(start: u64, len: u64) -> LowBits {
         let block = BLOCK_LEN as u64;
         let blocks = vec![BlockBits::default(); len.div_ceil(block) as usize];
         LowBits { bytes: Box::new([[0; 256]; COUNTED]), first: start / block, blocks }
     }
 
-    /// Adds another part of the same tensor: it lies inside.
+    /// Adds the measurement of a part of this range.
     pub fn merge(&mut self, part: &LowBits) {
         for (counts, more) in self.bytes.iter_mut().zip(part.bytes.iter()) {
             for (count, more) in counts.iter_mut().zip(more) {
@@ -85,8 +86,8 @@ impl LowBits {
         }
     }
 
-    /// CPU kernel: counts the elements of `bytes`, which begin `start` bytes into the tensor, a
-    /// multiple of a group, and lie in one block.
+    /// CPU kernel: counts the elements of `bytes`, which begin `start` bytes into the tensor and lie in one
+    /// block. `start` is a whole number of groups.
     pub fn add(&mut self, elements: &ElementFormat, start: u64, bytes: &[u8]) {
         let at = (start / BLOCK_LEN as u64 - self.first) as usize;
         let Some(block) = self.blocks.get_mut(at) else { return };
@@ -104,7 +105,7 @@ impl LowBits {
     }
 }
 
-/// Groups of elements.
+/// A batch of groups of elements.
 struct Batch<'a> {
     elements: &'a ElementFormat,
     bytes: &'a [u8],
@@ -124,7 +125,7 @@ impl VectorKernel for Batch<'_> {
     }
 }
 
-/// Four tables a stream: a byte that follows its like must not wait for it.
+/// Four tables for each stream, so that a byte that repeats the last one does not wait for its store.
 struct Tables([[[u32; 256]; 4]; COUNTED]);
 
 impl Default for Tables {
@@ -133,10 +134,10 @@ impl Default for Tables {
     }
 }
 
-/// Low bytes of a batch: its stream of 8 bits.
+/// The number of low bytes in a batch, which are its stream of 8 bits.
 const BATCH_LEN: usize = BATCH * GROUP_LEN;
 
-/// Each stream is made from a wider one, in loops over bytes that vectorise.
+/// Computes each stream from a wider one, in loops over bytes that vectorise.
 #[inline(always)]
 fn add<const WIDTH: usize>(bytes: &[u8], tables: &mut Tables, bits: &mut BlockBits) {
     let [one, two, four, seven] = &mut tables.0;
@@ -149,7 +150,7 @@ fn add<const WIDTH: usize>(bytes: &[u8], tables: &mut Tables, bits: &mut BlockBi
 
     let mut sevens = [0u8; BATCH_LEN];
     for (index, eight) in made[..elements].as_chunks::<8>().0.iter().enumerate() {
-        // The word written for eight elements reaches over the next ones' place.
+        // The word written for eight elements overlaps the place of the next ones.
         let word = seven_bits(u64::from_le_bytes(*eight)).to_le_bytes();
         sevens[7 * index..7 * index + 8].copy_from_slice(&word);
     }
@@ -162,7 +163,7 @@ fn add<const WIDTH: usize>(bytes: &[u8], tables: &mut Tables, bits: &mut BlockBi
     count_bits(fours, &mut bits[2]);
     count_bytes(fours, four);
 
-    // Two bits of each nibble come together, and then one of each pair.
+    // Joins two bits of each nibble, and then one bit of each pair.
     let twos: &mut [u8] = &mut [0; BATCH_LEN / 4][..elements / 4];
     fours.iter_mut().for_each(|byte| *byte = *byte & 3 | *byte >> 2 & 12);
     halve(fours, twos);
@@ -179,7 +180,7 @@ fn add<const WIDTH: usize>(bytes: &[u8], tables: &mut Tables, bits: &mut BlockBi
     count_bytes(ones, one);
 }
 
-/// The low nibbles of two bytes make one, the first lowest.
+/// Joins the low nibbles of two bytes, the first one lowest.
 #[inline(always)]
 fn halve(from: &[u8], to: &mut [u8]) {
     for (byte, pair) in to.iter_mut().zip(from.as_chunks::<2>().0) {
@@ -187,7 +188,7 @@ fn halve(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// The lowest seven bits of eight bytes, close together.
+/// Joins the lowest seven bits of eight bytes.
 #[inline(always)]
 fn seven_bits(bytes: u64) -> u64 {
     let bytes = bytes & 0x7F7F_7F7F_7F7F_7F7F;
@@ -227,7 +228,7 @@ mod tests {
 
     /// The definition, bit by bit.
     fn expected(width: usize, bytes: &[u8]) -> LowBits {
-        let mut found = LowBits::for_range(0, bytes.len() as u64);
+        let mut counted = LowBits::for_range(0, bytes.len() as u64);
         let elements: Vec<u8> = bytes.chunks_exact(width).map(|element| element[0]).collect();
         for (block, part) in elements.chunks(BLOCK_LEN / width).enumerate() {
             for group in part.chunks_exact(GROUP_LEN) {
@@ -236,7 +237,7 @@ mod tests {
                         .iter()
                         .flat_map(|element| (0..k).map(move |bit| element >> bit & 1))
                         .collect();
-                    let counts = &mut found.blocks[block][stream];
+                    let counts = &mut counted.blocks[block][stream];
                     for word in bits.chunks(64) {
                         counts.ones += word.iter().map(|bit| u32::from(*bit)).sum::<u32>();
                         counts.lag1 += word.windows(2).filter(|w| w[0] == w[1]).count() as u32;
@@ -245,13 +246,13 @@ mod tests {
                     if stream < COUNTED {
                         for byte in bits.chunks(8) {
                             let byte = byte.iter().rev().fold(0, |all, bit| all << 1 | bit);
-                            found.bytes[stream][usize::from(byte)] += 1;
+                            counted.bytes[stream][usize::from(byte)] += 1;
                         }
                     }
                 }
             }
         }
-        found
+        counted
     }
 
     fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -262,11 +263,11 @@ mod tests {
 
     fn added(dtype: Dtype, bytes: &[u8], pieces: usize) -> LowBits {
         let elements = ElementFormat::from_dtype(dtype).unwrap();
-        let mut found = LowBits::for_range(0, bytes.len() as u64);
+        let mut counted = LowBits::for_range(0, bytes.len() as u64);
         for (index, piece) in bytes.chunks(pieces).enumerate() {
-            found.add(&elements, (index * pieces) as u64, piece);
+            counted.add(&elements, (index * pieces) as u64, piece);
         }
-        found
+        counted
     }
 
     proptest! {

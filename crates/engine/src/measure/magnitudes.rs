@@ -1,48 +1,49 @@
-//! `magnitudes`: how large the values of each row and of each column are.
+//! `magnitudes`: sums the logarithmic magnitudes of the elements of each row and each column.
 //!
-//! Of each element the kernel adds the sixteenths of a binade of its magnitude: the exponent field and
-//! the first four bits of the mantissa, read as one integer. That is 16 · log2|w| but for a constant and
-//! for at most 1.4 sixteenths (Mitchell 1962, "Computer multiplication and division using binary
-//! logarithms"); zeros, values below the first step of the type and what is not finite add nothing. A
-//! row that was scaled by c moves by 16 · log2 c an element, whatever the scale of the tensor, and a
-//! single outlier hardly moves it.
+//! For each element the kernel adds the exponent field and the first four bits of the mantissa, read as
+//! one integer: the magnitude in sixteenths of a binade. Except for a constant this is 16 · log2|w| within
+//! 1.4 sixteenths (Mitchell 1962, "Computer multiplication and division using binary logarithms"). Zeros,
+//! values below the first step of the type and non-finite values add nothing. Scaling a row by c changes
+//! its sum by 16 · log2 c for each element, whatever the scale of the tensor, and a single outlier hardly
+//! changes it.
 //!
-//! Sums of squares would need a scale for each part of a tensor, and columns run through all of them;
-//! these sums need none and are exact in 32 bits however the work is split. Rows are steps of the first
+//! Sums of squares would need a scale for each part of a tensor, and columns cross all parts. These sums
+//! need no scale, and are exact in 32 bits however the work is split. Rows are the steps of the first
 //! dimension. Shader twin: `shaders/magnitudes.wgsl`.
 
 use super::correlation::ElementFormat;
 use super::isa::{self, VectorKernel};
 use std::ops::RangeInclusive;
 
-/// Steps of a binade.
+/// The number of steps in a binade.
 pub const STEPS: u32 = 16;
 
-/// Bits of the mantissa that are looked at.
+/// The number of mantissa bits that are used.
 const KEPT_BITS: u32 = 4;
 
-/// Most rows and most columns: of so many steps of at most 4,080, sums have 32 bits.
-const MOST: u64 = 1 << 20;
+/// The maximum number of rows and of columns: the sum of that many steps, each at most 4,080, has 32 bits.
+const MAX_LEN: u64 = 1 << 20;
 
-/// Elements of the shortest and of the longest rows that are measured.
-pub const COLUMNS: RangeInclusive<u64> = 32..=MOST;
+/// The range of row lengths, in elements, that are measured.
+pub const COLUMNS: RangeInclusive<u64> = 32..=MAX_LEN;
 
-/// Sums over the elements of rows and columns, in steps.
+/// The sums over the elements of rows and columns, in steps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Magnitudes {
-    /// Number of the first row.
+    /// The number of the first row.
     pub first: u64,
-    /// By row.
+    /// The sum of each row.
     pub rows: Vec<u32>,
-    /// By column.
+    /// The sum of each column.
     pub columns: Vec<u32>,
 }
 
-/// Elements of a row of a tensor of this shape; `None` when its rows are not measured: fewer than two
-/// dimensions, or rows and columns too many or too short.
+/// Returns the number of elements in a row of a tensor of this shape. Returns `None` if rows are not
+/// measured: there are fewer than two dimensions, or too many rows, or rows of a length outside of
+/// [`COLUMNS`].
 pub fn columns(shape: &[u64]) -> Option<u32> {
     let (rows, rest) = shape.split_first()?;
-    if rest.is_empty() || !(2..=MOST).contains(rows) {
+    if rest.is_empty() || !(2..=MAX_LEN).contains(rows) {
         return None;
     }
     let columns = rest.iter().try_fold(1u64, |all, more| all.checked_mul(*more))?;
@@ -50,7 +51,7 @@ pub fn columns(shape: &[u64]) -> Option<u32> {
 }
 
 impl Magnitudes {
-    /// The rows that the bytes `start..start + len` of a tensor touch, nothing added.
+    /// Creates zero sums for the rows that the bytes `start..start + len` of a tensor touch.
     pub fn for_range(elements: &ElementFormat, columns: u32, start: u64, len: u64) -> Magnitudes {
         let (width, row) = (elements.width as u64, u64::from(columns));
         let (begin, end) = (start / width, (start + len) / width);
@@ -59,7 +60,7 @@ impl Magnitudes {
         Magnitudes { first, rows: vec![0; rows as usize], columns: vec![0; columns as usize] }
     }
 
-    /// Adds another part of the same tensor: its rows lie inside.
+    /// Adds the measurement of a part of this range.
     pub fn merge(&mut self, part: &Magnitudes) {
         let at = (part.first - self.first) as usize;
         for (row, more) in self.rows[at..].iter_mut().zip(&part.rows) {
@@ -70,7 +71,7 @@ impl Magnitudes {
         }
     }
 
-    /// CPU kernel: adds the elements of `bytes`, which begin `start` bytes into the tensor, a whole
+    /// CPU kernel: adds the elements of `bytes`, which begin `start` bytes into the tensor. `start` is a whole
     /// number of elements. Trailing bytes short of an element are not counted.
     pub fn add(&mut self, elements: &ElementFormat, start: u64, bytes: &[u8]) {
         let columns = self.columns.len();
@@ -88,7 +89,7 @@ impl Magnitudes {
     }
 }
 
-/// A stretch of a row.
+/// A range of elements in one row.
 struct Stretch<'a> {
     elements: &'a ElementFormat,
     bytes: &'a [u8],
@@ -108,7 +109,7 @@ impl VectorKernel for Stretch<'_> {
     }
 }
 
-/// Steps of a magnitude that is less than 2^16.
+/// Returns the steps of a magnitude less than 2^16.
 #[inline(always)]
 fn steps(magnitude: u32, mantissa_bits: u32) -> u32 {
     magnitude << KEPT_BITS >> mantissa_bits
@@ -134,7 +135,7 @@ fn add16(elements: &ElementFormat, words: &[[u8; 2]], sums: &mut [u32]) -> u32 {
     for (word, sum) in words.iter().zip(sums) {
         let magnitude = u16::from_le_bytes(*word) & 0x7FFF;
         let finite = if magnitude < limit { magnitude } else { 0 };
-        // Mantissas of 16-bit types have more bits than are kept.
+        // Mantissas of 16-bit types have more bits than are used.
         let steps = u32::from(finite >> (mantissa_bits - KEPT_BITS));
         *sum += steps;
         total += steps;

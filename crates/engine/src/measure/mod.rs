@@ -1,8 +1,8 @@
 //! Measurements: small exact values of a part that merge associatively into those of the whole.
 //!
-//! Each measurement has one file here (its value, its merge, its CPU kernel) and one shader of the
-//! same name under `shaders/`. A kernel returns only integers, so that every engine, thread count
-//! and split of the work gives the same bits. Statistics are computed later, by whoever judges.
+//! Each measurement has one module here (its value, its merge, its CPU kernel) and one shader of the
+//! same name under `shaders/`. Kernels return only integers, so that every engine, thread count and
+//! split of the work gives the same bits. Statistics are computed from the merged values.
 
 pub mod chips;
 pub mod codes;
@@ -30,15 +30,16 @@ use summary::WordSummary;
 use tensorseal_base::dtype::{Dtype, NumberFormat};
 use tensorseal_base::quantised::OwnedBlocks;
 
-/// Length of a block in bytes: the granularity of kept chaining values (1024 BLAKE3 chunks).
+/// The length of a block in bytes (1024 BLAKE3 chunks). Chaining values are kept for each block.
 pub const BLOCK_LEN: usize = 1 << 20;
 
-/// Tiles start at multiples of this many bytes of an object (32 BLAKE3-aligned blocks).
+/// The maximum length of a tile in bytes (32 blocks). Tiles start at multiples of it.
 pub const TILE_LEN: usize = 32 << 20;
 
-/// How the bytes of an object are cut into words for the distribution measurements.
+/// The format of the words into which the bytes of an object are divided for the distribution
+/// measurements.
 ///
-/// The discriminants are what the shaders are told.
+/// Shaders receive the discriminants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum WordFormat {
@@ -61,7 +62,7 @@ pub enum WordFormat {
 }
 
 impl WordFormat {
-    /// Every way, for tests and tables.
+    /// All formats.
     pub const ALL: [WordFormat; 8] = [
         WordFormat::Bits8,
         WordFormat::Bits16,
@@ -73,7 +74,7 @@ impl WordFormat {
         WordFormat::U64,
     ];
 
-    /// The words of a tensor of this type.
+    /// Returns the word format of a tensor of this type.
     pub fn from_dtype(dtype: Dtype) -> WordFormat {
         match (dtype, dtype.bits(), dtype.number_format()) {
             (Dtype::C64, ..) => WordFormat::F32,
@@ -88,7 +89,7 @@ impl WordFormat {
         }
     }
 
-    /// Bytes a word takes.
+    /// Returns the number of bytes in a word.
     pub fn width(self) -> usize {
         match self {
             WordFormat::Bits8 => 1,
@@ -98,37 +99,38 @@ impl WordFormat {
         }
     }
 
-    /// Whether a [`WordSummary`] is measured: narrower words have it in their full histogram already.
+    /// Returns whether a [`WordSummary`] is measured. For narrower words it follows from the histogram.
     pub fn has_summary(self) -> bool {
         self.width() >= 4
     }
 }
 
-/// What is measured of an object besides its digest.
+/// The kernels that run on an object in addition to the digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KernelSet {
-    /// How its words are counted; `None`: they are not.
+    /// How words are counted; `None` if they are not.
     pub words: Option<WordFormat>,
-    /// How its elements carry chips; `None`: they are not correlated.
+    /// How elements carry chips; `None` if they are not correlated.
     pub carrier: Option<Carrier>,
-    /// How its structure is measured; `None`: it is not.
+    /// How the structure is measured; `None` if it is not.
     pub layout: Option<StructureLayout>,
-    /// The type whose blocks are counted; `None`: they are not.
+    /// The type whose quantisation blocks are counted; `None` if they are not.
     pub codes: Option<Dtype>,
 }
 
 impl KernelSet {
-    /// Digests only.
+    /// The digest only.
     pub const DIGEST: KernelSet =
         KernelSet { words: None, carrier: None, layout: None, codes: None };
 
-    /// The type whose blocks are read. A part of an object is then measured with what lies behind it, up
-    /// to [`tensorseal_base::quantised::HALO_LEN`] bytes: it owns the units that begin in it.
+    /// Returns the type whose quantisation blocks are read. A part of an object owns the units that begin in
+    /// it, so it is then measured together with its halo, up to [`tensorseal_base::quantised::HALO_LEN`]
+    /// bytes that follow it.
     pub fn block_type(&self) -> Option<Dtype> {
         self.codes.or(self.carrier.and_then(|carrier| carrier.blocks))
     }
 
-    /// Whether the digest is the only kernel.
+    /// Returns whether the digest is the only kernel.
     pub fn is_digest_only(&self) -> bool {
         *self == KernelSet::DIGEST
     }
@@ -140,46 +142,47 @@ impl From<WordFormat> for KernelSet {
     }
 }
 
-/// Everything measured of one tile: the value that engines return and that merges.
+/// All measurements of one tile, which engines return and which merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TileMeasurement {
-    /// Non-root chaining values of the tile's blocks, in order.
+    /// The non-root chaining values of the blocks, in order.
     pub blocks: Vec<ChainingValue>,
-    /// Counts of the tile's words, when asked for.
+    /// The counts of the words, if requested.
     pub histogram: Option<Histogram>,
-    /// Classes, extremes and sums, when asked for and [`WordFormat::has_summary`].
+    /// The classes, extremes and sums of the words, if requested and [`WordFormat::has_summary`].
     pub summary: Option<WordSummary>,
-    /// Correlations of the tile's carrier blocks with every key, when asked for.
+    /// The correlations of the carrier blocks with every key, if requested.
     pub correlation: Option<Correlation>,
-    /// The structure of the tile, when asked for.
+    /// The structure, if requested.
     pub structure: Option<Structure>,
-    /// What the tile's blocks are made of, when asked for.
+    /// The counts of codes and scale words, if requested.
     pub codes: Option<CodeCounts>,
 }
 
-/// The CPU twin of a whole tile: all kernels over one private copy.
+/// Runs the CPU twins of all kernels over a tile, which must be a private copy.
 ///
-/// `offset` is the position of `bytes` in the object, a multiple of [`BLOCK_LEN`]; `keys` are those
-/// that carriers are correlated with. Trailing bytes short of a word are not counted.
+/// `offset` is the position of `bytes` in the object, a multiple of [`BLOCK_LEN`]. Carriers are
+/// correlated with `keys`. Trailing bytes short of a word are not counted.
 pub fn measure_tile(
     bytes: &[u8],
     offset: u64,
-    wanted: KernelSet,
+    kernels: KernelSet,
     keys: &[ChipKey],
 ) -> TileMeasurement {
-    measure_part(bytes, bytes.len(), offset, wanted, keys)
+    measure_part(bytes, bytes.len(), offset, kernels, keys)
 }
 
-/// As [`measure_tile`], of a tile of `len` bytes in front of what lies behind it in its object.
+/// Measures a tile like [`measure_tile`]. The tile is the first `len` of `bytes`; its halo, the bytes that
+/// follow it in the object, is the rest.
 pub fn measure_part(
     all: &[u8],
     len: usize,
     offset: u64,
-    wanted: KernelSet,
+    kernels: KernelSet,
     keys: &[ChipKey],
 ) -> TileMeasurement {
     let bytes = &all[..len];
-    let words = wanted.words;
+    let words = kernels.words;
     let mut blocks = Vec::new();
     digest::chaining_values(bytes, offset, &mut blocks);
     let histogram = words.map(|words| {
@@ -194,18 +197,18 @@ pub fn measure_part(
         summary.add(bytes);
         summary
     });
-    let correlation = wanted.carrier.map(|carrier| {
+    let correlation = kernels.carrier.map(|carrier| {
         let mut correlation = Correlation::new(keys.len());
         let owned = owned_bytes(carrier.blocks, all, len, offset);
         correlation.add(&carrier, keys, carrier.block_at(offset), owned);
         correlation
     });
-    let codes = wanted.codes.map(|dtype| {
+    let codes = kernels.codes.map(|dtype| {
         let mut codes = CodeCounts::new(dtype);
         codes.add(owned_bytes(Some(dtype), all, len, offset));
         codes
     });
-    let structure = wanted.layout.map(|layout| {
+    let structure = kernels.layout.map(|layout| {
         let mut structure = Structure::for_range(&layout, offset, bytes.len() as u64);
         for (block, start) in bytes.chunks(BLOCK_LEN).zip((offset..).step_by(BLOCK_LEN)) {
             structure.add(&layout, start, block);
@@ -215,8 +218,8 @@ pub fn measure_part(
     TileMeasurement { blocks, histogram, summary, correlation, structure, codes }
 }
 
-/// What a part of `len` bytes at `offset` owns of `all`, its bytes and what lies behind them: those bytes
-/// themselves, or the blocks of the units that begin in it.
+/// Returns the bytes that a part of `len` bytes at `offset` owns: those bytes themselves, or for a
+/// block-quantised type the blocks of the units that begin in the part. `all` is the part and its halo.
 pub fn owned_bytes(blocks: Option<Dtype>, all: &[u8], len: usize, offset: u64) -> &[u8] {
     match blocks {
         None => &all[..len],

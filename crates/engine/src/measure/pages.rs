@@ -1,22 +1,22 @@
-//! `pages`: what lies in each 4 KiB page of the file that a tensor covers.
+//! `pages`: fingerprints of the 4 KiB pages of the file that a tensor covers.
 //!
-//! Storage writes pages, so torn, stale and doubled writes show at their bounds: pages are counted
-//! from the start of the *file*. Of each page the kernel returns a fingerprint that does not depend
-//! on its position (a chaining value of BLAKE3 does), and whether it repeats one 32-bit word.
+//! Storage writes whole pages, so torn, stale and duplicated writes begin and end at page bounds. Pages
+//! are therefore aligned to the start of the *file*. For each page the kernel returns a fingerprint that
+//! does not depend on its position (a BLAKE3 chaining value does), and whether it repeats one 32-bit word.
 //!
 //! The fingerprint is multilinear (Lemire and Kaser 2014, "Strongly universal string hashing is
 //! fast"): the sum of `key[i] · word[i]` modulo 2^64 over the 1,024 words of a page, with fixed public
 //! keys. It is additive, so the parts of a page that two tiles share merge exactly. Two different
 //! pages have the same fingerprint with a probability of at most 2^-33 over the choice of keys, and of
-//! 2^-64 unless all differences are even. The keys are public: somebody may *make* pages that look
-//! doubled, which only draws attention to them. Shader twin: `shaders/pages.wgsl`.
+//! 2^-64 unless all differences are even. The keys are public, so pages that look duplicated can be
+//! forged, which only draws attention to them. Shader twin: `shaders/pages.wgsl`.
 
 use super::isa::{self, VectorKernel};
 
-/// Bytes of a page.
+/// The length of a page in bytes.
 pub const PAGE_LEN: u64 = 4096;
 
-/// Words of a page.
+/// The number of 32-bit words in a page.
 pub const PAGE_WORDS: usize = 1024;
 
 /// The keys of the fingerprint: splitmix64 (Steele, Lea and Flood 2014) of 1, 2, 3, …
@@ -36,26 +36,26 @@ const fn keys() -> [u64; PAGE_WORDS] {
     keys
 }
 
-/// A page, or the part of it that was seen.
+/// The measurement of a page, or of a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Page {
-    /// The sum of key · word over the words that were seen.
+    /// The sum of key · word over the measured words, modulo 2^64.
     pub fingerprint: u64,
-    /// One of the words.
+    /// The repeated word, if the page is constant.
     pub word: u32,
-    /// What is known of the others.
+    /// Whether the measured words are all the same.
     pub state: PageState,
 }
 
 /// Whether the words of a page are all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PageState {
-    /// Nothing was seen of it.
+    /// No words were measured.
     #[default]
     Unseen,
-    /// All words that were seen are [`Page::word`].
+    /// All measured words are [`Page::word`].
     Constant,
-    /// They differ; `word` is zero.
+    /// The words differ; `word` is zero.
     Mixed,
 }
 
@@ -75,30 +75,30 @@ impl Page {
 /// Consecutive pages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pages {
-    /// Number of the first one, counted from the page in which the tensor begins.
+    /// The number of the first page, counted from the page in which the tensor begins.
     pub first: u64,
     /// The pages.
     pub pages: Vec<Page>,
 }
 
-/// Position of a tensor's first byte in its first page. Words are those of the tensor: where it is not
-/// aligned to 4 bytes, its pages begin up to 3 bytes behind those of the file.
+/// Returns the position of the first byte of a tensor in its first page. Words are aligned to the tensor:
+/// if it is not aligned to 4 bytes, its pages begin up to 3 bytes after those of the file.
 pub fn phase(offset: u64) -> u32 {
     (offset % PAGE_LEN) as u32 & !3
 }
 
 impl Pages {
-    /// Those that the bytes `start..start + len` of a tensor touch, unseen.
+    /// Creates empty measurements of the pages that the bytes `start..start + len` of a tensor touch.
     pub fn for_range(phase: u32, start: u64, len: u64) -> Pages {
         let begin = u64::from(phase) + start;
         let first = begin / PAGE_LEN;
-        // The last bytes of a tensor may be no whole word.
+        // The last bytes of a tensor may be less than a word.
         let end = begin + (len & !3);
         let count = if end > begin { (end - 1) / PAGE_LEN + 1 - first } else { 0 };
         Pages { first, pages: vec![Page::default(); count as usize] }
     }
 
-    /// Adds another part of the same tensor: it lies inside.
+    /// Adds the measurement of a part of this range.
     pub fn merge(&mut self, part: &Pages) {
         let at = (part.first - self.first) as usize;
         for (page, more) in self.pages[at..].iter_mut().zip(&part.pages) {
@@ -106,8 +106,8 @@ impl Pages {
         }
     }
 
-    /// CPU kernel: adds the words of `bytes`, which begin `start` bytes into the tensor, a multiple
-    /// of 4. They touch no page but these. Trailing bytes short of a word are not counted.
+    /// CPU kernel: adds the words of `bytes`, which begin `start` bytes into the tensor and lie in these
+    /// pages. `start` is a multiple of 4. Trailing bytes short of a word are not counted.
     pub fn add(&mut self, phase: u32, start: u64, bytes: &[u8]) {
         let words = bytes.as_chunks::<4>().0;
         let begin = u64::from(phase) + start;
@@ -115,23 +115,24 @@ impl Pages {
         let head = (begin % PAGE_LEN / 4) as usize;
         let (partial, whole) = words.split_at(words.len().min((PAGE_WORDS - head) % PAGE_WORDS));
         if !partial.is_empty() {
-            self.pages[at].merge(&isa::vectorised(Print { keys: &KEYS[head..], words: partial }));
+            self.pages[at]
+                .merge(&isa::vectorised(PageFingerprint { keys: &KEYS[head..], words: partial }));
             at += 1;
         }
         for words in whole.chunks(PAGE_WORDS) {
-            self.pages[at].merge(&isa::vectorised(Print { keys: &KEYS, words }));
+            self.pages[at].merge(&isa::vectorised(PageFingerprint { keys: &KEYS, words }));
             at += 1;
         }
     }
 }
 
 /// The words of a page, or of a part of it.
-struct Print<'a> {
+struct PageFingerprint<'a> {
     keys: &'a [u64],
     words: &'a [[u8; 4]],
 }
 
-impl VectorKernel for Print<'_> {
+impl VectorKernel for PageFingerprint<'_> {
     type Output = Page;
 
     #[inline(always)]
@@ -143,15 +144,15 @@ impl VectorKernel for Print<'_> {
 #[inline(always)]
 fn page(keys: &[u64], words: &[[u8; 4]]) -> Page {
     let word = u32::from_le_bytes(words[0]);
-    let (mut print, mut differ) = (0u64, 0u32);
+    let (mut fingerprint, mut differ) = (0u64, 0u32);
     for (key, bytes) in keys.iter().zip(words) {
         let next = u32::from_le_bytes(*bytes);
-        print = print.wrapping_add(key.wrapping_mul(u64::from(next)));
+        fingerprint = fingerprint.wrapping_add(key.wrapping_mul(u64::from(next)));
         differ |= next ^ word;
     }
     match differ {
-        0 => Page { fingerprint: print, word, state: PageState::Constant },
-        _ => Page { fingerprint: print, word: 0, state: PageState::Mixed },
+        0 => Page { fingerprint, word, state: PageState::Constant },
+        _ => Page { fingerprint, word: 0, state: PageState::Mixed },
     }
 }
 

@@ -1,33 +1,33 @@
-//! Exact sums of correlations, by what their carrier blocks carry: the pilot or one bit of a code.
+//! Exact sums of correlations by slot: the pilot, or one coded bit.
 //!
-//! A block's elements are weighed as a = q * sqrt(j / E), so that the sum of their squares is j, the
-//! number of finite non-zero elements, whatever the scale of the block. Its correlation
+//! The elements of a block are scaled to a = q * sqrt(j / E), so that the sum of their squares is j, the
+//! number of finite non-zero elements, whatever the scale of the block. The correlation
 //! T * sqrt(j / E) is kept in fixed point, so that sums do not depend on their order. The square root
-//! and the division are correctly rounded everywhere; what they and the fixed point lose is bounded by
-//! [`SlotSums::error`].
+//! and the division are correctly rounded on every machine; [`SlotSums::error`] bounds the rounding
+//! errors.
 
 use super::correlation::Energy;
 
-/// Coded bits of a payload.
+/// The number of coded bits of a payload.
 pub const CODED_BITS: usize = 416;
 
-/// Of every four blocks the first is a pilot, the others carry coded bits.
+/// The first of every four blocks is a pilot, and the others carry coded bits.
 const PERIOD: u64 = 4;
 
-/// Fraction bits of the fixed point.
+/// The number of fraction bits of the fixed point.
 const FRACTION_BITS: i32 = 40;
 
-/// What a block carries.
+/// What a carrier block carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
-    /// Always +1.
+    /// The pilot, which is always +1.
     Pilot,
-    /// This bit of the codeword, from 0 to [`CODED_BITS`] - 1.
+    /// The coded bit of this number, 0 to [`CODED_BITS`] - 1.
     Bit(usize),
 }
 
 impl Slot {
-    /// Of block number `block` of a tensor whose key-derived offset is `offset`.
+    /// Returns the slot of block number `block` of a tensor whose key-derived offset is `offset`.
     pub fn for_block(block: u64, offset: u32) -> Slot {
         let u = block + u64::from(offset);
         match u % PERIOD {
@@ -44,28 +44,28 @@ impl Slot {
     }
 }
 
-/// Sums of one slot.
+/// The sums of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SlotSum {
     /// The correlation, in fixed point.
     fixed: i128,
-    /// Finite non-zero elements: the square of the norm of what was correlated.
+    /// The number of finite non-zero elements, which is the squared norm of the scaled elements.
     pub elements: u64,
 }
 
 impl SlotSum {
-    /// The correlation.
+    /// Returns the correlation.
     pub fn correlation(&self) -> f64 {
         libm::ldexp(self.fixed as f64, -FRACTION_BITS)
     }
 
-    /// Adds what carries the same.
+    /// Adds the sums of blocks with the same sign.
     pub fn merge(&mut self, other: &SlotSum) {
         self.fixed += other.fixed;
         self.elements += other.elements;
     }
 
-    /// Adds what carries the same, the other way round.
+    /// Adds the sums of blocks with the opposite sign.
     pub fn merge_negative(&mut self, other: &SlotSum) {
         self.fixed -= other.fixed;
         self.elements += other.elements;
@@ -76,7 +76,7 @@ impl SlotSum {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotSums {
     slots: Vec<SlotSum>,
-    /// Carrier blocks with at least one finite non-zero element.
+    /// The number of carrier blocks with at least one finite non-zero element.
     pub blocks: u64,
 }
 
@@ -87,7 +87,7 @@ impl Default for SlotSums {
 }
 
 impl SlotSums {
-    /// Adds consecutive blocks of a tensor, from number `first` on.
+    /// Adds consecutive blocks of a tensor, beginning with block `first`.
     pub fn add(&mut self, offset: u32, first: u64, energies: &[Energy], sums: &[i32]) {
         for (block, (energy, sum)) in (first..).zip(energies.iter().zip(sums)) {
             if energy.energy == 0 {
@@ -110,24 +110,23 @@ impl SlotSums {
         self.blocks += other.blocks;
     }
 
-    /// The pilot.
+    /// Returns the sums of the pilot.
     pub fn pilot(&self) -> SlotSum {
         self.slots[CODED_BITS]
     }
 
-    /// The coded bits.
+    /// Returns the sums of the coded bits.
     pub fn bits(&self) -> &[SlotSum] {
         &self.slots[..CODED_BITS]
     }
 
-    /// Finite non-zero elements of all blocks.
+    /// Returns the number of finite non-zero elements of all blocks.
     pub fn elements(&self) -> u64 {
         self.slots.iter().map(|slot| slot.elements).sum()
     }
 
-    /// How far a sum of correlations over these blocks can be from the exact one: half a unit of the
-    /// fixed point a block, and three roundings of 2^-53 of a value of at most 512, which together are
-    /// less than one unit.
+    /// Returns a bound on the error of a sum of correlations over these blocks: for each block half a unit of
+    /// the fixed point, and three roundings of 2^-53 of a value of at most 512, together less than one unit.
     pub fn error(&self) -> f64 {
         libm::ldexp(self.blocks as f64, -FRACTION_BITS)
     }
@@ -152,7 +151,7 @@ mod tests {
             .collect();
         assert_eq!(data.len(), 1248);
         assert!(data.windows(2).all(|pair| pair[1] == (pair[0] + 1) % CODED_BITS));
-        // The offset counts modulo the period of the code and the pilots.
+        // Offsets are equivalent modulo the period of the code and the pilots.
         for block in 0..4000 {
             assert_eq!(Slot::for_block(block, 5), Slot::for_block(block, 5 + 1664));
         }
@@ -185,7 +184,7 @@ mod tests {
             other.add(3, 10 + cut as u64, &energies[cut..], &sums[cut..]);
             merged.merge(&other);
             prop_assert_eq!(&merged, &whole);
-            // Against plain floating point.
+            // Compares with plain floating point.
             let mut all = whole.pilot();
             whole.bits().iter().for_each(|bit| all.merge(bit));
             let expected: f64 = energies

@@ -1,5 +1,5 @@
-//! Everything that is measured of the order of a tensor's elements, where counts see none: pages,
-//! windows, low bits, rows and columns.
+//! The measurements that depend on the order of elements, unlike counts: pages, windows, low bits, rows and
+//! columns.
 
 use super::correlation::ElementFormat;
 use super::low_bits::{self, LowBits};
@@ -10,29 +10,29 @@ use super::windows::Windows;
 /// How the structure of a tensor is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StructureLayout {
-    /// Position of its first byte in its first page: [`super::pages::phase`].
+    /// The position of the first byte in its page: [`super::pages::phase`].
     pub phase: u32,
-    /// How its elements are read; `None`: only its pages are measured.
+    /// How elements are read; `None` if only pages are measured.
     pub elements: Option<ElementFormat>,
-    /// Elements of a row; zero: its rows are not measured.
+    /// The number of elements in a row; 0 if rows are not measured.
     pub columns: u32,
 }
 
-/// The structure of a tensor or of a part of it. Parts are whole blocks of 1 MiB and the rest.
+/// The structure of a tensor or of a part of it. All parts but the last are whole blocks of 1 MiB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structure {
-    /// The pages it touches.
+    /// The pages that the part touches.
     pub pages: Pages,
-    /// Its windows, if it has elements.
+    /// The windows, if elements are read.
     pub windows: Option<Windows>,
-    /// Its low bits, if its elements have streams.
+    /// The low bits, if the elements have streams.
     pub low_bits: Option<LowBits>,
-    /// Its rows and columns, if they are measured.
+    /// The rows and columns, if they are measured.
     pub magnitudes: Option<Magnitudes>,
 }
 
 impl Structure {
-    /// Of the bytes `start..start + len` of a tensor, nothing seen yet.
+    /// Creates an empty measurement of the bytes `start..start + len` of a tensor.
     pub fn for_range(layout: &StructureLayout, start: u64, len: u64) -> Structure {
         let elements = layout.elements.as_ref();
         Structure {
@@ -47,8 +47,8 @@ impl Structure {
         }
     }
 
-    /// The CPU twins of all its kernels: adds `bytes`, which begin `start` bytes into the tensor and
-    /// lie in one block. `start` is a multiple of [`crate::stream::source::PIECE_LEN`].
+    /// Runs the CPU twins of all kernels: adds `bytes`, which begin `start` bytes into the tensor and lie in
+    /// one block. `start` is a multiple of [`crate::stream::source::PIECE_LEN`].
     pub fn add(&mut self, layout: &StructureLayout, start: u64, bytes: &[u8]) {
         self.pages.add(layout.phase, start, bytes);
         let Some(elements) = &layout.elements else { return };
@@ -63,7 +63,7 @@ impl Structure {
         }
     }
 
-    /// Adds another part of the same tensor: it lies inside.
+    /// Adds the measurement of a part of this range.
     pub fn merge(&mut self, part: &Structure) {
         self.pages.merge(&part.pages);
         if let (Some(windows), Some(part)) = (&mut self.windows, &part.windows) {

@@ -1,27 +1,27 @@
 //! `summary`: class counts, exact extremes and exact sums of words of 32 and 64 bits.
 //!
-//! The two 16-bit halves of a histogram cannot tell an infinity from a NaN nor give exact sums of
-//! wide words. Narrower words need no summary: their full histogram has all of it. Shader twin:
+//! The two 16-bit tables of a histogram do not distinguish infinities from NaNs, and give no exact sums
+//! of wide words. Narrower words need no summary, because it follows from their histogram. Shader twin:
 //! `shaders/summary.wgsl`.
 
 use super::WordFormat;
 use super::histogram::BINS;
 use super::touched_bins::TouchedBins;
 
-/// How many words fall into each class. The order is that of the shader's output.
+/// The number of words in each class, in the order of the output of the shader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClassCounts {
-    /// Not a number.
+    /// Words that are NaN.
     pub nan: u64,
-    /// Positive infinity.
+    /// Words that are positive infinity.
     pub positive_infinity: u64,
-    /// Negative infinity.
+    /// Words that are negative infinity.
     pub negative_infinity: u64,
-    /// Zero, of either sign.
+    /// Words that are zero, of either sign.
     pub zero: u64,
-    /// Non-zero with the smallest exponent field.
+    /// Non-zero words with the smallest exponent field.
     pub subnormal: u64,
-    /// Sign bit set (of unsigned integers: none).
+    /// Words with the sign bit set; 0 for unsigned integers.
     pub negative: u64,
 }
 
@@ -41,23 +41,22 @@ impl ClassCounts {
 #[derive(Debug, Clone)]
 pub struct WordSummary {
     words: WordFormat,
-    /// Which bins of `low_sums` may have a sum.
+    /// Which bins of `low_sums` may be non-zero.
     touched: TouchedBins,
-    /// Class counts.
+    /// The number of words in each class.
     pub classes: ClassCounts,
-    /// Smallest [`ordered_key`] of a finite word; `u64::MAX` when there is none.
+    /// The smallest [`ordered_key`] of a finite word; `u64::MAX` if there is none.
     pub min_key: u64,
-    /// Largest [`ordered_key`] of a finite word; 0 when there is none.
+    /// The largest [`ordered_key`] of a finite word; 0 if there is none.
     pub max_key: u64,
-    /// 32-bit words: per bin of the high half, the sum of the low halves (65,536 sums). Empty for
+    /// For 32-bit words, the sum of the low halves for each bin of the high half (65,536 sums). Empty for
     /// 64-bit words.
     pub low_sums: Vec<u64>,
-    /// 64-bit words: the sums of their low and of their high 32 bits, both unsigned. Zero for
-    /// 32-bit words.
+    /// For 64-bit words, the sums of the low and of the high 32 bits, both unsigned. Zero for 32-bit words.
     pub half_sums: [u128; 2],
 }
 
-/// Equal measurements: what is marked does not matter.
+/// Compares measurements only; which bins are marked as touched does not matter.
 impl PartialEq for WordSummary {
     fn eq(&self, other: &Self) -> bool {
         self.words == other.words
@@ -70,7 +69,7 @@ impl PartialEq for WordSummary {
 
 impl Eq for WordSummary {}
 
-/// Bytes of which the words are marked one by one; more are taken to be everywhere.
+/// For up to this number of bytes each touched bin is marked; for more, all bins are marked.
 const TOUCH_LIMIT_BYTES: usize = 16 << 10;
 
 /// Maps the bits of a word to an unsigned integer that orders as the value does (NaN excepted):
@@ -86,7 +85,7 @@ pub fn ordered_key(words: WordFormat, bits: u64) -> u64 {
     }
 }
 
-/// The bits whose [`ordered_key`] this is.
+/// Returns the bits whose [`ordered_key`] is `key`.
 pub fn from_ordered_key(words: WordFormat, key: u64) -> u64 {
     match words {
         WordFormat::F32 => {
@@ -115,7 +114,7 @@ fn key_f64(bits: u64) -> u64 {
 }
 
 impl WordSummary {
-    /// The summary of nothing. Only for words with [`WordFormat::has_summary`].
+    /// Creates the summary of no words. `words` must have a summary: [`WordFormat::has_summary`].
     pub fn new(words: WordFormat) -> Self {
         debug_assert!(words.has_summary());
         let bins = if words.width() == 4 { BINS } else { 0 };
@@ -130,7 +129,7 @@ impl WordSummary {
         }
     }
 
-    /// The words it is of.
+    /// Returns the format of the words.
     pub fn words(&self) -> WordFormat {
         self.words
     }
@@ -151,7 +150,7 @@ impl WordSummary {
         }
     }
 
-    /// Back to the summary of nothing, keeping the tables.
+    /// Resets to the summary of no words, and keeps the memory.
     pub fn clear(&mut self) {
         let mut low_sums = std::mem::take(&mut self.low_sums);
         for group in self.touched.groups(low_sums.len()) {
@@ -168,7 +167,7 @@ impl WordSummary {
         };
     }
 
-    /// Sets the sums that a device returns.
+    /// Sets the sums that a device returned.
     pub fn set_low_sums(&mut self, sums: impl Iterator<Item = u64>) {
         for (sum, part) in self.low_sums.iter_mut().zip(sums) {
             *sum = part;
@@ -178,7 +177,7 @@ impl WordSummary {
 
     /// CPU kernel: adds the words of `bytes`; trailing bytes short of a word are not counted.
     pub fn add(&mut self, bytes: &[u8]) {
-        // Slices short enough for 32-bit counters, which vectorise twice as wide.
+        // Slices are short enough for 32-bit counters, which vectorise twice as wide.
         for part in bytes.chunks(1 << 20) {
             match self.words.width() {
                 4 => {
@@ -245,7 +244,7 @@ impl WordSummary {
         }
         self.classes.zero += u64::from(zero);
         self.classes.negative += u64::from(negative);
-        // A key of a finite word is never the sentinel of an empty part: -max and +max lie inside.
+        // The key of a finite word never equals the initial values of `min_key` and `max_key`.
         if min <= max {
             self.min_key = self.min_key.min(u64::from(min));
             self.max_key = self.max_key.max(u64::from(max));
@@ -296,7 +295,7 @@ mod tests {
         summary
     }
 
-    /// Bit patterns where classes begin and end.
+    /// The bit patterns at the bounds of classes.
     const EDGES: [u32; 14] = [
         0,
         1 << 31,

@@ -1,41 +1,41 @@
-//! Which parts of a table of 65,536 bins are in use.
+//! Tracks which parts of a table of 65,536 bins were written.
 //!
-//! A small tensor touches a few hundred bins. Adding up, clearing and judging whole tables would cost
-//! more than measuring it; marks say which groups of bins need a look.
+//! A small tensor touches a few hundred bins. Adding, clearing and judging whole tables would cost more
+//! than measuring it, so only the touched groups of bins are processed.
 
 use std::ops::Range;
 
-/// Bins of a table of 16-bit values.
+/// The number of bins in a table of 16-bit values.
 pub const BINS: usize = 1 << 16;
 
-/// Bins a mark stands for.
+/// The number of bins in a group.
 const GROUP: usize = 64;
 
-/// One mark for each group of 64 bins. An unmarked group is all zeros; a marked one may be.
+/// A flag for each group of 64 bins. A group without the flag is all zeros; one with the flag may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TouchedBins([u64; BINS / GROUP / 64]);
 
 impl TouchedBins {
-    /// No group.
+    /// The set of no groups.
     pub const NONE: TouchedBins = TouchedBins([0; BINS / GROUP / 64]);
-    /// Every group.
+    /// The set of all groups.
     pub const ALL: TouchedBins = TouchedBins([u64::MAX; BINS / GROUP / 64]);
 
-    /// Marks the group of a bin.
+    /// Adds the group of a bin.
     #[inline]
     pub fn touch(&mut self, bin: u16) {
         let group = usize::from(bin) / GROUP;
         self.0[group / 64] |= 1 << (group % 64);
     }
 
-    /// Marks what either has marked.
+    /// Adds the groups of another set.
     pub fn merge(&mut self, other: &TouchedBins) {
-        for (marks, other) in self.0.iter_mut().zip(other.0) {
-            *marks |= other;
+        for (word, other) in self.0.iter_mut().zip(other.0) {
+            *word |= other;
         }
     }
 
-    /// The bins of marked groups of a table of `len` bins, group by group, in ascending order.
+    /// Returns the bins of the touched groups of a table of `len` bins, group by group, in ascending order.
     pub fn groups(self, len: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
         (0..len.div_ceil(GROUP))
             .filter(move |group| self.0[group / 64] >> (group % 64) & 1 == 1)

@@ -1,37 +1,37 @@
-//! `windows`: how large the values of each aligned window of 4,096 elements are, in twelve classes.
+//! `windows`: counts the elements of each aligned window of 4,096 elements in twelve classes of magnitude.
 //!
-//! The classes are fixed bounds of the magnitude, the same for every tensor and type, so that a window
-//! can be classed without knowing the rest: what is usual for the tensor is judged when all of it was
-//! seen. Merging is concatenation. Shader twin: `shaders/windows.wgsl`.
+//! The classes have fixed bounds, the same for every tensor and type, so that a window can be measured
+//! without the rest of the tensor. What is usual for the tensor is judged when all of it was measured.
+//! Merging is concatenation. Shader twin: `shaders/windows.wgsl`.
 
 use super::correlation::ElementFormat;
 use super::isa::{self, VectorKernel};
 
-/// Elements of a window.
+/// The number of elements in a window.
 pub const WINDOW_LEN: usize = 4096;
 
-/// Classes of magnitude.
+/// The number of classes of magnitude.
 pub const CLASSES: usize = 12;
 
-/// Exponents (base 2) at which the classes from the third on begin. The first class is zero, the
-/// second everything else below 2^-24, the last everything from 2^16 on and what is not finite.
+/// The exponents (base 2) at which the classes from the third on begin. The first class is zero, the
+/// second is everything else below 2^-24, and the last is everything from 2^16 on and non-finite values.
 pub const BOUNDS: [i32; CLASSES - 2] = [-24, -14, -10, -7, -5, -3, -1, 1, 4, 16];
 
-/// How many elements of a window fall into each class.
+/// The number of elements of a window in each class.
 pub type Window = [u16; CLASSES];
 
 /// Consecutive windows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Windows {
-    /// Number of the first one in the tensor.
+    /// The number of the first window in the tensor.
     pub first: u64,
     /// The windows; only the last one of a tensor may have fewer elements.
     pub windows: Vec<Window>,
 }
 
-/// The smallest magnitudes, as bits, of the classes from the second on.
+/// Returns the smallest magnitudes, as bits, of the classes from the second on.
 ///
-/// FNUZ types have a bias that is larger by one than assumed: their classes begin at half the bound.
+/// The bias of FNUZ types is one larger than assumed here, so their classes begin at half the bound.
 pub fn thresholds(elements: &ElementFormat) -> [u32; CLASSES - 1] {
     let mantissa = elements.mantissa_bits;
     let exponent_bits = 8 * elements.width as u32 - 1 - mantissa;
@@ -43,7 +43,7 @@ pub fn thresholds(elements: &ElementFormat) -> [u32; CLASSES - 1] {
         } else if field > 0 {
             ((field as u32) << mantissa).min(elements.limit)
         } else {
-            // Subnormal: the leading bit of the mantissa is worth 2^(-bias).
+            // Subnormal: the leading bit of the mantissa has the value 2^(-bias).
             1u32.checked_shl((mantissa as i32 - 1 + field).max(0) as u32).unwrap_or(1)
         }
     };
@@ -51,15 +51,15 @@ pub fn thresholds(elements: &ElementFormat) -> [u32; CLASSES - 1] {
 }
 
 impl Windows {
-    /// The windows that the bytes `start..start + len` of a tensor have, empty. `start` is a multiple
-    /// of a window.
+    /// Creates empty windows for the bytes `start..start + len` of a tensor. `start` is a whole number of
+    /// windows.
     pub fn for_range(elements: &ElementFormat, start: u64, len: u64) -> Windows {
         let bytes = (WINDOW_LEN * elements.width) as u64;
         let count = (len / elements.width as u64).div_ceil(WINDOW_LEN as u64);
         Windows { first: start / bytes, windows: vec![[0; CLASSES]; count as usize] }
     }
 
-    /// Adds another part of the same tensor: it lies inside.
+    /// Adds the measurement of a part of this range.
     pub fn merge(&mut self, part: &Windows) {
         let at = (part.first - self.first) as usize;
         for (window, more) in self.windows[at..].iter_mut().zip(&part.windows) {
@@ -69,8 +69,8 @@ impl Windows {
         }
     }
 
-    /// CPU kernel: counts the elements of `bytes`, which begin `start` bytes into the tensor, a
-    /// multiple of a window. Trailing bytes short of an element are not counted.
+    /// CPU kernel: counts the elements of `bytes`, which begin `start` bytes into the tensor. `start` is a
+    /// whole number of windows. Trailing bytes short of an element are not counted.
     pub fn add(&mut self, elements: &ElementFormat, start: u64, bytes: &[u8]) {
         let window_bytes = WINDOW_LEN * elements.width;
         let at = (start / window_bytes as u64 - self.first) as usize;
@@ -104,7 +104,7 @@ impl VectorKernel for Count<'_> {
     }
 }
 
-/// Elements at or above each threshold become elements between them.
+/// Converts counts of elements at or above each threshold to counts between thresholds.
 #[inline(always)]
 fn classes(total: usize, above: [u16; CLASSES - 1]) -> Window {
     let mut window = [0; CLASSES];
@@ -126,8 +126,8 @@ fn count8(thresholds: &[u32; CLASSES - 1], bytes: &[u8]) -> Window {
     classes(bytes.len(), above)
 }
 
-/// The text of both widths: one pass over the magnitudes for each threshold. Magnitudes have no sign
-/// bit, and signed lanes compare in one instruction.
+/// The source for both widths: one pass over the magnitudes for each threshold. Magnitudes have no sign
+/// bit, so signed lanes can compare them in one instruction.
 macro_rules! count {
     ($name:ident, $word:ty, $bytes:literal) => {
         #[inline(always)]
@@ -136,7 +136,7 @@ macro_rules! count {
             for (magnitude, word) in magnitudes.iter_mut().zip(words) {
                 *magnitude = <$word>::from_le_bytes(*word) & <$word>::MAX;
             }
-            // The zeros behind a shorter last window are at or above no threshold.
+            // The zeros that pad a shorter last window are below every threshold.
             let above = thresholds.map(|threshold| {
                 let threshold = <$word>::try_from(threshold).unwrap_or(<$word>::MAX);
                 let mut above: $word = 0;

@@ -1,9 +1,9 @@
-//! Numbers in big-endian byte order, handed out as if they were little-endian: digests and all kernels then
-//! see one byte order, whatever the file has.
+//! Hands out big-endian numbers as little-endian ones, so that digests and kernels see one byte order
+//! whatever the file has.
 //!
-//! Only the bytes within each number are reversed. The numbers of a block of a quantised type are those of
-//! the structures of ggml (`ggml-common.h`), of the width that its reference quantiser writes them with:
-//! bytes that it writes as a number of 32 bits are one, also where the structure declares them as bytes.
+//! Only the bytes within each number are reversed. The numbers of a quantisation block are the fields of
+//! the structures of ggml (`ggml-common.h`), with the width that its reference quantiser writes: bytes
+//! that it writes as one 32-bit number are reversed as one, even if the structure declares them as bytes.
 
 use super::source::{ByteSource, PIECE_LEN, ReadError};
 use std::io;
@@ -11,11 +11,11 @@ use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::BigEndianRange;
 
-/// Numbers of one width that stand side by side in the granule of a type: where the first begins, bytes of
-/// each, how many.
+/// Consecutive numbers of one width in a granule of a type: the position of the first, the bytes of each,
+/// and their count.
 type NumberRun = (usize, usize, usize);
 
-/// The numbers of more than one byte in a granule of a type.
+/// Returns the numbers of more than one byte in a granule of a type.
 fn fields(dtype: Dtype) -> &'static [NumberRun] {
     use Dtype::*;
     match dtype {
@@ -29,20 +29,20 @@ fn fields(dtype: Dtype) -> &'static [NumberRun] {
         Q4_0 | Q8_0 | IQ4_NL | IQ3_S | IQ2_S | Q1_0 | Q2_0 => &[(0, 2, 1)],
         // A scale and a minimum (or a sum).
         Q4_1 | Q8_1 | Q4_K | Q5_K => &[(0, 2, 2)],
-        // Scales, then the fifth bits of the codes as one number.
+        // The scales, then the fifth bits of the codes as one number.
         Q5_0 => &[(0, 2, 1), (2, 4, 1)],
         Q5_1 => &[(0, 2, 2), (4, 4, 1)],
         Q2_K => &[(80, 2, 2)],
         Q3_K => &[(108, 2, 1)],
         Q6_K => &[(208, 2, 1)],
-        // A scale, then the sums behind the codes.
+        // A scale, then the sums after the codes.
         Q8_K => &[(0, 4, 1), (260, 2, 16)],
-        // Signs and scales are packed into 32 bits beside four places in the grid.
+        // Signs and scales are packed into 32 bits, next to four grid indices.
         IQ2_XXS => &[(0, 2, 1), (2, 4, 16)],
         IQ2_XS => &[(0, 2, 1), (2, 2, 32)],
         IQ3_XXS => &[(0, 2, 1), (66, 4, 8)],
         IQ1_S => &[(0, 2, 1), (34, 2, 8)],
-        // The scale of the block is spread over its four numbers of scales.
+        // The scale of the block is spread over its four scale words.
         IQ1_M => &[(48, 2, 4)],
         IQ4_XS => &[(0, 2, 1), (2, 2, 1)],
         TQ1_0 => &[(52, 2, 1)],
@@ -50,12 +50,12 @@ fn fields(dtype: Dtype) -> &'static [NumberRun] {
     }
 }
 
-/// Turns the numbers of whole granules around.
+/// Swaps the byte order of the numbers of whole granules.
 fn swap(dtype: Dtype, bytes: &mut [u8]) {
     let granule = granule(dtype);
     match fields(dtype) {
         [] => {}
-        // Types without blocks, in a form that compilers make vectors of.
+        // Types without blocks, in a form that compilers vectorise.
         [(0, 2, 1)] if granule == 2 => {
             bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|n| n.reverse())
         }
@@ -80,7 +80,7 @@ fn granule(dtype: Dtype) -> usize {
     dtype.granule().0 as usize
 }
 
-/// Where the byte `at` of a granule is in the other byte order.
+/// Returns where byte `at` of a granule is in the other byte order.
 fn mirrored(dtype: Dtype, at: usize) -> usize {
     for &(start, width, count) in fields(dtype) {
         if (start..start + width * count).contains(&at) {
@@ -91,64 +91,64 @@ fn mirrored(dtype: Dtype, at: usize) -> usize {
     at
 }
 
-/// A part of a range of a file.
+/// The first part of a range of a file, up to the stated position.
 enum RangePart {
-    /// As it is, up to a place.
+    /// Bytes that are handed out unchanged.
     Plain(u64),
-    /// In a stretch in big-endian byte order, up to a place.
+    /// Bytes of a big-endian range.
     Swapped(u64, BigEndianRange),
 }
 
-/// The part of `position..end` that comes first.
-fn first_part(stretches: &[BigEndianRange], position: u64, end: u64) -> RangePart {
-    let next = stretches.partition_point(|stretch| stretch.range[1] <= position);
-    match stretches.get(next) {
-        Some(stretch) if stretch.range[0] <= position => {
-            RangePart::Swapped(stretch.range[1].min(end), *stretch)
+/// Returns the first part of `position..end`.
+fn first_part(ranges: &[BigEndianRange], position: u64, end: u64) -> RangePart {
+    let next = ranges.partition_point(|big_endian| big_endian.range[1] <= position);
+    match ranges.get(next) {
+        Some(big_endian) if big_endian.range[0] <= position => {
+            RangePart::Swapped(big_endian.range[1].min(end), *big_endian)
         }
-        Some(stretch) => RangePart::Plain(stretch.range[0].min(end)),
+        Some(big_endian) => RangePart::Plain(big_endian.range[0].min(end)),
         None => RangePart::Plain(end),
     }
 }
 
-/// The bytes of a file, its big-endian stretches turned around. See the module.
+/// The bytes of a file with its big-endian ranges converted to little-endian.
 pub struct SwappedSource {
     source: Arc<dyn ByteSource>,
-    /// In order, none of them overlapping another.
-    stretches: Vec<BigEndianRange>,
+    /// The big-endian ranges in order; they do not overlap.
+    ranges: Vec<BigEndianRange>,
 }
 
 impl SwappedSource {
-    /// Turns these stretches of `source` around.
-    pub fn new(source: Arc<dyn ByteSource>, stretches: &[BigEndianRange]) -> SwappedSource {
-        SwappedSource { source, stretches: stretches.to_vec() }
+    /// Converts these ranges of `source`.
+    pub fn new(source: Arc<dyn ByteSource>, ranges: &[BigEndianRange]) -> SwappedSource {
+        SwappedSource { source, ranges: ranges.to_vec() }
     }
 
-    /// Hands out `position..end` of a stretch, piece by piece.
+    /// Hands out `position..end` of a big-endian range, piece by piece.
     fn read_swapped(
         &self,
-        stretch: &BigEndianRange,
+        big_endian: &BigEndianRange,
         mut position: u64,
         end: u64,
         buffer: &mut Vec<u8>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), ReadError> {
-        let BigEndianRange { range, dtype } = *stretch;
+        let BigEndianRange { range, dtype } = *big_endian;
         let granule = granule(dtype) as u64;
-        let most = PIECE_LEN as u64 / granule * granule;
+        let max_len = PIECE_LEN as u64 / granule * granule;
         while position < end {
-            // Whole granules around what is asked for.
+            // The whole granules that contain the requested bytes.
             let from = position - (position - range[0]) % granule;
             let to = range[0] + (end - range[0]).next_multiple_of(granule);
-            let to = to.min(range[1]).min(from + most);
+            let to = to.min(range[1]).min(from + max_len);
             buffer.clear();
             self.source.read(from, (to - from) as usize, &mut |bytes| {
                 buffer.extend_from_slice(bytes);
             })?;
             swap(dtype, buffer);
             let until = end.min(to);
-            let wanted = (position - from) as usize..(until - from) as usize;
-            sink(buffer.get(wanted).ok_or(ReadError::Shrunk)?);
+            let requested = (position - from) as usize..(until - from) as usize;
+            sink(buffer.get(requested).ok_or(ReadError::Shrunk)?);
             position = until;
         }
         Ok(())
@@ -161,13 +161,13 @@ impl ByteSource for SwappedSource {
         let mut position = offset;
         let mut buffer = Vec::new();
         while position < end {
-            match first_part(&self.stretches, position, end) {
+            match first_part(&self.ranges, position, end) {
                 RangePart::Plain(to) => {
                     self.source.read(position, (to - position) as usize, sink)?;
                     position = to;
                 }
-                RangePart::Swapped(to, stretch) => {
-                    self.read_swapped(&stretch, position, to, &mut buffer, sink)?;
+                RangePart::Swapped(to, big_endian) => {
+                    self.read_swapped(&big_endian, position, to, &mut buffer, sink)?;
                     position = to;
                 }
             }
@@ -184,32 +184,32 @@ impl ByteSource for SwappedSource {
     }
 }
 
-/// Writes bytes that were read from a [`SwappedSource`] at `position`, changed or not, as they are in the
-/// file: `write` gets them with their places there. Granules that begin or end elsewhere are written byte by
-/// byte, so that others may write their part.
+/// Writes bytes that were read from a [`SwappedSource`] at `position`, edited or not, in the byte order of
+/// the file: `write` receives them with their positions in the file. Granules that begin or end outside
+/// of `bytes` are written byte by byte, so that their other part may be written separately.
 ///
 /// # Errors
-/// Those of `write`.
+/// Returns the first error of `write`.
 pub fn write_back(
-    stretches: &[BigEndianRange],
+    ranges: &[BigEndianRange],
     mut position: u64,
     mut bytes: &mut [u8],
     write: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
         let end = position + bytes.len() as u64;
-        let (part, swapped) = match first_part(stretches, position, end) {
+        let (part, swapped) = match first_part(ranges, position, end) {
             RangePart::Plain(to) => (to - position, None),
-            RangePart::Swapped(to, stretch) => {
-                let size = granule(stretch.dtype) as u64;
-                let within = (position - stretch.range[0]) % size;
-                // To the end of a granule that was begun, or whole granules, or the rest.
+            RangePart::Swapped(to, big_endian) => {
+                let size = granule(big_endian.dtype) as u64;
+                let within = (position - big_endian.range[0]) % size;
+                // Up to the end of a partial granule, or whole granules, or the rest.
                 let left = to - position;
                 let part = match within {
                     0 if left >= size => left / size * size,
                     _ => left.min(size - within),
                 };
-                (part, Some((stretch, within)))
+                (part, Some((big_endian, within)))
             }
         };
         let (piece, rest) = std::mem::take(&mut bytes).split_at_mut(part as usize);
@@ -219,12 +219,12 @@ pub fn write_back(
                 swap(dtype, piece);
                 write(position, piece)?;
             }
-            Some((stretch, within)) => {
+            Some((big_endian, within)) => {
                 let begin = position - within;
-                // A rest that is no granule was never turned around.
-                let is_whole = begin + granule(stretch.dtype) as u64 <= stretch.range[1];
+                // A rest shorter than a granule was never swapped.
+                let is_whole = begin + granule(big_endian.dtype) as u64 <= big_endian.range[1];
                 for (at, byte) in (within as usize..).zip(piece.iter()) {
-                    let at = if is_whole { mirrored(stretch.dtype, at) } else { at };
+                    let at = if is_whole { mirrored(big_endian.dtype, at) } else { at };
                     write(begin + at as u64, std::slice::from_ref(byte))?;
                 }
             }
@@ -258,10 +258,10 @@ mod tests {
         }
     }
 
-    /// The plain definition: every number of every granule, one after the other.
-    fn plain(bytes: &[u8], stretches: &[BigEndianRange]) -> Vec<u8> {
+    /// The plain definition: swaps every number of every granule, one after the other.
+    fn plain(bytes: &[u8], ranges: &[BigEndianRange]) -> Vec<u8> {
         let mut all = bytes.to_vec();
-        for BigEndianRange { range, dtype } in stretches {
+        for BigEndianRange { range, dtype } in ranges {
             let mut at = range[0] as usize;
             while at + granule(*dtype) <= range[1] as usize {
                 for &(start, width, count) in fields(*dtype) {
@@ -303,10 +303,14 @@ mod tests {
 
     #[test]
     fn a_number_is_turned_around() {
-        let stretch = |from, to, dtype| BigEndianRange { range: [from, to], dtype };
+        let big_endian = |from, to, dtype| BigEndianRange { range: [from, to], dtype };
         let source = SwappedSource::new(
             Arc::new(MemorySource((0..40).collect())),
-            &[stretch(1, 9, Dtype::F32), stretch(9, 13, Dtype::BF16), stretch(20, 38, Dtype::Q4_0)],
+            &[
+                big_endian(1, 9, Dtype::F32),
+                big_endian(9, 13, Dtype::BF16),
+                big_endian(20, 38, Dtype::Q4_0),
+            ],
         );
         let mut seen = Vec::new();
         source.read(0, 40, &mut |bytes| seen.extend_from_slice(bytes)).unwrap();
@@ -315,32 +319,32 @@ mod tests {
         assert!(matches!(source.read(39, 2, &mut |_| {}), Err(ReadError::Shrunk)));
     }
 
-    fn stretches() -> impl Strategy<Value = (usize, Vec<BigEndianRange>)> {
+    fn ranges() -> impl Strategy<Value = (usize, Vec<BigEndianRange>)> {
         let dtypes: Vec<Dtype> = Dtype::all().collect();
         let one = (0u64..40, proptest::sample::select(dtypes), 0u64..6, 0u64..2, any::<bool>());
         (prop::collection::vec(one, 0..5), 0usize..40).prop_map(|(parts, tail)| {
-            let (mut at, mut stretches) = (0, Vec::new());
+            let (mut at, mut ranges) = (0, Vec::new());
             for (gap, dtype, granules, rest, is_long) in parts {
                 let start = at + gap;
                 let granules = if is_long { granules * 400 } else { granules };
                 at = start + granules * dtype.granule().0 + rest;
                 if at > start {
-                    stretches.push(BigEndianRange { range: [start, at], dtype });
+                    ranges.push(BigEndianRange { range: [start, at], dtype });
                 }
             }
-            (at as usize + tail, stretches)
+            (at as usize + tail, ranges)
         })
     }
 
     proptest! {
         #[test]
         fn any_range_is_that_of_the_plain_definition(
-            (len, stretches) in stretches(),
+            (len, ranges) in ranges(),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 2),
         ) {
             let bytes: Vec<u8> = (0..len).map(|i| (i * 7 % 251) as u8).collect();
-            let expected = plain(&bytes, &stretches);
-            let source = SwappedSource::new(Arc::new(MemorySource(bytes)), &stretches);
+            let expected = plain(&bytes, &ranges);
+            let source = SwappedSource::new(Arc::new(MemorySource(bytes)), &ranges);
             let (a, b) = (cuts[0].index(len + 1), cuts[1].index(len + 1));
             let (from, to) = (a.min(b), a.max(b));
             let mut seen = Vec::new();
@@ -353,18 +357,18 @@ mod tests {
 
         #[test]
         fn what_was_read_is_written_back_from_any_pieces(
-            (len, stretches) in stretches(),
+            (len, ranges) in ranges(),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         ) {
             let bytes: Vec<u8> = (0..len).map(|i| (i * 7 % 251) as u8).collect();
-            let logical = plain(&bytes, &stretches);
+            let logical = plain(&bytes, &ranges);
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).collect();
             cuts.extend([0, len]);
             cuts.sort_unstable();
             let written: Mutex<Vec<Option<u8>>> = Mutex::new(vec![None; len]);
             for pair in cuts.windows(2) {
                 let mut piece = logical[pair[0]..pair[1]].to_vec();
-                write_back(&stretches, pair[0] as u64, &mut piece, &mut |at, bytes| {
+                write_back(&ranges, pair[0] as u64, &mut piece, &mut |at, bytes| {
                     for (at, byte) in (at as usize..).zip(bytes) {
                         assert!(written.lock().unwrap()[at].replace(*byte).is_none(), "{at} twice");
                     }

@@ -1,7 +1,7 @@
-//! Checksums of stretches of a file, from the same private copies that every other kernel reads.
+//! Verifies checksums of ranges of a file, over the same private copies that every kernel reads.
 //!
-//! CRC-32 of two neighbours gives that of both, so that pieces may come in any order: unlike a
-//! [lane](super::lane), nobody waits for anybody.
+//! The CRC-32 values of two adjacent pieces combine to that of both, so pieces may come in any order:
+//! unlike with a [sequential hasher](super::sequential_hasher), no thread waits for another.
 
 use super::occupied_ranges::OccupiedRanges;
 use crc32fast::Hasher;
@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use tensorseal_format::ChecksummedRange;
 
-/// The sums of one file.
+/// The checksums of one file.
 pub struct ChecksumVerifier<'a> {
-    /// In order, and none shares bytes with another.
+    /// The stated checksums in order; their ranges do not overlap.
     checksums: &'a [ChecksummedRange],
     state: Mutex<State>,
 }
@@ -19,17 +19,17 @@ pub struct ChecksumVerifier<'a> {
 #[derive(Default)]
 struct State {
     occupied: OccupiedRanges,
-    /// By first position: the length and the checksum of what was seen; neighbours in one stretch are one.
+    /// The length and checksum of each piece by its first position. Adjacent pieces of a range are joined.
     pieces: BTreeMap<u64, (u64, u32)>,
 }
 
 impl<'a> ChecksumVerifier<'a> {
-    /// Nothing seen yet.
+    /// Creates a verifier for these checksums, which has seen no bytes yet.
     pub fn new(checksums: &'a [ChecksummedRange]) -> Self {
         Self { checksums, state: Mutex::default() }
     }
 
-    /// Adds the bytes at `position` of the file. Positions that were seen before are passed over.
+    /// Adds the bytes at `position` of the file. Positions that were added before are skipped.
     pub fn add(&self, position: u64, bytes: &[u8]) {
         let lock = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = lock().occupied.occupy([position, position + bytes.len() as u64]);
@@ -46,17 +46,17 @@ impl<'a> ChecksumVerifier<'a> {
         }
     }
 
-    /// Of every stretch that was seen whole and is not as stated: its index.
+    /// Returns the indices of the ranges that were added completely and do not have the stated checksum.
     pub fn failed(&self) -> Vec<usize> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let differs = |sum: &ChecksummedRange| {
             let [start, end] = sum.range;
-            let found = match state.pieces.get(&start) {
+            let computed = match state.pieces.get(&start) {
                 _ if start == end => Some(0),
                 Some((length, crc)) if start + length == end => Some(*crc),
                 _ => None,
             };
-            found.is_some_and(|found| found != sum.crc32)
+            computed.is_some_and(|computed| computed != sum.crc32)
         };
         let all = self.checksums.iter().enumerate();
         all.filter(|(_, sum)| differs(sum)).map(|(index, _)| index).collect()
@@ -64,29 +64,29 @@ impl<'a> ChecksumVerifier<'a> {
 }
 
 impl State {
-    /// Adds a piece of a stretch, and joins it with its neighbours there.
-    fn join(&mut self, stretch: [u64; 2], mut start: u64, mut length: u64, mut crc: u32) {
-        let before = self.pieces.range(stretch[0]..start).next_back();
+    /// Adds a piece of `range`, and joins it with adjacent pieces of that range.
+    fn join(&mut self, range: [u64; 2], mut start: u64, mut length: u64, mut crc: u32) {
+        let before = self.pieces.range(range[0]..start).next_back();
         if let Some((&at, &(len, sum))) = before
             && at + len == start
         {
-            crc = combined((sum, len), (crc, length));
+            crc = combine((sum, len), (crc, length));
             start = at;
             length += len;
         }
         let end = start + length;
-        if end < stretch[1]
+        if end < range[1]
             && let Some((len, sum)) = self.pieces.remove(&end)
         {
-            crc = combined((crc, length), (sum, len));
+            crc = combine((crc, length), (sum, len));
             length += len;
         }
         self.pieces.insert(start, (length, crc));
     }
 }
 
-/// The checksum of two neighbours, given that of each and its length.
-fn combined(first: (u32, u64), second: (u32, u64)) -> u32 {
+/// Returns the checksum of two adjacent pieces, given the checksum and length of each.
+fn combine(first: (u32, u64), second: (u32, u64)) -> u32 {
     let mut hasher = Hasher::new_with_initial_len(first.0, first.1);
     hasher.combine(&Hasher::new_with_initial_len(second.0, second.1));
     hasher.finalize()
@@ -113,7 +113,7 @@ mod tests {
     const RANGES: [[u64; 2]; 4] = [[10, 300], [300, 300], [300, 700], [720, 1000]];
 
     proptest! {
-        /// In any order, with pieces that share bytes.
+        /// Pieces come in any order, and some share bytes.
         #[test]
         fn every_order_gives_the_same_sums(
             cuts in prop::collection::btree_set(1u64..1000, 0..20),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_read_whole_is_not_judged() {
+    fn ranges_that_were_not_read_completely_are_not_judged() {
         let bytes = sample();
         let mut checksums = stated(&bytes, &RANGES);
         for sum in &mut checksums {
@@ -154,7 +154,7 @@ mod tests {
         let sums = ChecksumVerifier::new(&checksums);
         sums.add(0, &bytes[..299]);
         sums.add(400, &bytes[400..]);
-        // That of nothing is known all the same.
+        // The checksum of an empty range is always known.
         assert_eq!(sums.failed(), [1, 3]);
     }
 }

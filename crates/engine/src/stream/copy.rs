@@ -1,13 +1,14 @@
-//! Writing a copy of a model, in constant memory.
+//! Writes an edited copy of a model, in constant memory.
 //!
-//! Files are copied piece by piece, from the map to a new file; what is to differ is edited on the way,
-//! and everything else stays as it is: header, order, other tensors, other files. The copy is made
-//! under another name, and gets its own when it is whole and was accepted.
+//! Files are copied piece by piece from the memory map to new files, and pieces are edited on the way.
+//! Everything else stays the same: header, order, other tensors, other files. The copy is written under
+//! a temporary name, and renamed when it is complete and was accepted.
 
 use super::big_endian;
 use super::files::{FileError, FileSet};
 use super::plan::{Object, Plan};
 use super::progress::Progress;
+use crate::threads::WorkerPool;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::fs::{self, File};
 use std::io;
@@ -15,67 +16,69 @@ use std::path::{Path, PathBuf};
 use tensorseal_base::system::{set_mode, sync_directory, write_all_at};
 use tensorseal_format::Checkpoint;
 
-/// Bytes that a thread copies and edits at once.
+/// The number of bytes that a thread copies and edits at once.
 pub const COPY_PIECE_LEN: u64 = 2 << 20;
 
-/// Pieces that are worked on together: what is kept of each is small, but not nothing.
+/// The number of pieces whose results are kept in memory at once.
 const BATCH: usize = 64;
 
-/// A copy could not be made.
+/// A copy could not be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CopyError {
     /// The model could not be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Something has the name already.
-    #[error("{} exists: a copy is always a new one; choose another name", .0.display())]
+    /// The output already exists.
+    #[error("{} already exists; choose another name for the copy", .0.display())]
     Exists(PathBuf),
-    /// It could not be written.
+    /// The copy could not be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {
-        /// The file or directory.
+        /// The path of the file or directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Asked to stop.
+    /// The run was stopped through [`Progress::stop`].
     #[error("interrupted")]
     Interrupted,
 }
 
-/// A part of an object.
+/// A part of an object, copied and edited at once.
 #[derive(Debug, Clone, Copy)]
 pub struct CopyPiece<'a> {
-    /// The object.
+    /// The object that the piece belongs to.
     pub object: &'a Object,
-    /// Where the piece begins in it, a multiple of [`COPY_PIECE_LEN`].
+    /// The position of the piece in the object, a multiple of [`COPY_PIECE_LEN`].
     pub start: u64,
-    /// Its length, at most [`COPY_PIECE_LEN`].
+    /// The length of the piece in bytes, at most [`COPY_PIECE_LEN`].
     pub len: usize,
 }
 
-/// What a copy is made with.
+/// A copy of a model to be written.
 pub struct ModelCopy<'a> {
-    /// The model.
+    /// The model that is copied.
     pub model: &'a Checkpoint,
-    /// All of its objects.
+    /// A plan with all objects of the model.
     pub plan: &'a Plan,
-    /// The threads.
-    pub pool: &'a rayon::ThreadPool,
-    /// What watches.
+    /// The threads that copy and edit.
+    pub pool: &'a WorkerPool,
+    /// Counts the bytes that were copied, and stops the copy.
     pub progress: &'a Progress,
 }
 
-/// Edits the bytes of a piece. `B` is memory that a thread uses again and again.
+/// Edits the bytes of a piece. `B` is a buffer that a thread reuses for all its pieces.
 pub type Edit<'e, T, B> = &'e (dyn Fn(&CopyPiece<'_>, &mut Vec<u8>, &mut B) -> T + Sync);
 
 impl ModelCopy<'_> {
-    /// Writes the copy to `out`, which must not exist: a file if the model is a single file, else a
-    /// directory. `each` gets what `edit` returns, in the order of the pieces, whoever made it; `accept`
-    /// gets the place of the whole copy before it has its name.
+    /// Writes the copy to `out`, which must not exist: a file if the model is a single file, otherwise a
+    /// directory. `each` receives what `edit` returned, in the order of the pieces. `accept` receives the
+    /// temporary path of the complete copy before it is renamed.
     ///
     /// # Errors
-    /// [`CopyError`], and those of `accept`; nothing is left behind.
+    /// Returns a [`CopyError`] if `out` exists, if the model cannot be read or the copy cannot be written,
+    /// or if the run is stopped, and the error of `accept`. No files remain in these cases.
     pub fn write<T: Send, B: Default, E: From<CopyError>>(
         &self,
         out: &Path,
@@ -93,7 +96,7 @@ impl ModelCopy<'_> {
         };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".tensorseal-").suffix(".tmp");
-        // What anything new would get; the umask takes its part.
+        // The mode of any new file or directory; the umask applies.
         if !self.model.is_single_file() {
             set_mode(&mut builder, 0o777);
             let copy = builder.tempdir_in(directory).map_err(failed)?;
@@ -105,11 +108,11 @@ impl ModelCopy<'_> {
             self.write_all(&mut create, edit, each)?;
             accept(copy.path())?;
             fs::rename(copy.path(), out).map_err(failed)?;
-            // It has another name now.
+            // The directory was renamed, so there is nothing to remove.
             let _ = copy.keep();
         } else {
-            // Under its own name, in a directory of its own: what a file is, and what the array in it
-            // is called, may depend on that.
+            // The file keeps its name, in a temporary directory: its format, and the name of the array
+            // in it, may depend on the name.
             let place = builder.tempdir_in(directory).map_err(failed)?;
             let name = self.model.files.first().map_or("", |file| &file.path);
             let mut builder = tempfile::Builder::new();
@@ -123,11 +126,11 @@ impl ModelCopy<'_> {
                 _ => failed(error.error),
             })?;
         }
-        // The name itself is as durable as the bytes.
+        // Makes the name as durable as the bytes.
         Ok(sync_directory(directory).map_err(failed)?)
     }
 
-    /// Writes all files; `create` makes the file of a path.
+    /// Writes all files; `create` creates the file of a path.
     fn write_all<T: Send, B: Default>(
         &self,
         create: &mut dyn FnMut(&str) -> io::Result<File>,
@@ -141,7 +144,7 @@ impl ModelCopy<'_> {
             let file = create(&entry.path).map_err(failed)?;
             file.set_len(entry.bytes).map_err(failed)?;
             let mut pieces = Vec::new();
-            let mut of_file = 0;
+            let mut object_count = 0;
             while let Some(object) = objects.next_if(|object| object.file == index) {
                 pieces.extend((0..object.bytes).step_by(COPY_PIECE_LEN as usize).map(|start| {
                     CopyPiece {
@@ -150,7 +153,7 @@ impl ModelCopy<'_> {
                         len: (object.bytes - start).min(COPY_PIECE_LEN) as usize,
                     }
                 }));
-                of_file += 1;
+                object_count += 1;
             }
             for batch in pieces.chunks(BATCH) {
                 self.write_batch(&files, &file, batch, edit, &failed)?
@@ -158,7 +161,7 @@ impl ModelCopy<'_> {
                     .for_each(&mut *each);
                 start_writeback(&file);
             }
-            for _ in 0..of_file {
+            for _ in 0..object_count {
                 files.object_done(index)?;
             }
             file.sync_all().map_err(failed)?;
@@ -185,8 +188,8 @@ impl ModelCopy<'_> {
                     let position = object.offset + start;
                     files.copy_into(object.file, position, len, bytes)?;
                     let edited = edit(piece, bytes, buffers);
-                    let stretches = &self.model.files[object.file].big_endian;
-                    big_endian::write_back(stretches, position, bytes, &mut |position, bytes| {
+                    let ranges = &self.model.files[object.file].big_endian;
+                    big_endian::write_back(ranges, position, bytes, &mut |position, bytes| {
                         write_all_at(file, bytes, position)
                     })
                     .map_err(failed)?;
@@ -198,8 +201,8 @@ impl ModelCopy<'_> {
     }
 }
 
-/// Lets the system begin to write what is in memory to the disk, so that waiting for all of it in the end
-/// is short. A hint: whether it is taken does not matter.
+/// Asks the system to begin writing to the disk, so that the final sync is short. This is a hint that may
+/// be ignored.
 fn start_writeback(file: &File) {
     #[cfg(target_os = "linux")]
     {

@@ -1,5 +1,5 @@
-//! The files of a run: opened when their first tile is due, closed after their last, and checked
-//! before and after to be the same file with the same bytes.
+//! The files of a run. Each is opened for its first tile and closed after its last, and its identity is
+//! checked before and after.
 
 use super::big_endian::SwappedSource;
 use super::plan::Plan;
@@ -13,61 +13,60 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tensorseal_base::system::open_for_reading;
 use tensorseal_format::{FileIdentity, Location, ModelFile, RemoteError};
 
-/// Smaller files are read, not mapped: a mapping costs more than its bytes.
+/// Smaller files are read and not mapped, because mapping them would cost more.
 const MAP_FROM: u64 = 1 << 20;
 
-/// A file of the model could not be read to its end.
+/// A file of the model could not be read completely.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FileError {
-    /// Another process changed or replaced it.
-    #[error(
-        "{path} changed while it was being read ({what}): nothing can be said of it; try again when it is at rest"
-    )]
+    /// Another process changed or replaced the file.
+    #[error("{path} changed while it was being read ({what}); try again when nothing writes to it")]
     Changed {
-        /// Path in the model.
+        /// The path of the file in the model.
         path: String,
-        /// What was seen.
+        /// How the file changed, as text for people.
         what: Cow<'static, str>,
     },
-    /// The operating system, or another machine, said no.
+    /// The operating system or the remote source returned an error.
     #[error("{path}: cannot be read: {source}")]
     Io {
-        /// Path in the model.
+        /// The path of the file in the model.
         path: String,
-        /// Its error.
+        /// The error.
         source: io::Error,
     },
 }
 
-/// See the module.
+/// The files of a run.
 pub struct FileSet<'a> {
     files: &'a [ModelFile],
     states: Vec<FileState>,
 }
 
 struct FileState {
-    /// Bytes and objects (an object may be empty) that are still to be measured.
-    left: AtomicU64,
+    /// The number of objects that are still to be measured.
+    remaining: AtomicU64,
     source: Mutex<Option<Arc<dyn ByteSource>>>,
 }
 
 impl<'a> FileSet<'a> {
-    /// The files that `plan` reads from.
+    /// Creates the set of `files`, of which those are opened that `plan` reads from.
     pub fn new(files: &'a [ModelFile], plan: &Plan) -> Self {
         let states: Vec<FileState> = files
             .iter()
-            .map(|_| FileState { left: AtomicU64::new(0), source: Mutex::new(None) })
+            .map(|_| FileState { remaining: AtomicU64::new(0), source: Mutex::new(None) })
             .collect();
         for object in &plan.objects {
-            states[object.file].left.fetch_add(1, AcqRel);
+            states[object.file].remaining.fetch_add(1, AcqRel);
         }
         Self { files, states }
     }
 
-    /// The bytes of a file, opened now if need be.
+    /// Returns the bytes of a file, by its index. The file is opened if necessary.
     ///
     /// # Errors
-    /// When it cannot be opened or is no longer what it was when the model was listed.
+    /// Returns a [`FileError`] if the file cannot be opened, or changed since the model was listed.
     pub fn source(&self, file: usize) -> Result<Arc<dyn ByteSource>, FileError> {
         let mut slot = self.states[file].source.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(source) = &*slot {
@@ -78,11 +77,11 @@ impl<'a> FileSet<'a> {
         Ok(source)
     }
 
-    /// The bytes `offset..offset + len` as they are in the file, where [`FileSet::copy_into`] gives others
-    /// because of their byte order.
+    /// Copies the bytes `offset..offset + len` of a file in the byte order of the file. Returns `None` if
+    /// [`FileSet::copy_into`] gives the check_identity bytes, because no byte order is swapped.
     ///
     /// # Errors
-    /// When they cannot be read, or changed.
+    /// Returns a [`FileError`] if the bytes cannot be read, or the file changed.
     pub fn raw_copy(
         &self,
         file: usize,
@@ -97,11 +96,11 @@ impl<'a> FileSet<'a> {
         Ok(Some(copy))
     }
 
-    /// Makes `copy` the bytes `offset..offset + len` of a file. What comes from a map may change at any
-    /// time, so it is read once and worked on here.
+    /// Replaces `copy` with the bytes `offset..offset + len` of a file. Mapped bytes may change at any time,
+    /// so they are read once, and used from this copy.
     ///
     /// # Errors
-    /// When it cannot be read, or changed.
+    /// Returns a [`FileError`] if the bytes cannot be read, or the file changed.
     pub fn copy_into(
         &self,
         file: usize,
@@ -131,9 +130,9 @@ impl<'a> FileSet<'a> {
     fn open_local(&self, file: usize, path: &Path) -> Result<Arc<dyn ByteSource>, FileError> {
         let entry = &self.files[file];
         let io_error = |source| FileError::Io { path: entry.path.clone(), source };
-        // Non-blocking: a FIFO that was put in the file's place must not hang the run.
+        // Does not block: a FIFO that replaced the file must not hang the run.
         let handle = open_for_reading(path).map_err(|error| match error.kind() {
-            // It was there when the model was listed.
+            // The file existed when the model was listed.
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 FileError::Changed { path: entry.path.clone(), what: "it is gone".into() }
             }
@@ -155,36 +154,36 @@ impl<'a> FileSet<'a> {
         let now = handle
             .metadata()
             .map_err(|source| FileError::Io { path: entry.path.clone(), source })?;
-        same(entry, &FileIdentity::of(&now))
+        check_identity(entry, &FileIdentity::of(&now))
     }
 
-    /// One object of a file has been measured. After the last the file is compared with what it was
-    /// before, and closed. Whether it was the last.
+    /// Records that one object of a file has been measured. After the last object, the identity of the file
+    /// is checked again, and the file is closed. Returns whether this was the last object.
     ///
     /// # Errors
-    /// When it changed in the meantime.
+    /// Returns [`FileError::Changed`] if the file changed since the model was listed.
     pub fn object_done(&self, file: usize) -> Result<bool, FileError> {
-        if self.states[file].left.fetch_sub(1, AcqRel) != 1 {
+        if self.states[file].remaining.fetch_sub(1, AcqRel) != 1 {
             return Ok(false);
         }
         *self.states[file].source.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let entry = &self.files[file];
-        // Each read of a file of another machine was of what was listed.
+        // Every read of a remote file was checked against the listed version.
         let Location::Path(path) = &entry.location else { return Ok(true) };
-        // By its path: a file that was replaced by another is a change, too.
+        // The path is checked, because a replaced file is a change, too.
         match std::fs::metadata(path) {
-            Ok(now) => same(entry, &FileIdentity::of(&now)).map(|()| true),
+            Ok(now) => check_identity(entry, &FileIdentity::of(&now)).map(|()| true),
             Err(_) => {
                 Err(FileError::Changed { path: entry.path.clone(), what: "it is gone".into() })
             }
         }
     }
 
-    /// Names the file in an error of its source.
+    /// Adds the path of the file to an error of its source.
     pub fn name_error(&self, file: usize, error: ReadError) -> FileError {
         let path = self.files[file].path.clone();
         match error {
-            ReadError::Shrunk => FileError::Changed { path, what: "it became shorter".into() },
+            ReadError::Shrunk => FileError::Changed { path, what: "it was truncated".into() },
             ReadError::Io(source) => FileError::Io { path, source },
             ReadError::Remote(RemoteError::Changed(what)) => {
                 FileError::Changed { path, what: what.into() }
@@ -194,8 +193,8 @@ impl<'a> FileSet<'a> {
     }
 }
 
-/// Whether a file is the one that was opened.
-fn same(entry: &ModelFile, now: &FileIdentity) -> Result<(), FileError> {
+/// Checks that a file is still the one that was listed.
+fn check_identity(entry: &ModelFile, now: &FileIdentity) -> Result<(), FileError> {
     match entry.identity.difference(now) {
         None => Ok(()),
         Some(what) => Err(FileError::Changed { path: entry.path.clone(), what: what.into() }),

@@ -1,5 +1,5 @@
-//! The queue and the lanes under every order of the steps of two or three threads (`loom`): whatever the
-//! order, each tile is given out once, every byte is digested, and nobody waits for ever.
+//! Tests the queue and the sequential hasher under every order of the steps of two or three threads
+//! (`loom`): each tile is handed out once, every byte is hashed, and there is no deadlock.
 //!
 //! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p tensorseal-engine --release --lib interleavings`
 
@@ -14,23 +14,23 @@ use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
 
 const BLOCK: u64 = BLOCK_LEN as u64;
 
-/// Every order with at most three preemptions: what goes wrong at all goes wrong with few.
+/// Tries every order with at count three preemptions, which is enough to show count defects.
 fn every_order(test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(test);
 }
 
-/// A queue over objects of these lengths in one file, and all tiles that were taken from it.
-struct Taken {
+/// A queue, and all tiles that were taken from it.
+struct RecordingQueue {
     queue: TileQueue<'static>,
     tiles: Mutex<Vec<Tile>>,
 }
 
-impl Taken {
-    /// The plans of all runs are kept: queues borrow them.
-    fn new(plan: &'static Plan, takers: TileConsumers) -> Arc<Self> {
-        let queue = TileQueue::new(plan, takers, 1);
+impl RecordingQueue {
+    /// Creates a queue over `plan`, which lives until the process ends.
+    fn new(plan: &'static Plan, consumers: TileConsumers) -> Arc<Self> {
+        let queue = TileQueue::new(plan, consumers, 1);
         Arc::new(Self { queue, tiles: Mutex::new(Vec::new()) })
     }
 
@@ -49,9 +49,9 @@ impl Taken {
         }
     }
 
-    /// Takes `most` tiles to the end, and fails with the next one.
-    fn drive(&self, most: usize) {
-        for _ in 0..most {
+    /// Finishes up to `count` tiles, and fails with the next one.
+    fn drive(&self, count: usize) {
+        for _ in 0..count {
             match self.queue.next_device() {
                 Some(tile) => self.take(&[tile]),
                 None => break,
@@ -60,7 +60,7 @@ impl Taken {
         self.queue.device_ended(self.queue.next_device());
     }
 
-    /// Holds what was taken against the plan.
+    /// Checks that the tiles cover the plan.
     fn check(&self, plan: &Plan) {
         let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner).clone();
         tiles.sort_by_key(|tile| (tile.object, tile.start));
@@ -83,43 +83,43 @@ fn plan(sizes: &[u64]) -> &'static Plan {
 fn two_workers_share_a_queue() {
     let plan = plan(&[5, 9 * BLOCK, BLOCK + 1]);
     every_order(move || {
-        let taken = Taken::new(plan, TileConsumers::Cpu);
-        let other = Arc::clone(&taken);
+        let recorder = RecordingQueue::new(plan, TileConsumers::Cpu);
+        let other = Arc::clone(&recorder);
         let other = thread::spawn(move || other.work());
-        taken.work();
+        recorder.work();
         other.join().unwrap();
-        taken.check(plan);
+        recorder.check(plan);
     });
 }
 
-/// Also where the small tiles fall behind, and where the device ends in the middle.
+/// Includes a backlog of small tiles, and a device that fails during the run.
 #[test]
 fn a_device_and_a_worker_share_a_queue() {
     let plan = plan(&[5, 2 * BLOCK + 1, BLOCK, BLOCK - 1, 3 * BLOCK]);
-    for (takers, most) in
+    for (consumers, count) in
         [(TileConsumers::Device, 9), (TileConsumers::Device, 1), (TileConsumers::Shared, 1)]
     {
         every_order(move || {
-            let taken = Taken::new(plan, takers);
-            let other = Arc::clone(&taken);
+            let recorder = RecordingQueue::new(plan, consumers);
+            let other = Arc::clone(&recorder);
             let other = thread::spawn(move || other.work());
-            taken.drive(most);
+            recorder.drive(count);
             other.join().unwrap();
-            taken.check(plan);
+            recorder.check(plan);
         });
     }
 }
 
-/// A run that fails leaves nobody behind.
+/// A failed run leaves no thread waiting.
 #[test]
-fn a_closed_queue_lets_everybody_go() {
+fn a_closed_queue_releases_all_threads() {
     let plan = plan(&[5, 2 * BLOCK + 1]);
     every_order(move || {
-        let taken = Taken::new(plan, TileConsumers::Device);
-        let (worker, device) = (Arc::clone(&taken), Arc::clone(&taken));
+        let recorder = RecordingQueue::new(plan, TileConsumers::Device);
+        let (worker, device) = (Arc::clone(&recorder), Arc::clone(&recorder));
         let worker = thread::spawn(move || worker.work());
         let device = thread::spawn(move || while device.queue.next_device().is_some() {});
-        taken.queue.close();
+        recorder.queue.close();
         worker.join().unwrap();
         device.join().unwrap();
     });
@@ -127,47 +127,47 @@ fn a_closed_queue_lets_everybody_go() {
 
 const SHA256: [FileHashing; 1] = [FileHashing { algorithm: HashAlgorithm::Sha256, shard: None }];
 
-/// Pieces are handed out in order, and come in any; some share bytes.
+/// Pieces are handed out in order and submitted in any order; some share bytes.
 #[test]
-fn a_lane_sees_every_byte_in_order() {
+fn a_hasher_receives_every_byte_in_order() {
     const BYTES: &[u8] = b"abcdefgh";
     const PIECES: [(usize, usize); 4] = [(0, 3), (2, 5), (5, 6), (6, 8)];
     let mut whole = tensorseal_base::hashing::FileHasher::new(&SHA256, BYTES.len() as u64);
     whole.update(BYTES);
     let expected = whole.finish();
     every_order(move || {
-        let lane = Arc::new(SequentialHasher::new(&SHA256, BYTES.len() as u64));
+        let hasher = Arc::new(SequentialHasher::new(&SHA256, BYTES.len() as u64));
         let next = Arc::new(Mutex::new(PIECES.into_iter()));
-        let feed = |lane: Arc<SequentialHasher<'static>>,
+        let feed = |hasher: Arc<SequentialHasher<'static>>,
                     next: Arc<Mutex<std::array::IntoIter<_, 4>>>| {
             move || {
                 loop {
                     let piece = next.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((from, to)): Option<(usize, usize)> = piece else { return };
-                    lane.submit(from as u64, Arc::new(BYTES[from..to].to_vec()), to - from);
+                    hasher.submit(from as u64, Arc::new(BYTES[from..to].to_vec()), to - from);
                 }
             }
         };
-        let other = thread::spawn(feed(Arc::clone(&lane), Arc::clone(&next)));
-        feed(Arc::clone(&lane), next)();
+        let other = thread::spawn(feed(Arc::clone(&hasher), Arc::clone(&next)));
+        feed(Arc::clone(&hasher), next)();
         other.join().unwrap();
-        assert_eq!(lane.digests().as_ref(), Some(&expected));
+        assert_eq!(hasher.digests().as_ref(), Some(&expected));
     });
 }
 
-/// A reader that waits for bytes which never come goes when the run fails.
+/// A reader that waits for bytes that never come is released when the run fails.
 #[test]
-fn a_closed_lane_lets_everybody_go() {
+fn a_closed_hasher_releases_all_threads() {
     every_order(|| {
-        let lane = Arc::new(SequentialHasher::new(&SHA256, 100));
-        let other = Arc::clone(&lane);
+        let hasher = Arc::new(SequentialHasher::new(&SHA256, 100));
+        let other = Arc::clone(&hasher);
         let other = thread::spawn(move || {
             for position in [10, 20, 30] {
                 other.submit(position, Arc::new(vec![0; 9]), 9);
             }
         });
-        lane.close();
+        hasher.close();
         other.join().unwrap();
-        assert_eq!(lane.digests(), None);
+        assert_eq!(hasher.digests(), None);
     });
 }

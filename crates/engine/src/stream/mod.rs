@@ -1,10 +1,11 @@
-//! Streaming: the bytes of a model's files, cut into tiles, each read once.
+//! Streams the bytes of the files of a model, cut into tiles that are read once.
 //!
-//! [`source`] reads bytes, `sigbus` keeps a shrinking file from killing the process, [`plan`] says
-//! what is to be measured, [`queue`] hands out tiles, [`files`] opens and closes, [`sequential_hasher`] feeds the
-//! digests that do not merge ([`hashing`] computes them), [`checksums`] checks stated checksums,
-//! [`big_endian`] turns numbers around, [`progress`] counts, [`copy`] writes a model anew. [`regular_file`]
-//! reads the files beside it: keys, policies, signatures.
+//! [`source`] reads bytes, and `sigbus` keeps a truncated file from killing the process. [`plan`] lists
+//! what is measured, [`queue`] hands out tiles, and [`files`] opens and closes files.
+//! [`sequential_hasher`] feeds the digests that do not merge ([`hashing`] computes them), [`checksums`]
+//! verifies stated checksums, [`big_endian`] swaps byte orders, [`progress`] counts, [`rate_limiter`]
+//! limits the speed, and [`copy`] writes a copy of a model. [`regular_file`] reads small files that are
+//! not part of the model: keys, policies, signatures.
 
 pub mod big_endian;
 pub mod checksums;

@@ -1,4 +1,4 @@
-//! What is to be measured: objects (tensors, bytes outside tensors, whole files), in file order.
+//! The objects that a run measures (tensors, gaps, whole files), in file order.
 
 use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{Carrier, ElementFormat};
@@ -10,74 +10,75 @@ use tensorseal_base::hashing::HashingPlan;
 use tensorseal_base::quantised::HALO_LEN;
 use tensorseal_format::{Checkpoint, FileKind, Tensor};
 
-/// What an object is, by index into the checkpoint it was planned from.
+/// What an object is, by index into the checkpoint of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
-    /// `Checkpoint::tensors[i]`.
+    /// The tensor `Checkpoint::tensors[i]`.
     Tensor(usize),
-    /// Bytes of `Checkpoint::files[i]` that no tensor covers: a header, a gap, a tail.
+    /// Bytes of `Checkpoint::files[i]` that no tensor covers: a header, padding, trailing bytes.
     Gap(usize),
-    /// `Checkpoint::files[i]`, whole.
+    /// The whole file `Checkpoint::files[i]`.
     File(usize),
-    /// `Checkpoint::files[i]`, whole, which is not part of the model: it is read for its own digests alone.
+    /// The whole file `Checkpoint::files[i]`, which is not part of the model and only read for its digests.
     SignedOnly(usize),
 }
 
-/// A byte range of a file that is digested (and counted) as one.
+/// A byte range of a file that is measured as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Object {
-    /// What it is.
+    /// What the object is.
     pub kind: ObjectKind,
-    /// Index of its file.
+    /// The index of the file.
     pub file: usize,
-    /// Position of its first byte in the file.
+    /// The position of the first byte in the file.
     pub offset: u64,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// How its words are counted; `None`: digested only.
+    /// How words are counted; `None` if they are not.
     pub words: Option<WordFormat>,
-    /// Index into [`Plan::carriers`]; `None`: not correlated.
+    /// The index into [`Plan::carriers`]; `None` if the object is not correlated.
     pub carrier: Option<usize>,
-    /// How its structure is measured; `None`: it is not.
+    /// How the structure is measured; `None` if it is not.
     pub layout: Option<StructureLayout>,
-    /// The type whose blocks are counted; `None`: they are not.
+    /// The type whose quantisation blocks are counted; `None` if they are not.
     pub codes: Option<Dtype>,
 }
 
 impl Object {
-    /// One that is only read, or digested.
+    /// Creates an object of which only the digest is measured.
     pub fn digest_only(kind: ObjectKind, file: usize, offset: u64, bytes: u64) -> Object {
         Object { kind, file, offset, bytes, words: None, carrier: None, layout: None, codes: None }
     }
 }
 
-/// A tensor that is correlated with the keys of a plan.
+/// How a tensor is correlated with the keys of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedCarrier {
-    /// How its elements carry chips.
+    /// How the elements carry chips.
     pub carrier: Carrier,
-    /// By key: the offset that says which of its blocks carries which bit.
+    /// For each key, the offset that determines which carrier block carries which slot.
     pub offsets: Vec<u32>,
 }
 
-/// All objects of a run, in order of file and offset.
+/// All objects that a run measures, in order of file and offset.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// The objects; those of a file are in order of their offsets.
+    /// The objects; those of one file are in order of their offsets.
     pub objects: Vec<Object>,
     /// The keys that carriers are correlated with.
     pub keys: Vec<ChipKey>,
-    /// Tensors that are correlated.
+    /// The carriers, which objects refer to by index.
     pub carriers: Vec<PlannedCarrier>,
-    /// How each file is digested besides, its bytes in order; every byte of the files must be planned.
+    /// The additional digests of whole files; all bytes of these files must be in the plan.
     pub file_hashing: HashingPlan,
 }
 
 impl Plan {
-    /// Every byte of the model: each tensor, each stretch outside tensors, each other file.
+    /// Plans every byte of the model: each tensor, each gap, and each other file. `distribution` also
+    /// requests the counts of words, and those of codes and scales of block-quantised tensors.
     ///
-    /// Files of kind [`FileKind::Damaged`] have no layout and are taken whole. Tensors that share bytes
-    /// (views of one storage) are each read; [`Plan::bytes`] counts what is read.
+    /// Files of kind [`FileKind::Damaged`] have no layout and are one object. Tensors that share bytes
+    /// (views of one storage) are each read; [`Plan::bytes`] counts the bytes that are read.
     pub fn everything(model: &Checkpoint, distribution: bool) -> Plan {
         let mut objects = Vec::with_capacity(model.tensors.len() + 2 * model.model_files().len());
         let mut tensors = model.tensors.iter().enumerate().peekable();
@@ -87,7 +88,7 @@ impl Plan {
                 continue;
             }
             let mut position = 0;
-            let outside = |start: u64, end: u64| {
+            let gap = |start: u64, end: u64| {
                 Object::digest_only(ObjectKind::Gap(file), file, start, end - start)
             };
             while let Some((index, tensor)) = tensors.next_if(|(_, t)| t.file == file) {
@@ -95,10 +96,10 @@ impl Plan {
                     continue;
                 }
                 if tensor.offset > position {
-                    objects.push(outside(position, tensor.offset));
+                    objects.push(gap(position, tensor.offset));
                 }
                 let kind = ObjectKind::Tensor(index);
-                // The words of blocks are codes and scales.
+                // Block-quantised types have codes and scales instead of words.
                 let blocks = tensor.dtype.is_block_quantised();
                 objects.push(Object {
                     words: (distribution && !blocks).then(|| WordFormat::from_dtype(tensor.dtype)),
@@ -108,13 +109,13 @@ impl Plan {
                 position = position.max(tensor.offset + tensor.bytes);
             }
             if position < entry.bytes {
-                objects.push(outside(position, entry.bytes));
+                objects.push(gap(position, entry.bytes));
             }
         }
         Plan { objects, ..Plan::default() }
     }
 
-    /// Tensors that are to be read, with their numbers: one that is read twice is in it twice.
+    /// Plans tensors, given with their indices, to be read. A tensor that is given twice is read twice.
     pub fn from_tensors<'a>(tensors: impl Iterator<Item = (usize, &'a Tensor)>) -> Plan {
         let objects = tensors.map(|(index, tensor)| {
             let Tensor { file, offset, bytes, .. } = *tensor;
@@ -123,7 +124,7 @@ impl Plan {
         Plan { objects: objects.collect(), ..Plan::default() }
     }
 
-    /// What is measured of an object besides its digest.
+    /// Returns what is measured of an object in addition to its digest.
     pub fn kernels_for(&self, object: &Object) -> KernelSet {
         let carrier = object.carrier.and_then(|index| self.carriers.get(index));
         KernelSet {
@@ -134,7 +135,7 @@ impl Plan {
         }
     }
 
-    /// Bytes behind position `end` of an object that are read with what ends there.
+    /// Returns how many bytes after position `end` of an object are read together with a part that ends there.
     pub fn halo(&self, object: &Object, end: u64) -> usize {
         match self.kernels_for(object).block_type() {
             Some(_) => object.bytes.saturating_sub(end).min(HALO_LEN as u64) as usize,
@@ -142,7 +143,7 @@ impl Plan {
         }
     }
 
-    /// The types whose blocks are read.
+    /// Returns the block-quantised types whose blocks are read.
     pub fn block_types(&self) -> Vec<Dtype> {
         let types: BTreeSet<Dtype> = self
             .objects
@@ -152,7 +153,7 @@ impl Plan {
         types.into_iter().collect()
     }
 
-    /// Asks for the structure of every tensor, too.
+    /// Requests the structure of every tensor as well.
     pub fn with_structure(mut self, model: &Checkpoint) -> Plan {
         for object in &mut self.objects {
             if let ObjectKind::Tensor(index) = object.kind {
@@ -168,9 +169,8 @@ impl Plan {
         self
     }
 
-    /// Asks for digests of files, too: where all are hashed alike, those
-    /// [beside](tensorseal_format::ModelFile::beside) the model among them. The plan is one of
-    /// [`Plan::everything`].
+    /// Requests digests of files as well, on a plan of [`Plan::everything`]. If all files use the same
+    /// hashings, the [signed-only](tensorseal_format::ModelFile::signed_only) files are included.
     pub fn with_file_hashing(
         mut self,
         model: &Checkpoint,
@@ -178,21 +178,22 @@ impl Plan {
     ) -> Plan {
         self.file_hashing = hashings.into();
         if matches!(&self.file_hashing, HashingPlan::Uniform(hashings) if !hashings.is_empty()) {
-            let beside = model.model_files().len()..model.files.len();
-            self.objects.extend(beside.map(|file| {
+            let signed_only = model.model_files().len()..model.files.len();
+            self.objects.extend(signed_only.map(|file| {
                 Object::digest_only(ObjectKind::SignedOnly(file), file, 0, model.files[file].bytes)
             }));
         }
         self
     }
 
-    /// Bytes of the objects that are not part of the model.
+    /// Returns the number of bytes in objects that are not part of the model.
     pub fn signed_only_bytes(&self) -> u64 {
-        let beside = self.objects.iter().filter(|o| matches!(o.kind, ObjectKind::SignedOnly(_)));
-        beside.map(|object| object.bytes).sum()
+        let signed_only =
+            self.objects.iter().filter(|o| matches!(o.kind, ObjectKind::SignedOnly(_)));
+        signed_only.map(|object| object.bytes).sum()
     }
 
-    /// Bytes of all objects.
+    /// Returns the number of bytes in all objects.
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|object| object.bytes).sum()
     }

@@ -1,9 +1,9 @@
-//! How far a run is, for whoever wants to draw it, and the way to stop it.
+//! The progress of a run, and the way to stop it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Shared between the engines that measure and the interface that watches.
+/// The progress of a run, shared between the engines that measure and the interface that displays it.
 #[derive(Debug, Default)]
 pub struct Progress {
     total: AtomicU64,
@@ -12,32 +12,32 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Bytes to measure, added when a run is planned.
+    /// Adds to the number of bytes that will be measured.
     pub fn expect(&self, bytes: u64) {
         self.total.fetch_add(bytes, Relaxed);
     }
 
-    /// Bytes measured.
+    /// Adds to the number of bytes that were measured.
     pub fn add(&self, bytes: u64) {
         self.done.fetch_add(bytes, Relaxed);
     }
 
-    /// Bytes measured so far and bytes to measure in all.
+    /// Returns the number of bytes measured so far and the total.
     pub fn position(&self) -> (u64, u64) {
         (self.done.load(Relaxed), self.total.load(Relaxed))
     }
 
-    /// Asks the run to end early, as interrupted.
+    /// Stops the run, which then returns an error as interrupted.
     pub fn stop(&self) {
         self.stop.store(true, Relaxed);
     }
 
-    /// The flag behind [`Progress::stop`], for a signal handler to set.
+    /// Returns the flag that [`Progress::stop`] sets, for use in a signal handler.
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
 
-    /// Whether the run was asked to end early.
+    /// Returns whether the run was stopped.
     pub fn stopped(&self) -> bool {
         self.stop.load(Relaxed)
     }

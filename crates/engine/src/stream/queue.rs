@@ -1,9 +1,9 @@
-//! One queue of tiles for all engines.
+//! The queue of tiles that all engines share.
 //!
-//! The queue walks the plan in file order, so that few objects are open at a time; where digests that
-//! do not merge bound the speed, it walks as many files side by side as there are threads. Tiles of
-//! whole blocks may go to a device; the rest (objects of one block or less, and the last, shorter block
-//! of an object) is work for the CPU: a dispatch costs more than it saves there.
+//! The queue walks the plan in file order, so that few objects are open at a time. If sequential digests
+//! limit the speed, it walks as many files in parallel as there are threads. Tiles of whole blocks may go
+//! to a device. The rest (objects of one block or less, and the last, shorter block of an object) goes to
+//! the CPU, because a dispatch would cost more than it saves.
 
 use super::plan::Plan;
 use super::sync::{Condvar, Mutex, MutexGuard};
@@ -11,36 +11,36 @@ use crate::measure::{BLOCK_LEN, TILE_LEN};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
-/// A part of an object that is measured at once.
+/// A part of an object, the unit of work of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tile {
-    /// Index into [`Plan::objects`].
+    /// The index into [`Plan::objects`].
     pub object: usize,
-    /// Position of its first byte in the object, a multiple of [`BLOCK_LEN`].
+    /// The position of the first byte in the object, a multiple of [`BLOCK_LEN`].
     pub start: u64,
-    /// Its length in bytes; zero only for an empty object.
+    /// The length in bytes; zero only for an empty object.
     pub len: usize,
 }
 
 impl Tile {
-    /// Position in the object of the byte behind its last.
+    /// Returns the position in the object after the last byte of the tile.
     pub fn end(&self) -> u64 {
         self.start + self.len as u64
     }
 }
 
-/// Tiles of the CPU alone: small enough to share out the end of a run evenly.
+/// The size of tiles if only the CPU measures: small, so that threads end at about the same time.
 const CPU_TILE_LEN: u64 = 4 << 20;
 
-/// Small tiles a CPU worker takes at once.
+/// The limits on the small tiles that a CPU worker takes at once.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_TILES: usize = 64;
 
-/// How far the small tiles may fall behind the device before it waits: bounds the number of objects
-/// that are open at a time.
+/// How many bytes of small tiles may wait for the CPU before the device waits, too. This limits the number
+/// of objects that are open at a time.
 const BACKLOG_BYTES: usize = if cfg!(all(test, loom)) { 1 << 20 } else { 64 << 20 };
 
-/// Who takes tiles of whole blocks.
+/// Which engines take tiles of whole blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TileConsumers {
     /// The CPU engine takes everything.
@@ -51,7 +51,7 @@ pub enum TileConsumers {
     Shared,
 }
 
-/// The queue: see the module.
+/// The queue of tiles of a run.
 #[derive(Debug)]
 pub struct TileQueue<'a> {
     plan: &'a Plan,
@@ -59,7 +59,7 @@ pub struct TileQueue<'a> {
     changed: Condvar,
 }
 
-/// The next tile of one file: object, position in it, and the end of the file's objects.
+/// The next tile of one file: its object, its position there, and the end of the objects of the file.
 #[derive(Debug)]
 struct Cursor {
     object: usize,
@@ -70,30 +70,30 @@ struct Cursor {
 #[derive(Debug)]
 struct State {
     consumers: TileConsumers,
-    /// Files walked side by side.
+    /// The number of files that are walked in parallel.
     width: usize,
-    /// One cursor per file being walked, and whose turn it is.
+    /// One cursor for each file that is being walked, and the index of the next one to use.
     cursors: Vec<Cursor>,
     turn: usize,
-    /// First object of the first file that no cursor has reached.
+    /// The first object of the first file that no cursor has reached.
     next_object: usize,
-    /// Passed over by the device, or given back by it.
-    aside: VecDeque<Tile>,
-    aside_bytes: usize,
+    /// Tiles for the CPU: those too small for the device, and those that it returned.
+    for_cpu: VecDeque<Tile>,
+    for_cpu_bytes: usize,
     closed: bool,
 }
 
 impl<'a> TileQueue<'a> {
-    /// A queue over all of `plan` that walks `width` files side by side.
-    pub fn new(plan: &'a Plan, takers: TileConsumers, width: usize) -> Self {
+    /// Creates a queue over all objects of `plan` that walks `width` files in parallel.
+    pub fn new(plan: &'a Plan, consumers: TileConsumers, width: usize) -> Self {
         let state = State {
-            consumers: takers,
+            consumers,
             width: width.max(1),
             cursors: Vec::new(),
             turn: 0,
             next_object: 0,
-            aside: VecDeque::new(),
-            aside_bytes: 0,
+            for_cpu: VecDeque::new(),
+            for_cpu_bytes: 0,
             closed: false,
         };
         Self { plan, state: Mutex::new(state), changed: Condvar::new() }
@@ -103,7 +103,7 @@ impl<'a> TileQueue<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fills `batch` with the next work of a CPU worker; leaves it empty when there is no more.
+    /// Replaces `batch` with the next tiles for a CPU worker; it is empty if there are no more.
     pub fn next_cpu(&self, batch: &mut Vec<Tile>) {
         batch.clear();
         let mut state = self.lock();
@@ -112,12 +112,12 @@ impl<'a> TileQueue<'a> {
                 return;
             }
             let mut bytes = 0;
-            // Side by side, a worker must not hold a tile of one file while it waits for another.
-            let most = if state.width > 1 { 1 } else { BATCH_TILES };
-            while bytes < BATCH_BYTES && batch.len() < most {
-                let tile = match state.aside.pop_front() {
+            // With several files, a worker must not hold a tile of one while it waits for another.
+            let max_tiles = if state.width > 1 { 1 } else { BATCH_TILES };
+            while bytes < BATCH_BYTES && batch.len() < max_tiles {
+                let tile = match state.for_cpu.pop_front() {
                     Some(tile) => {
-                        state.aside_bytes -= tile.len;
+                        state.for_cpu_bytes -= tile.len;
                         tile
                     }
                     None if state.consumers == TileConsumers::Device => break,
@@ -133,7 +133,7 @@ impl<'a> TileQueue<'a> {
                 self.changed.notify_all();
                 return;
             }
-            // While a device has tiles, it may fail and give them back.
+            // While a device has tiles, it may fail and return them.
             if state.consumers == TileConsumers::Cpu {
                 return;
             }
@@ -141,14 +141,15 @@ impl<'a> TileQueue<'a> {
         }
     }
 
-    /// The next tile of whole blocks, for a device; `None` when there is no more.
+    /// Returns the next tile of whole blocks for a device; `None` if there are no more. May wait for the
+    /// CPU workers to catch up.
     pub fn next_device(&self) -> Option<Tile> {
         let mut state = self.lock();
         loop {
             if state.closed {
                 return None;
             }
-            if state.aside_bytes > BACKLOG_BYTES {
+            if state.for_cpu_bytes > BACKLOG_BYTES {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
@@ -159,22 +160,23 @@ impl<'a> TileQueue<'a> {
             if whole {
                 return Some(tile);
             }
-            state.put_aside(tile);
+            state.push_for_cpu(tile);
             self.changed.notify_all();
         }
     }
 
-    /// The device takes no more tiles (all are given out, or it failed); `unfinished` go to the CPU.
+    /// Records that the device takes no more tiles, because there are none or it failed. The `unfinished`
+    /// tiles go to the CPU.
     pub fn device_ended(&self, unfinished: impl IntoIterator<Item = Tile>) {
         let mut state = self.lock();
         for tile in unfinished {
-            state.put_aside(tile);
+            state.push_for_cpu(tile);
         }
         state.consumers = TileConsumers::Cpu;
         self.changed.notify_all();
     }
 
-    /// Gives out nothing more: the run has failed or was interrupted.
+    /// Closes the queue, because the run failed or was stopped: no more tiles are handed out.
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -182,9 +184,9 @@ impl<'a> TileQueue<'a> {
 }
 
 impl State {
-    fn put_aside(&mut self, tile: Tile) {
-        self.aside_bytes += tile.len;
-        self.aside.push_back(tile);
+    fn push_for_cpu(&mut self, tile: Tile) {
+        self.for_cpu_bytes += tile.len;
+        self.for_cpu.push_back(tile);
     }
 
     fn advance(&mut self, plan: &Plan) -> Option<Tile> {
@@ -203,10 +205,10 @@ impl State {
         let left = plan.objects[cursor.object].bytes - cursor.start;
         let limit =
             if self.consumers == TileConsumers::Cpu { CPU_TILE_LEN } else { TILE_LEN as u64 };
-        // Tiles end at multiples of their size, also after the size changed in the middle.
+        // Tiles end at multiples of their size, also after the size changed during the run.
         let mut len = left.min(limit - cursor.start % limit);
         if self.consumers != TileConsumers::Cpu && left > BLOCK_LEN as u64 {
-            // A device takes whole blocks: the shorter last one becomes a tile of its own.
+            // A device takes whole blocks, so the shorter last block becomes a separate tile.
             len = len.min(left / BLOCK_LEN as u64 * BLOCK_LEN as u64);
         }
         let tile = Tile { object: cursor.object, start: cursor.start, len: len as usize };
@@ -253,7 +255,7 @@ mod tests {
         assert_eq!(covered, sizes);
     }
 
-    fn rest_by_cpu(queue: &TileQueue, tiles: &mut Vec<Tile>) {
+    fn drain_on_cpu(queue: &TileQueue, tiles: &mut Vec<Tile>) {
         let mut batch = Vec::new();
         loop {
             queue.next_cpu(&mut batch);
@@ -272,7 +274,7 @@ mod tests {
         }
         for width in 1..4 {
             let mut tiles = Vec::new();
-            rest_by_cpu(&TileQueue::new(&plan, TileConsumers::Cpu, width), &mut tiles);
+            drain_on_cpu(&TileQueue::new(&plan, TileConsumers::Cpu, width), &mut tiles);
             check(&plan, tiles);
         }
     }
@@ -288,17 +290,17 @@ mod tests {
         }
         let unfinished = tiles.split_off(2);
         queue.device_ended(unfinished);
-        rest_by_cpu(&queue, &mut tiles);
+        drain_on_cpu(&queue, &mut tiles);
         check(&plan, tiles);
     }
 
     #[test]
-    fn a_device_that_fails_in_the_middle_leaves_the_rest_to_the_cpu() {
+    fn a_failed_device_leaves_the_remaining_tiles_to_the_cpu() {
         let plan = plan(&SIZES);
         let queue = TileQueue::new(&plan, TileConsumers::Shared, 1);
         let mut tiles = vec![queue.next_device().unwrap()];
         queue.device_ended(queue.next_device());
-        rest_by_cpu(&queue, &mut tiles);
+        drain_on_cpu(&queue, &mut tiles);
         check(&plan, tiles);
     }
 }

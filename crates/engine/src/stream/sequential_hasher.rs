@@ -1,5 +1,5 @@
-//! Ordered lanes: digests of files that do not merge are fed in order, one lane a file, from the same
-//! private copies that every other kernel reads.
+//! Computes digests that do not merge, over the bytes of one file in order, from the same private copies
+//! that every kernel reads.
 
 use super::occupied_ranges::OccupiedRanges;
 use super::sync::{Condvar, Mutex};
@@ -8,13 +8,13 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use tensorseal_base::hashing::{FileDigests, FileHasher, FileHashing};
 
-/// Bytes that may wait for their turn in one lane before the readers of that file wait, too.
+/// How many bytes of one file may wait for their turn before the readers of that file wait, too.
 const BACKLOG_BYTES: u64 = if cfg!(all(test, loom)) { 2 } else { 24 << 20 };
 
-/// The lane of one file.
+/// Computes the digests of one file from pieces that come in any order.
 pub struct SequentialHasher<'a> {
     hashings: &'a [FileHashing],
-    /// Length of the file.
+    /// The length of the file.
     bytes: u64,
     state: Mutex<State>,
     moved: Condvar,
@@ -22,43 +22,44 @@ pub struct SequentialHasher<'a> {
 
 #[derive(Default)]
 struct State {
-    /// Position in the file up to which the digests have seen it.
+    /// The position in the file up to which bytes were hashed.
     position: u64,
     waiting: BTreeMap<u64, (Arc<Vec<u8>>, Range<usize>)>,
-    /// What was given to it: tensors may share bytes.
+    /// The ranges that were submitted; tensors may share bytes.
     occupied: OccupiedRanges,
     waiting_bytes: u64,
     hasher: HasherStatus,
     closed: bool,
 }
 
-/// Where the digests are.
+/// The state of the hashing.
 #[derive(Default)]
 enum HasherStatus {
-    /// No byte was there yet.
+    /// No bytes were submitted yet.
     #[default]
     NotBegun,
-    /// Nobody feeds them.
+    /// No thread is hashing.
     Free(Box<FileHasher>),
-    /// A thread does.
-    Fed,
-    /// They have seen the whole file.
+    /// A thread is hashing.
+    Busy,
+    /// The whole file was hashed.
     Done(FileDigests),
 }
 
 impl<'a> SequentialHasher<'a> {
-    /// Of a file of so many bytes.
+    /// Creates a hasher for a file of `bytes` bytes.
     pub fn new(hashings: &'a [FileHashing], bytes: u64) -> Self {
         Self { hashings, bytes, state: Mutex::default(), moved: Condvar::new() }
     }
 
-    /// Gives the lane the first `len` of `bytes`, which lie at `position` of the file. The caller feeds
-    /// whatever is next in order, its own bytes or those of others; when the lane is far behind, it
-    /// waits until it is its turn. Pieces may come in any order; positions that were given before are passed over.
+    /// Submits the first `len` of `bytes`, which lie at `position` of the file. The calling thread hashes
+    /// whatever is next in order, whether it submitted those bytes or another thread did. If many bytes are
+    /// already waiting, it waits for its turn. Pieces may come in any order; positions that were submitted
+    /// before are skipped.
     ///
-    /// Nobody waits for ever when the tiles of a file are handed out in order of the objects' offsets:
-    /// before the tile that first holds a position, only tiles with earlier positions are handed out,
-    /// whatever objects share bytes.
+    /// There is no deadlock if the tiles of a file are handed out in order of the offsets of objects: before
+    /// the tile that first contains a position, only tiles with earlier positions are handed out, whichever
+    /// objects share bytes.
     pub fn submit(&self, position: u64, bytes: Arc<Vec<u8>>, len: usize) {
         let end = position + len as u64;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,10 +78,10 @@ impl<'a> SequentialHasher<'a> {
         }
         state.waiting_bytes += range.len() as u64;
         state.waiting.insert(position, (bytes, range));
-        // Only one thread feeds at a time; it looks again before it leaves.
-        let mut hasher = match std::mem::replace(&mut state.hasher, HasherStatus::Fed) {
+        // Only one thread hashes at a time; it checks for more bytes before it returns.
+        let mut file_hasher = match std::mem::replace(&mut state.hasher, HasherStatus::Busy) {
             HasherStatus::NotBegun => Box::new(FileHasher::new(self.hashings, self.bytes)),
-            HasherStatus::Free(hasher) => hasher,
+            HasherStatus::Free(file_hasher) => file_hasher,
             other => {
                 state.hasher = other;
                 return;
@@ -91,26 +92,26 @@ impl<'a> SequentialHasher<'a> {
             let Some((bytes, range)) = state.waiting.remove(&at) else { break };
             drop(state);
             let next = &bytes[range];
-            hasher.update(next);
+            file_hasher.update(next);
             state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.position += next.len() as u64;
             state.waiting_bytes -= next.len() as u64;
             self.moved.notify_all();
         }
-        // A run has many files: of one that is done its digests are kept, not what made them.
+        // A run has many files: of a finished one only the digests are kept.
         state.hasher = match state.position == self.bytes {
-            true => HasherStatus::Done(hasher.finish()),
-            false => HasherStatus::Free(hasher),
+            true => HasherStatus::Done(file_hasher.finish()),
+            false => HasherStatus::Free(file_hasher),
         };
     }
 
-    /// Lets every waiting reader go: the run has failed.
+    /// Releases every waiting reader, because the run failed.
     pub fn close(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.moved.notify_all();
     }
 
-    /// The digests, when all bytes of the file have passed.
+    /// Returns the digests, if all bytes of the file were submitted.
     pub fn digests(&self) -> Option<FileDigests> {
         match &self.state.lock().unwrap_or_else(PoisonError::into_inner).hasher {
             HasherStatus::NotBegun if self.bytes == 0 => {
@@ -139,16 +140,16 @@ mod tests {
         let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 241) as u8).collect();
         let shards = FileHashing { algorithm: Sha256, shard: NonZeroU64::new(9999) };
         let hashings = [WHOLE[0], WHOLE[1], shards];
-        let lane = SequentialHasher::new(&hashings, bytes.len() as u64);
+        let hasher = SequentialHasher::new(&hashings, bytes.len() as u64);
         let mut pieces: Vec<(u64, Vec<u8>)> =
             bytes.chunks(7001).enumerate().map(|(i, c)| (i as u64 * 7001, c.to_vec())).collect();
         pieces.rotate_left(5);
         pieces.swap(0, 3);
         for (position, piece) in pieces {
             let len = piece.len();
-            lane.submit(position, Arc::new(piece), len);
+            hasher.submit(position, Arc::new(piece), len);
         }
-        let digests = lane.digests().unwrap();
+        let digests = hasher.digests().unwrap();
         assert_eq!(digests.whole(Blake3).unwrap(), blake3::hash(&bytes).as_bytes());
         assert_eq!(digests.whole(Sha256).unwrap(), sha2::Sha256::digest(&bytes).as_slice());
         let expected: Vec<_> = bytes.chunks(9999).map(sha2::Sha256::digest).collect();
@@ -164,15 +165,15 @@ mod tests {
         assert_eq!(SequentialHasher::new(&hashings, 1).digests(), None, "bytes that never came");
     }
 
-    /// Views of one storage: what they share is digested once.
+    /// Views of one storage: shared bytes are hashed once.
     #[test]
-    fn positions_that_come_again_are_passed_over() {
+    fn positions_that_were_submitted_before_are_skipped() {
         let bytes: Vec<u8> = (0..1000u32).map(|i| (i % 241) as u8).collect();
-        let lane = SequentialHasher::new(&WHOLE, 1000);
+        let hasher = SequentialHasher::new(&WHOLE, 1000);
         for (from, to) in [(0, 300), (100, 500), (50, 60), (450, 900), (100, 500), (900, 1000)] {
-            lane.submit(from as u64, Arc::new(bytes[from..to].to_vec()), to - from);
+            hasher.submit(from as u64, Arc::new(bytes[from..to].to_vec()), to - from);
         }
-        let digests = lane.digests().unwrap();
+        let digests = hasher.digests().unwrap();
         assert_eq!(digests.whole(Blake3).unwrap(), blake3::hash(&bytes).as_bytes());
     }
 
@@ -180,20 +181,20 @@ mod tests {
     fn readers_that_run_ahead_wait_and_nothing_is_lost() {
         let piece = Arc::new(vec![7u8; 4 << 20]);
         let count = 24u64;
-        let lane = SequentialHasher::new(&WHOLE, count * piece.len() as u64);
+        let hasher = SequentialHasher::new(&WHOLE, count * piece.len() as u64);
         std::thread::scope(|scope| {
             for turn in 0..4u64 {
-                let (lane, piece) = (&lane, &piece);
+                let (hasher, piece) = (&hasher, &piece);
                 scope.spawn(move || {
                     // In order overall, as a queue hands them out.
                     for i in (turn..count).step_by(4) {
-                        lane.submit(i * piece.len() as u64, Arc::clone(piece), piece.len());
+                        hasher.submit(i * piece.len() as u64, Arc::clone(piece), piece.len());
                     }
                 });
             }
         });
         let whole = vec![7u8; (count as usize) * (4 << 20)];
-        let digests = lane.digests().unwrap();
+        let digests = hasher.digests().unwrap();
         assert_eq!(digests.whole(Blake3).unwrap(), blake3::hash(&whole).as_bytes());
     }
 }

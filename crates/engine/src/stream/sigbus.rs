@@ -1,60 +1,60 @@
-//! A guard against SIGBUS: a mapped file that is truncated under the reader.
+//! A guard against SIGBUS, for mapped files that are truncated while they are read.
 //!
 //! Touching a page of a mapping past the end of its file raises SIGBUS. The handler maps a page of
-//! zeros over the fault, marks the mapping as damaged and returns, so that the read goes on; the
-//! reader asks [`Guard::faulted`] afterwards and throws the measurement away. No `longjmp`, no
-//! unwinding through foreign frames. A fault outside guarded mappings goes to the handler that was
-//! there before, which is called; this one stays. Only where it would have ended the process is the default
-//! put back, for the instruction to fault once more.
+//! zeros over the fault, marks the mapping as damaged and returns, so that the read continues. The
+//! reader calls [`Guard::faulted`] afterwards and discards the measurement. There is no `longjmp` and no
+//! unwinding through foreign frames. A fault outside of guarded mappings is passed to the handler that
+//! was installed before, and this handler stays installed. Only if the previous handler would have ended
+//! the process, the default action is restored, and the instruction faults again.
 //!
-//! Elsewhere than on Unix a file that is mapped cannot become shorter: there is nothing to handle.
+//! On other systems than Unix a mapped file cannot be truncated.
 
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-/// How many mappings can be guarded at a time; a source that finds no slot reads without a map.
-const SLOTS: usize = 1024;
+/// How many mappings can be guarded at a time. If the table is full, a file is read without a map.
+const ENTRIES: usize = 1024;
 
 struct GuardEntry {
-    /// First address of the mapping; 0 when the slot is free, 1 while it is being taken.
+    /// The first address of the mapping; 0 if the entry is free, 1 while it is being taken.
     start: AtomicUsize,
     end: AtomicUsize,
     faulted: AtomicBool,
 }
 
-static TABLE: [GuardEntry; SLOTS] = [const {
+static TABLE: [GuardEntry; ENTRIES] = [const {
     GuardEntry {
         start: AtomicUsize::new(0),
         end: AtomicUsize::new(0),
         faulted: AtomicBool::new(false),
     }
-}; SLOTS];
+}; ENTRIES];
 
-/// What handled SIGBUS before, and the page size: both read in the handler.
+/// The previous handler of SIGBUS and the page size, which the handler reads.
 static PREVIOUS: OnceLock<(libc::sigaction, usize)> = OnceLock::new();
 
-/// The guard of one mapping; dropping it frees its slot (unmap afterwards, not before).
+/// The guard of one mapping. Dropping it frees its table entry; the mapping must still exist then.
 #[derive(Debug)]
 pub(super) struct Guard(usize);
 
 impl Guard {
-    /// Guards the addresses `start..start + len`; `None` when all slots are taken or the handler
+    /// Guards the addresses `start..start + len`. Returns `None` if the table is full or the handler
     /// cannot be installed.
     pub(super) fn new(start: usize, len: usize) -> Option<Guard> {
         install().ok()?;
         let end = start.checked_add(len)?;
         let index = TABLE
             .iter()
-            .position(|slot| slot.start.compare_exchange(0, 1, SeqCst, SeqCst).is_ok())?;
-        let slot = &TABLE[index];
-        slot.faulted.store(false, SeqCst);
-        slot.end.store(end, SeqCst);
-        slot.start.store(start, SeqCst);
+            .position(|entry| entry.start.compare_exchange(0, 1, SeqCst, SeqCst).is_ok())?;
+        let entry = &TABLE[index];
+        entry.faulted.store(false, SeqCst);
+        entry.end.store(end, SeqCst);
+        entry.start.store(start, SeqCst);
         Some(Guard(index))
     }
 
-    /// Whether a page of the mapping was missing when it was read.
+    /// Returns whether a page of the mapping was missing when it was read.
     pub(super) fn faulted(&self) -> bool {
         TABLE[self.0].faulted.load(SeqCst)
     }
@@ -62,7 +62,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // The end first: a handler that runs between the two stores finds an empty range.
+        // The end is cleared first: a handler that runs between the two stores finds an empty range.
         TABLE[self.0].end.store(0, SeqCst);
         TABLE[self.0].start.store(0, SeqCst);
     }
@@ -95,13 +95,13 @@ fn install() -> io::Result<()> {
         .map_err(io::Error::from_raw_os_error)
 }
 
-/// Keeps the `errno` of the thread that was interrupted.
+/// Saves the `errno` of the interrupted thread, and restores it when dropped.
 struct Errno(i32);
 
 impl Errno {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
-    fn place() -> *mut i32 {
-        // SAFETY: gives the address of a variable of the thread, and does nothing else.
+    fn location() -> *mut i32 {
+        // SAFETY: this only returns the address of a variable of the thread.
         unsafe {
             #[cfg(target_os = "linux")]
             return libc::__errno_location();
@@ -110,10 +110,10 @@ impl Errno {
         }
     }
 
-    fn keep() -> Self {
+    fn save() -> Self {
         #[cfg(any(target_os = "linux", target_os = "macos"))]
-        // SAFETY: the variable is there as long as its thread is.
-        return Self(unsafe { *Self::place() });
+        // SAFETY: the variable exists as long as its thread does.
+        return Self(unsafe { *Self::location() });
         #[cfg(not(any(target_os = "linux", target_os = "macos")))]
         Self(0)
     }
@@ -124,23 +124,23 @@ impl Drop for Errno {
         #[cfg(any(target_os = "linux", target_os = "macos"))]
         // SAFETY: as above.
         unsafe {
-            *Self::place() = self.0;
+            *Self::location() = self.0;
         }
     }
 }
 
 extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let Some((previous, page)) = PREVIOUS.get() else { return };
-    let _errno = Errno::keep();
+    let _errno = Errno::save();
     // SAFETY: the kernel passes a valid siginfo_t for a SA_SIGINFO handler.
     let address = unsafe { (*info).si_addr() } as usize;
-    for slot in &TABLE {
-        let start = slot.start.load(SeqCst);
-        if start > 1 && address >= start && address < slot.end.load(SeqCst) {
-            slot.faulted.store(true, SeqCst);
+    for entry in &TABLE {
+        let start = entry.start.load(SeqCst);
+        if start > 1 && address >= start && address < entry.end.load(SeqCst) {
+            entry.faulted.store(true, SeqCst);
             let at = address & !(page - 1);
             // SAFETY: the page belongs to a live guarded mapping of this process, so replacing it
-            // by zeros touches nobody else's memory; mmap is a bare system call on Linux.
+            // by zeros touches no other memory; mmap is a bare system call on Linux.
             let mapped = unsafe {
                 libc::mmap(
                     at as *mut libc::c_void,
@@ -156,24 +156,24 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
             }
         }
     }
-    // SAFETY: what the kernel passed, passed on.
+    // SAFETY: the arguments are those that the kernel passed.
     unsafe { call(previous, signal, info, context) };
 }
 
-/// Does what would have been done with a signal if this handler were not there.
+/// Handles a signal as if this handler were not installed.
 ///
 /// # Safety
-/// `previous` was filled by sigaction; the rest is what a handler got.
+/// `previous` must have been filled by sigaction; the other arguments must be those of a handler.
 unsafe fn call(
     previous: &libc::sigaction,
     signal: i32,
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: the caller's promise. Calls of functions that are async-signal-safe, and of a handler with the
-    // arguments that its flags say it takes, while the signals are blocked that it wants blocked.
+    // SAFETY: the caller guarantees the arguments. Only async-signal-safe functions are called, and a handler
+    // with the arguments that its flags require, while the signals of its mask are blocked.
     unsafe {
-        // A fault; others are sent, and may be ignored.
+        // Signals that are no faults were sent by a process, and may be ignored.
         let is_fault = (*info).si_code > 0;
         match previous.sa_sigaction {
             libc::SIG_IGN if !is_fault => {}
@@ -183,7 +183,7 @@ unsafe fn call(
                 libc::sigemptyset(&mut default.sa_mask);
                 libc::sigaction(signal, &default, std::ptr::null_mut());
                 if !is_fault {
-                    // Blocked while its handler runs: it comes when this one returns.
+                    // The signal is blocked while its handler runs: it is delivered when this one returns.
                     libc::raise(signal);
                 }
             }
@@ -211,12 +211,12 @@ mod tests {
     use std::process::Command;
     use std::sync::atomic::AtomicU32;
 
-    /// Set for the process that takes the faults: a test process has threads that go on.
+    /// Set in the child process that takes the faults, because the test process has other threads.
     const CHILD: &str = "TENSORSEAL_TEST_FAULTS";
 
     static CALLED: AtomicU32 = AtomicU32::new(0);
 
-    /// The handler of a host: mends faults of its own.
+    /// The handler of a host program, which repairs its own faults.
     extern "C" fn host(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
         CALLED.fetch_add(1, SeqCst);
         // SAFETY: the test maps and reads this page alone outside of guarded mappings.
@@ -227,11 +227,11 @@ mod tests {
         }
     }
 
-    /// The address of a page of a file that has no bytes any more.
+    /// Maps a page of a file that was then truncated, and returns its address.
     fn lost_page() -> (File, usize) {
         let file = tempfile::tempfile().unwrap();
         file.set_len(4096).unwrap();
-        // SAFETY: a new mapping, that nobody else knows.
+        // SAFETY: this is a new mapping.
         let at = unsafe {
             use std::os::fd::AsRawFd;
             let (null, fd) = (std::ptr::null_mut(), file.as_raw_fd());
@@ -243,12 +243,12 @@ mod tests {
     }
 
     fn read(at: usize) -> u8 {
-        // SAFETY: mapped, and its fault is handled.
+        // SAFETY: the address is mapped, and its fault is handled.
         unsafe { (at as *const u8).read_volatile() }
     }
 
     fn faults_of_a_host_and_ours() {
-        // SAFETY: a handler with the signature that its flags ask for.
+        // SAFETY: the handler has the signature that its flags require.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = host as *const () as usize;
@@ -278,15 +278,15 @@ mod tests {
         let name = format!("{path}::the_handler_of_a_host_is_called_and_ours_stays");
         let mut child = Command::new(std::env::current_exe().unwrap());
         let output = child.args(["--exact", &name]).env(CHILD, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+        let output_text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && output_text.contains("1 passed"), "{output:?}");
     }
 
     #[test]
     fn without_a_handler_a_fault_still_ends_the_process() {
         if std::env::var_os(CHILD).is_some() {
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            // SAFETY: a plain call: its end leaves no core file behind.
+            // SAFETY: a plain call, so that the child leaves no core file.
             unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
             let (_ours, guarded) = lost_page();
             let _guard = Guard::new(guarded, 4096).unwrap();

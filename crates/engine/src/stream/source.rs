@@ -1,4 +1,4 @@
-//! Where bytes come from: a memory map, positioned reads, or ranges of a file of another machine.
+//! Sources of bytes: a memory map, positioned reads, or ranges of a remote file.
 
 #[cfg(unix)]
 use super::sigbus::Guard;
@@ -13,24 +13,25 @@ use std::sync::Arc;
 use tensorseal_base::system::read_exact_at;
 use tensorseal_format::{RemoteError, RemoteFile};
 
-/// Longest piece a source hands over at once: fits the second-level cache of a core together with
-/// the tables of the kernels.
+/// The longest piece in bytes that a source hands over at once. It fits the second-level cache of a core
+/// together with the tables of the kernels.
 pub const PIECE_LEN: usize = 128 << 10;
 
-/// Alignment of addresses that the kernel is asked about; larger pages are multiples of it.
+/// The alignment of addresses in queries of the operating system; larger pages are multiples of it.
 #[cfg(unix)]
 const PAGE: usize = 64 << 10;
 
-/// Why bytes could not be had.
+/// Bytes could not be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The file is shorter than when it was opened.
-    #[error("it became shorter while it was being read")]
+    #[error("it was truncated while it was being read")]
     Shrunk,
-    /// The operating system said no.
+    /// The operating system returned an error.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Another machine did not give them.
+    /// The remote source returned an error.
     #[error(transparent)]
     Remote(#[from] RemoteError),
 }
@@ -43,14 +44,15 @@ pub trait ByteSource: Send + Sync {
     /// once (hash it, or copy it and work on the copy).
     ///
     /// # Errors
-    /// [`ReadError`]; what the sink saw until then must be thrown away.
+    /// Returns a [`ReadError`] if the bytes cannot be read. What the sink received until then must be
+    /// discarded.
     fn read(&self, offset: u64, len: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), ReadError>;
 
-    /// The bytes `offset..offset + len` will be asked for soon: a hint, cheap where they are in
-    /// memory already.
+    /// Hints that the bytes `offset..offset + len` will be read soon. This is cheap if they are already in
+    /// memory.
     fn read_ahead(&self, _offset: u64, _len: usize) {}
 
-    /// The bytes as they are in the file, where [`ByteSource::read`] gives others.
+    /// Returns the bytes in the byte order of the file; `None` if [`ByteSource::read`] gives the same.
     fn raw(&self) -> Option<&dyn ByteSource> {
         None
     }
@@ -58,14 +60,14 @@ pub trait ByteSource: Send + Sync {
 
 /// A memory-mapped file, guarded against truncation.
 pub struct MapSource {
-    // Field order is drop order: the guard goes before the mapping.
+    // Fields are dropped in order: the guard before the mapping.
     guard: Guard,
     map: Mmap,
 }
 
 impl MapSource {
-    /// Maps `len` bytes of `file`; `None` when it cannot be mapped or guarded (the caller reads
-    /// without a map then).
+    /// Maps `len` bytes of `file`. Returns `None` if the file cannot be mapped or guarded; use a
+    /// [`ReadSource`] then.
     pub fn new(file: &File, len: u64) -> Option<MapSource> {
         let len = usize::try_from(len).ok()?;
         // SAFETY: the mapping is only read, and through `read` alone, whose contract is that the
@@ -90,7 +92,7 @@ impl ByteSource for MapSource {
     fn read_ahead(&self, offset: u64, len: usize) {
         let Ok(start) = usize::try_from(offset) else { return };
         let len = len.min(self.map.len().saturating_sub(start));
-        // Asking for pages that are there costs a look at each of them; one tells of its neighbours.
+        // A request for pages in memory costs a check of each of them; one page is representative.
         if len > 0 && !self.is_resident(start) {
             let _ = self.map.advise_range(Advice::WillNeed, start, len);
         }
@@ -99,27 +101,27 @@ impl ByteSource for MapSource {
 
 #[cfg(unix)]
 impl MapSource {
-    /// Whether the page at `offset` is in memory.
+    /// Returns whether the page at `offset` is in memory.
     fn is_resident(&self, offset: usize) -> bool {
         let page = offset & !(PAGE - 1);
         let mut resident = 0u8;
         // SAFETY: the page lies inside the mapping, and mincore writes one byte for one page.
-        let asked = unsafe {
+        let status = unsafe {
             libc::mincore(
                 self.map.as_ptr().add(page).cast_mut().cast(),
                 1,
                 (&raw mut resident).cast(),
             )
         };
-        asked == 0 && resident & 1 == 1
+        status == 0 && resident & 1 == 1
     }
 }
 
-/// Positioned reads: for small files, and where mapping is not possible.
+/// Reads a file without a memory map: for small files, and where mapping is not possible.
 pub struct ReadSource(File);
 
 impl ReadSource {
-    /// Reads from `file`, which is kept open.
+    /// Creates a source that reads from `file` and keeps it open.
     pub fn new(file: File) -> ReadSource {
         ReadSource(file)
     }
@@ -144,14 +146,14 @@ impl ByteSource for ReadSource {
     }
 }
 
-/// Ranges of a file of another machine.
+/// Reads ranges of a remote file.
 pub struct RemoteSource(Arc<dyn RemoteFile>);
 
-/// How far ahead of a reader a file of another machine is asked for.
+/// How many bytes ahead of a reader a remote file is requested.
 const REMOTE_AHEAD: usize = 8 << 20;
 
 impl RemoteSource {
-    /// Reads `file`.
+    /// Creates a source that reads from `file`.
     pub fn new(file: Arc<dyn RemoteFile>) -> RemoteSource {
         RemoteSource(file)
     }
@@ -163,7 +165,7 @@ impl ByteSource for RemoteSource {
         if end > self.0.bytes() {
             return Err(ReadError::Shrunk);
         }
-        // Small objects follow one another without a hint.
+        // Small objects are read one after the other without a hint.
         self.0.read_ahead(end, REMOTE_AHEAD);
         let mut buffer = vec![0; len.min(PIECE_LEN)];
         let mut done = 0;
@@ -215,13 +217,13 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_map_is_an_error_and_not_a_crash() {
+    fn a_truncated_map_gives_an_error_and_no_crash() {
         let (file, bytes) = sample(64 << 10);
         let map = MapSource::new(&file, bytes.len() as u64).unwrap();
         assert!(read_all(&map, 0, bytes.len()).is_ok());
         file.set_len(4096).unwrap();
         assert!(matches!(read_all(&map, 0, bytes.len()), Err(ReadError::Shrunk)));
-        // Another mapping, and this one's successor in the slot, are not tainted.
+        // The next mapping that uses the same table entry is not affected.
         drop(map);
         let (file, bytes) = sample(64 << 10);
         let map = MapSource::new(&file, bytes.len() as u64).unwrap();

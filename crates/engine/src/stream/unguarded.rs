@@ -1,18 +1,17 @@
-//! Where a file that is mapped cannot become shorter, its mapping needs no guard: the stand-in for
-//! `sigbus`.
+//! The replacement for `sigbus` on systems where a mapped file cannot be truncated.
 
-/// The guard of one mapping.
+/// The guard of one mapping, which has nothing to do.
 #[derive(Debug)]
-pub struct Guard;
+pub(super) struct Guard;
 
 impl Guard {
-    /// Guards the addresses `start..start + len`.
-    pub fn new(_start: usize, _len: usize) -> Option<Guard> {
+    /// Creates a guard; never fails.
+    pub(super) fn new(_start: usize, _len: usize) -> Option<Guard> {
         Some(Guard)
     }
 
-    /// Whether a page of the mapping was missing when it was read.
-    pub fn faulted(&self) -> bool {
+    /// Returns `false`: no page of a mapping can be missing.
+    pub(super) fn faulted(&self) -> bool {
         false
     }
 }

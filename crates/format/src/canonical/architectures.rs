@@ -1,29 +1,29 @@
-//! What llama.cpp calls the tensors of each architecture, and what Hugging Face does.
+//! The names of the tensors of each architecture in llama.cpp and in Hugging Face.
 //!
-//! Facts from llama.cpp: `gguf-py/gguf/tensor_mapping.py` and `constants.py` for the names, the
-//! classes of `convert_hf_to_gguf.py` (now in `conversion/`) for the layouts.
+//! Sources in llama.cpp: `gguf-py/gguf/tensor_mapping.py` and `constants.py` for the names, and the classes of
+//! `convert_hf_to_gguf.py` (now in `conversion/`) for the layouts.
 
 use super::layout::{Projection, WeightLayout};
 
-/// A tensor without its `.weight` or `.bias`.
+/// The names of a tensor in both containers, without `.weight` or `.bias`.
 pub(super) struct TensorMapping {
-    /// Name in GGUF, within its layer.
+    /// The name in GGUF within a layer.
     pub gguf: &'static str,
-    /// Canonical Hugging Face name, within its layer. `*` is the number of an expert.
+    /// The canonical Hugging Face name within a layer. `*` stands for the number of an expert.
     pub hugging_face: &'static str,
-    /// How its weight is arranged.
+    /// How the elements of the weight are arranged.
     pub layout: WeightLayout,
 }
 
 /// The tensors of an architecture.
 pub(super) struct ArchitectureMapping {
-    /// `general.architecture` of GGUF metadata.
+    /// The value of `general.architecture` in the GGUF metadata.
     pub name: &'static str,
-    /// Hugging Face name of the list of layers.
+    /// The Hugging Face name of the list of layers.
     pub layers: &'static str,
-    /// Tensors outside of layers.
+    /// The tensors outside of layers.
     pub globals: &'static [TensorMapping],
-    /// Tensors of each layer, in groups that architectures share.
+    /// The tensors of each layer, in groups that architectures share.
     pub layer: &'static [&'static [TensorMapping]],
 }
 
@@ -52,7 +52,7 @@ const DECODER: &[TensorMapping] = &[
 const NORMS: &[TensorMapping] =
     &[plain("attn_norm", "input_layernorm"), plain("ffn_norm", "post_attention_layernorm")];
 
-/// Gemma from its second version on has norms on both sides, and `ffn_norm` is another one.
+/// Gemma 2 and later have norms before and after each block, and `ffn_norm` is a different one.
 const FOUR_NORMS: &[TensorMapping] = &[
     plain("attn_norm", "input_layernorm"),
     plain("post_attention_norm", "post_attention_layernorm"),
@@ -67,8 +67,8 @@ const ATTENTION: &[TensorMapping] = &[
     plain("attn_output", "self_attn.o_proj"),
 ];
 
-/// Only files of architecture `llama` are rotated on neighbouring pairs; the others here keep the
-/// halves of Hugging Face.
+/// Only files of the architecture `llama` use rotary embedding on neighbouring pairs; the other architectures keep
+/// the halves of Hugging Face.
 const ROTARY_ATTENTION: &[TensorMapping] = &[
     rotary("attn_q", "self_attn.q_proj", Projection::Query),
     rotary("attn_k", "self_attn.k_proj", Projection::Key),
@@ -131,8 +131,8 @@ const GPT2: &[TensorMapping] = &[
     transposed("ffn_down", "mlp.c_proj"),
 ];
 
-/// The converter leaves the pooler and the heads of pre-training out. A classifier (`cls`) is left
-/// out here: which of several Hugging Face names it had cannot be told from the file.
+/// The converter omits the pooler and the pre-training heads. The classifier (`cls`) is omitted here, because the
+/// file does not tell which of several Hugging Face names it had.
 const BERT_GLOBALS: &[TensorMapping] = &[
     plain("token_embd", "embeddings.word_embeddings"),
     plain("position_embd", "embeddings.position_embeddings"),
@@ -158,7 +158,7 @@ const fn decoder(
     ArchitectureMapping { name, layers: "layers", globals: DECODER, layer }
 }
 
-/// Every architecture that names are known for. Mistral and mixtral are `llama` in GGUF.
+/// The architectures with known names. Mistral and Mixtral are `llama` in GGUF.
 pub(super) const ARCHITECTURES: &[ArchitectureMapping] = &[
     decoder("llama", &[NORMS, ROTARY_ATTENTION, MLP, MIXTRAL]),
     decoder("qwen2", &[NORMS, ATTENTION, MLP]),

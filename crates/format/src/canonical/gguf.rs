@@ -4,13 +4,13 @@ use super::architectures::{ARCHITECTURES, TensorMapping};
 use super::layout::WeightLayout;
 use std::borrow::Cow;
 
-/// What a GGUF tensor is in the Hugging Face checkpoint of its architecture.
+/// The tensor of a Hugging Face checkpoint that a GGUF tensor corresponds to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedTensor {
-    /// Its canonical name. With [`WeightLayout::Experts`] the names of several tensors, with `*` for the
-    /// number of the expert; [`MappedTensor::tensor_name`] writes the name of each.
+    /// The canonical name. For [`WeightLayout::Experts`] it is the pattern of the names of several tensors, with
+    /// `*` for the number of the expert; [`MappedTensor::tensor_name`] returns the name of each.
     pub name: String,
-    /// How its elements are arranged.
+    /// How the elements are arranged.
     pub layout: WeightLayout,
 }
 
@@ -27,14 +27,13 @@ impl MappedTensor {
     }
 }
 
-/// The canonical name and the layout of a GGUF tensor, by the architecture in the metadata
-/// (`general.architecture`) and its name.
+/// Returns the canonical name and the layout of a GGUF tensor, by the architecture in the metadata
+/// (`general.architecture`) and the name of the tensor.
 ///
-/// `None` for an architecture or a tensor that has no counterpart known here, among them those that
-/// the converter computes (`rope_freqs.weight`).
+/// Returns `None` if the architecture is unknown or the tensor has no known counterpart, for example because the
+/// converter computes it (`rope_freqs.weight`).
 ///
-/// Distilbert is `bert` in GGUF and gets the names of bert, which its Hugging Face checkpoint does
-/// not have.
+/// DistilBERT is `bert` in GGUF and gets the names of BERT, which its Hugging Face checkpoint does not have.
 ///
 /// ```
 /// # use tensorseal_format::canonical::gguf::from_gguf;
@@ -55,7 +54,7 @@ pub fn from_gguf(architecture: &str, name: &str) -> Option<MappedTensor> {
         |gguf: &str| architecture.layer.iter().copied().flatten().find(|row| row.gguf == gguf);
     match tensor.split_once('.') {
         None => mapped(&layer, row(tensor)?, parameter),
-        // In older files each expert has a tensor of its own: `ffn_gate.0` and so on.
+        // In older files each expert has its own tensor: `ffn_gate.0` and so on.
         Some((tensor, expert)) => {
             let expert = number(expert)?;
             let stack = row(&format!("{tensor}_exps"))?;
@@ -66,7 +65,7 @@ pub fn from_gguf(architecture: &str, name: &str) -> Option<MappedTensor> {
     }
 }
 
-/// The two parameters that a tensor can be of its module; both containers call them the same.
+/// The parameter of a module that a tensor holds. Both containers use the same names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Parameter {
     Weight,
@@ -97,10 +96,10 @@ fn mapped(layer: &str, row: &TensorMapping, parameter: Parameter) -> Option<Mapp
     Some(MappedTensor { name: format!("{layer}{hugging_face}.{suffix}"), layout })
 }
 
-/// A number as writers write it: two names must not mean the same layer.
+/// Parses a number without leading zeros, so that two names never mean the same layer.
 fn number(digits: &str) -> Option<u32> {
     let canonical = digits == "0" || digits.starts_with(|first| matches!(first, '1'..='9'));
-    // `parse` takes nothing but digits after a first digit, and not too many of them.
+    // After a first digit, `parse` accepts only digits and refuses an overflow.
     canonical.then(|| digits.parse().ok()).flatten()
 }
 

@@ -1,64 +1,65 @@
-//! Where the elements of a stored tensor are in the Hugging Face tensor.
+//! Maps the elements of a stored tensor to the elements of the Hugging Face tensor.
 //!
-//! Numbers of rows and columns are row-major, outermost dimension first (GGUF lists dimensions the
-//! other way round). Everything comes out of headers and is checked here; nothing panics.
+//! Shapes are row-major with the outermost dimension first (GGUF lists the dimensions in reverse order). All
+//! numbers come from headers and are checked here; nothing panics.
 
-/// How a tensor of another container is arranged, compared with the Hugging Face tensor.
+/// How the elements of a tensor in another container are arranged, compared with the Hugging Face tensor.
 ///
-/// Only the arrangement: a value may differ by more than rounding. The gemma family stores 1 + g
-/// for the gain g of a norm, which is why (and because they are small) norms carry no mark.
+/// This is only about the arrangement: values may differ by more than rounding. The Gemma family stores 1 + g for
+/// the gain g of a norm. For this reason, and because they are small, norms carry no mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WeightLayout {
-    /// Element for element the same.
+    /// The same order of elements.
     Plain,
-    /// The rows of each head are interleaved for rotary position embedding on neighbouring pairs:
-    /// the Hugging Face rows of a head, read as (2, half), are stored as (half, 2)
+    /// The rows of each head are interleaved for rotary position embedding on neighbouring pairs: the Hugging Face
+    /// rows of a head, seen as (2, half), are stored as (half, 2)
     /// (`LlamaModel.permute` of llama.cpp's `conversion/llama.py`).
     RotaryRows(Projection),
-    /// A matrix stored with rows and columns exchanged (`Conv1D` of transformers' gpt2 keeps its
-    /// weight as (in, out), everything else as (out, in)).
+    /// The matrix is transposed (`Conv1D` of GPT-2 in transformers stores its weight as (in, out), and other
+    /// modules as (out, in)).
     Transposed,
-    /// Matrices of all experts on top of one another, one Hugging Face tensor each.
+    /// The matrices of all experts are stacked; each is one Hugging Face tensor.
     Experts,
 }
 
-/// Which heads the rows of a projection belong to.
+/// The kind of heads that the rows of a projection belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Projection {
     /// One group of rows for each attention head.
     Query,
-    /// One group of rows for each key-value head (grouped-query attention has fewer of them).
+    /// One group of rows for each key-value head (grouped-query attention has fewer of these).
     Key,
 }
 
-/// Numbers of heads, `attention.head_count` and `attention.head_count_kv` of GGUF metadata. A file
-/// without the second has as many key-value heads as attention heads.
+/// The numbers of heads: `attention.head_count` and `attention.head_count_kv` in the GGUF metadata. A file without
+/// the second has as many key-value heads as attention heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Heads {
-    /// Attention (query) heads.
+    /// The number of attention (query) heads.
     pub attention: u32,
-    /// Key-value heads.
+    /// The number of key-value heads.
     pub key_value: u32,
 }
 
-/// A shape or a number of heads that a layout cannot have.
+/// The reason why a layout does not fit a shape or a number of heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LayoutError {
-    /// The layout needs another number of dimensions.
+    /// The layout needs a different number of dimensions.
     #[error("a tensor of {0} dimensions cannot have this layout")]
     Dimensions(usize),
-    /// More elements than can be counted.
+    /// The number of elements overflows 64 bits.
     #[error("the tensor has too many elements")]
     TooLarge,
-    /// No heads to divide the rows among.
+    /// The number of heads is zero.
     #[error("the number of heads is zero")]
     NoHeads,
-    /// The rows are not twice a whole number for each head.
+    /// The number of rows is not a multiple of twice the number of heads.
     #[error("{rows} rows cannot be divided into pairs for {heads} heads")]
     UnevenHeads {
-        /// Rows of the tensor.
+        /// The number of rows of the tensor.
         rows: u64,
-        /// Heads that share them.
+        /// The number of heads.
         heads: u32,
     },
 }
@@ -66,28 +67,28 @@ pub enum LayoutError {
 /// An element of a Hugging Face tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Element {
-    /// The expert whose tensor it is in; 0 where there is one tensor.
+    /// The expert whose tensor holds the element; 0 if there is only one tensor.
     pub expert: u64,
-    /// Row-major index in that tensor.
+    /// The row-major index in that tensor.
     pub index: u64,
 }
 
-/// The order of the elements within one matrix, with the numbers that a kernel needs.
+/// The order of the elements in one matrix, with the numbers that a kernel needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ElementOrder {
-    /// The same.
+    /// The order of the Hugging Face tensor.
     Same,
-    /// [`WeightLayout::RotaryRows`] with this many pairs of rows a head.
+    /// The order of [`WeightLayout::RotaryRows`].
     Rotary {
-        /// Half the rows of a head; not 0 unless there are no rows.
+        /// Half the number of rows per head. It is 0 only if there are no rows.
         half: u64,
     },
-    /// [`WeightLayout::Transposed`].
+    /// The order of [`WeightLayout::Transposed`].
     Transposed,
 }
 
-/// A layout applied to a shape: elements of the stored tensor to elements of Hugging Face tensors
-/// and back, one to one.
+/// A layout applied to a shape: a one-to-one mapping between the elements of the stored tensor and the elements of
+/// the Hugging Face tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrangement {
     experts: u64,
@@ -99,15 +100,18 @@ pub struct Arrangement {
 impl WeightLayout {
     /// Applies the layout to a stored tensor of the given dimensions.
     ///
-    /// `dimensions` are row-major, outermost first. `heads` matter to [`WeightLayout::RotaryRows`] only.
+    /// `dimensions` are row-major, outermost first. `heads` only matter for [`WeightLayout::RotaryRows`].
+    ///
+    /// # Errors
+    /// Returns a [`LayoutError`] if the layout does not fit the dimensions or the number of heads.
     pub fn arrange(self, dimensions: &[u64], heads: Heads) -> Result<Arrangement, LayoutError> {
-        // With a zero counted as one: it must not hide that the others overflow among themselves.
+        // A zero counts as one, because it must not hide an overflow of the other dimensions.
         let elements = dimensions.iter().try_fold(1u64, |all, &size| all.checked_mul(size.max(1)));
         elements.ok_or(LayoutError::TooLarge)?;
         let (experts, rows, columns) = match (self, dimensions) {
             (WeightLayout::Plain, []) => (1, 1, 1),
             (WeightLayout::Plain, [outer @ .., columns]) => (1, outer.iter().product(), *columns),
-            // A bias has the rows of its weight, in the same order.
+            // A bias has the rows of its weight in the same order.
             (WeightLayout::RotaryRows(_), &[rows]) => (1, rows, 1),
             (WeightLayout::RotaryRows(_) | WeightLayout::Transposed, &[rows, columns]) => {
                 (1, rows, columns)
@@ -130,7 +134,7 @@ impl WeightLayout {
     }
 }
 
-/// Half the rows of each of so many heads.
+/// Half the number of rows per head.
 fn pairs_of_rows(rows: u64, heads: u32) -> Result<u64, LayoutError> {
     if heads == 0 {
         return Err(LayoutError::NoHeads);
@@ -143,22 +147,24 @@ fn pairs_of_rows(rows: u64, heads: u32) -> Result<u64, LayoutError> {
 }
 
 impl Arrangement {
-    /// Matrices in the stored tensor, each a Hugging Face tensor; 1 unless experts are stacked.
+    /// The number of matrices in the stored tensor, each of which is a Hugging Face tensor; 1 unless experts are
+    /// stacked.
     pub fn experts(&self) -> u64 {
         self.experts
     }
 
-    /// Rows of each stored matrix; of a tensor in more dimensions, everything but the last.
+    /// The number of rows of each stored matrix. For more than two dimensions, this is the product of all but the
+    /// last.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Columns of each stored matrix.
+    /// The number of columns of each stored matrix.
     pub fn columns(&self) -> u64 {
         self.columns
     }
 
-    /// Rows and columns of the Hugging Face tensor.
+    /// The numbers of rows and columns of the Hugging Face tensor.
     pub fn source_shape(&self) -> (u64, u64) {
         match self.order {
             ElementOrder::Transposed => (self.columns, self.rows),
@@ -166,18 +172,18 @@ impl Arrangement {
         }
     }
 
-    /// The order of elements within each matrix.
+    /// The order of the elements in each matrix.
     pub fn order(&self) -> ElementOrder {
         self.order
     }
 
-    /// Elements of one matrix; the product was checked when the shape was.
+    /// The number of elements of one matrix. [`WeightLayout::arrange`] has checked the product.
     fn matrix(&self) -> u64 {
         self.rows * self.columns
     }
 
-    /// The row of the Hugging Face tensor that a stored row is. `None` past the end, and where
-    /// rows do not stay rows ([`ElementOrder::Transposed`]).
+    /// The row of the Hugging Face tensor that corresponds to a stored row. Returns `None` past the end and for
+    /// [`ElementOrder::Transposed`], where rows become columns.
     pub fn source_row(&self, row: u64) -> Option<u64> {
         if row >= self.rows {
             return None;
@@ -192,7 +198,7 @@ impl Arrangement {
         }
     }
 
-    /// The stored row that a row of the Hugging Face tensor is: the inverse of
+    /// The stored row that corresponds to a row of the Hugging Face tensor: the inverse of
     /// [`Arrangement::source_row`].
     pub fn stored_row(&self, row: u64) -> Option<u64> {
         if row >= self.rows {
@@ -208,7 +214,7 @@ impl Arrangement {
         }
     }
 
-    /// The element that is stored at a row-major index; `None` past the end.
+    /// The element that is stored at a row-major index, or `None` past the end.
     pub fn source(&self, stored: u64) -> Option<Element> {
         let matrix = self.matrix();
         let expert = stored.checked_div(matrix).filter(|&expert| expert < self.experts)?;
@@ -222,8 +228,8 @@ impl Arrangement {
         Some(Element { expert, index })
     }
 
-    /// The row-major index that an element is stored at, the inverse of [`Arrangement::source`];
-    /// `None` if there is no such element.
+    /// The row-major index at which an element is stored, or `None` if there is no such element: the inverse of
+    /// [`Arrangement::source`].
     pub fn stored(&self, element: Element) -> Option<u64> {
         let matrix = self.matrix();
         let Element { expert, index } = element;

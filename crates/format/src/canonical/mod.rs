@@ -1,14 +1,13 @@
-//! Canonical names and layouts, so that a mark outlives the conversion of a checkpoint.
+//! Canonical names and layouts of tensors, so that a mark survives the conversion of a checkpoint.
 //!
-//! The chips of a tensor follow from its canonical name and the index of the element in the
-//! Hugging Face tensor. [`canonical_name`] takes off what wrappers put around a name,
-//! [`gguf::from_gguf`] translates from another container, and [`layout`] says where the elements
-//! went.
+//! The chips of a tensor follow from its canonical name and from the index of the element in the Hugging Face
+//! tensor. [`canonical_name`] removes what wrappers add to a name, [`gguf::from_gguf`] translates names from GGUF,
+//! and [`layout`] maps the positions of the elements.
 //!
-//! A canonical name is not unique: `model.x` and `module.x` have the same. Tensors of one canonical
-//! name have the same chips, so whoever correlates must count each canonical name of a model
-//! **once**. A model that holds one tensor many times under wrapped names would otherwise multiply
-//! whatever it shows by chance, and the bound on the statistic would not hold.
+//! A canonical name is not unique: `model.x` and `module.x` have the same one. Tensors with the same canonical name
+//! have the same chips, so a correlation must count each canonical name of a model only **once**. Otherwise a model
+//! that holds a tensor many times under wrapped names would multiply a correlation that is due to chance, and the
+//! bound on the statistic would not hold.
 
 mod architectures;
 pub mod gguf;
@@ -16,14 +15,14 @@ pub mod layout;
 
 use std::borrow::Cow;
 
-/// Components that wrappers insert anywhere in a name. They are attributes of the wrapping class
-/// (PyTorch's FSDP, activation checkpointing and `torch.compile`; DeepSpeed and Lightning Fabric),
-/// private to it, and no model names a module of its own so.
+/// Components that wrappers insert anywhere in a name. They are private attributes of the wrapping class (FSDP,
+/// activation checkpointing and `torch.compile` in PyTorch; DeepSpeed and Lightning Fabric), and no model uses them
+/// as names of its modules.
 const INSERTED: &[&str] =
     &["_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_orig_mod", "_forward_module"];
 
-/// What PEFT's tuner layers call the layer they wrap. Taken off only before the last component,
-/// where it always stands.
+/// The name that tuner layers of PEFT give to the wrapped layer. It is removed only before the last component,
+/// where it always is.
 const BASE_LAYER: &str = "base_layer";
 
 /// Leading components that say which class a model was saved from, not which tensor it is:
@@ -53,13 +52,13 @@ const LEADING: &[&str] = &[
     "longformer",
 ];
 
-/// PEFT's model and the tuner in it; `base_model` by itself is left where it is.
+/// The model of PEFT and the tuner in it. `base_model` alone is not removed.
 const PEFT: &str = "base_model.model.";
 
-/// The name of a tensor without what wrappers put around it.
+/// Returns the name of a tensor without the components that wrappers add.
 ///
-/// Takes any text. Applied to its own result it changes nothing, and a name that consists of
-/// wrappers alone keeps its last part: no name becomes empty but the empty one.
+/// Any text is allowed. The function is idempotent, and a name that consists only of wrapper components keeps its
+/// last one, so that only the empty name has an empty result.
 ///
 /// ```
 /// # use tensorseal_format::canonical::canonical_name;
@@ -67,14 +66,14 @@ const PEFT: &str = "base_model.model.";
 /// assert_eq!(canonical_name(wrapped), "layers.0.self_attn.q_proj.weight");
 /// ```
 pub fn canonical_name(name: &str) -> Cow<'_, str> {
-    // Inserted components go first: they may stand between the parts of a prefix.
+    // Inserted components are removed first, because they may be between the parts of a prefix.
     match without_inserted(name) {
         None => Cow::Borrowed(without_leading(name)),
         Some(name) => Cow::Owned(without_leading(&name).to_owned()),
     }
 }
 
-/// The name without inserted components; `None` if it has none, or if nothing would be left.
+/// Returns the name without inserted components, or `None` if it has none or if nothing would remain.
 fn without_inserted(name: &str) -> Option<String> {
     let (path, last) = name.rsplit_once('.')?;
     let path: Vec<&str> = path.split('.').collect();

@@ -1,44 +1,44 @@
-//! Archives: zip, known by the record that closes it and told apart by the names of its members, and tar,
-//! known by the header that it begins with.
+//! Recognises archives: zip archives by the end record and the names of the members, and tar archives by the first
+//! header.
 
 use super::super::{torch, zip};
 use super::ContentClass::{self, *};
 use super::probe::FileProbe;
 use std::io;
 
-/// The zip archive that a file ends as, whatever it begins with. `commented`: behind the end of it a long
-/// comment may stand.
+/// The class of the zip archive at the end of a file, whatever the file begins with. With `commented`, a long comment
+/// may follow the end record.
 pub(super) fn classify_tail(
-    look: &FileProbe<'_>,
+    probe: &FileProbe<'_>,
     commented: bool,
 ) -> io::Result<Option<ContentClass>> {
-    let starts = zip::is_archive_start(&look.head);
+    let starts = zip::is_archive_start(&probe.head);
     let ends = |tail: &[u8]| tail.windows(zip::END.len()).any(|bytes| bytes == zip::END);
-    let closed = starts || ends(look.tail()) || commented && ends(&look.long_tail()?);
+    let closed = starts || ends(probe.tail()) || commented && ends(&probe.long_tail()?);
     if !closed {
         return Ok(None);
     }
-    let listed = zip::list(look.opened)?;
+    let listed = zip::list(probe.opened)?;
     Ok(match listed {
-        Some(names) if starts || !names.is_empty() => Some(class(look, &names)),
-        // It was one: by the members that can be seen, else by what its name promises.
-        None if starts => Some(match class(look, &first_names(&look.head)) {
-            Zip if torch::is_torch_name(look.path) => TorchZip,
+        Some(names) if starts || !names.is_empty() => Some(class(probe, &names)),
+        // A damaged archive: classify it by the members in its head, or else by its name.
+        None if starts => Some(match class(probe, &first_names(&probe.head)) {
+            Zip if torch::is_torch_name(probe.path) => TorchZip,
             class => class,
         }),
         _ => None,
     })
 }
 
-/// What kind of archive has members of these names. Case does not count, as readers have it.
-fn class(look: &FileProbe<'_>, names: &[String]) -> ContentClass {
+/// The class of an archive with these members. The case is ignored, as in readers.
+fn class(probe: &FileProbe<'_>, names: &[String]) -> ContentClass {
     let lower: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     let has = |is: &dyn Fn(&str) -> bool| lower.iter().any(|name| is(name));
     let is_called = |name: &str, known: &str| name == known || name.ends_with(&format!("/{known}"));
     let any_called = |known: &str| has(&|name| is_called(name, known));
     if any_called("data.pkl")
         || has(&|name| name.ends_with(".pkl"))
-            && (any_called("version") || torch::is_torch_name(look.path))
+            && (any_called("version") || torch::is_torch_name(probe.path))
     {
         TorchZip
     } else if any_called("serialized_exported_program.json")
@@ -67,7 +67,7 @@ fn class(look: &FileProbe<'_>, names: &[String]) -> ContentClass {
     }
 }
 
-/// The names in the headers of members that lie in the first bytes of an archive.
+/// The names in the local headers in the first bytes of an archive.
 fn first_names(head: &[u8]) -> Vec<String> {
     let starts = head.windows(zip::START.len()).enumerate();
     let name = |at: usize| {
@@ -78,10 +78,10 @@ fn first_names(head: &[u8]) -> Vec<String> {
     starts.filter(|(_, bytes)| *bytes == zip::START).filter_map(|(at, _)| name(at)).collect()
 }
 
-/// Bytes of a header of tar, and what all its lengths are multiples of.
+/// The size of a tar header in bytes. All lengths are rounded up to a multiple of it.
 pub(super) const BLOCK: usize = 512;
 
-/// The tar archive that a file begins as.
+/// The class of the tar archive at the start of a file.
 pub(super) fn classify_head(head: &[u8]) -> Option<ContentClass> {
     if torch::is_tar(head) {
         return Some(TorchTar);
@@ -89,36 +89,35 @@ pub(super) fn classify_head(head: &[u8]) -> Option<ContentClass> {
     head.first_chunk().is_some_and(is_tar_header).then_some(Tar)
 }
 
-/// Whether the zip archive that a tar archive seems to end as lies within its members: it is then one of them,
-/// and looked at as such.
-pub(super) fn ends_in_member(look: &FileProbe<'_>) -> io::Result<bool> {
-    let tail = look.long_tail()?;
+/// Whether the zip archive at the end of a tar archive is inside its members. It is then examined as a member.
+pub(super) fn ends_in_member(probe: &FileProbe<'_>) -> io::Result<bool> {
+    let tail = probe.long_tail()?;
     let end = tail.windows(zip::END.len()).rposition(|bytes| bytes == zip::END);
     let Some(end) = end else { return Ok(false) };
-    let at = look.bytes - (tail.len() - end) as u64;
-    Ok(at < members_end(look)?)
+    let at = probe.bytes - (tail.len() - end) as u64;
+    Ok(at < members_end(probe)?)
 }
 
-/// Where the last member of a tar archive ends.
-fn members_end(look: &FileProbe<'_>) -> io::Result<u64> {
-    /// Most members that are walked past.
-    const MOST: usize = 100_000;
+/// The end of the last member of a tar archive.
+fn members_end(probe: &FileProbe<'_>) -> io::Result<u64> {
+    /// The largest number of members that are skipped.
+    const MAX_MEMBERS: usize = 100_000;
     let mut at = 0;
-    for _ in 0..MOST {
-        let header = look.read_at(at, BLOCK)?;
+    for _ in 0..MAX_MEMBERS {
+        let header = probe.read_at(at, BLOCK)?;
         let Some(header) = header.first_chunk::<BLOCK>().filter(|header| is_tar_header(header))
         else {
             break;
         };
         let data = octal(&header[124..136]).and_then(|bytes| at.checked_add(bytes));
         let end = data.and_then(|end| end.checked_add(BLOCK as u64));
-        let Some(end) = end.filter(|end| *end <= look.bytes) else { break };
+        let Some(end) = end.filter(|end| *end <= probe.bytes) else { break };
         at = end.next_multiple_of(BLOCK as u64);
     }
     Ok(at)
 }
 
-/// Whether the sum that a header states is that of its bytes.
+/// Whether the checksum in a header is correct.
 pub(super) fn is_tar_header(header: &[u8; BLOCK]) -> bool {
     const SUM: std::ops::Range<usize> = 148..156;
     let stated = octal(&header[SUM]);
@@ -129,7 +128,7 @@ pub(super) fn is_tar_header(header: &[u8; BLOCK]) -> bool {
     header[0] != 0 && stated == Some(header.iter().enumerate().map(sum).sum())
 }
 
-/// A number in octal digits, with spaces and NUL around it; or, of a large one, in binary.
+/// Parses a number in octal digits, with spaces and NUL around it, or a large number in binary.
 pub(super) fn octal(field: &[u8]) -> Option<u64> {
     if let [0x80, rest @ ..] = field {
         let (front, last) = rest.split_last_chunk::<8>()?;

@@ -1,4 +1,4 @@
-//! Raw weights: files that have no form of their own and that another file of the model describes.
+//! Finds files of raw weights, which have no format of their own, by the files of the model that describe them.
 
 use super::super::file::{self, OpenedFile};
 use super::super::paths::directory_of;
@@ -8,12 +8,12 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io;
 
-/// Longest index that is read.
+/// The longest index in bytes that is read.
 const MAX_INDEX: u64 = 4 << 20;
-/// Most files that one file describes.
+/// The largest number of files that one file can describe.
 const MAX_NAMES: usize = 100_000;
 
-/// What files describe: paths, and what paths begin with.
+/// The paths and prefixes of paths that files of the model describe.
 #[derive(Debug, Default)]
 pub(crate) struct DescribedPaths {
     paths: BTreeSet<String>,
@@ -29,7 +29,7 @@ impl DescribedPaths {
                 .is_some_and(|(stem, parts)| parts.contains("-of-") && self.prefixes.contains(stem))
     }
 
-    /// Whether a file of this name and class may describe others: it is to be added.
+    /// Whether a file with this name and class may describe other files.
     pub(super) fn may_describe(path: &str, class: ContentClass) -> bool {
         match class {
             ContentClass::OpenVino | ContentClass::Onnx | ContentClass::TensorflowBundle => true,
@@ -41,7 +41,7 @@ impl DescribedPaths {
         }
     }
 
-    /// Adds what a file describes, and says whether that is anything.
+    /// Adds the paths that a file describes. Returns whether there are any.
     pub(super) fn add(
         &mut self,
         path: &str,
@@ -63,7 +63,7 @@ impl DescribedPaths {
             _ => listed(opened)?,
         };
         let any = !names.is_empty();
-        // A path that leads elsewhere describes nothing of this model.
+        // A path that leads out of the model is ignored.
         let inside = names.into_iter().filter(|name| {
             !name.starts_with('/') && !name.split('/').any(|part| matches!(part, ".." | "" | "."))
         });
@@ -72,7 +72,7 @@ impl DescribedPaths {
     }
 }
 
-/// The index of a model for browsers, or of one compiled by MLC.
+/// The index of a TensorFlow.js model, or of a model that MLC compiled.
 #[derive(Debug, Deserialize)]
 struct Index {
     #[serde(default, rename = "weightsManifest")]
@@ -104,24 +104,24 @@ fn listed(opened: &OpenedFile) -> io::Result<BTreeSet<String>> {
     Ok(paths.chain(index.records.into_iter().map(|record| record.path)).take(MAX_NAMES).collect())
 }
 
-/// The files that the tensors of an ONNX model lie in.
+/// The external data files of an ONNX model.
 fn locations(opened: &OpenedFile) -> io::Result<BTreeSet<String>> {
-    let mut reading =
+    let mut reader =
         OnnxReader { opened, window: Vec::new(), start: 0, left: MAX_READ, names: BTreeSet::new() };
-    reading.message(&GRAPH, [0, opened.identity.bytes])?;
-    Ok(reading.names)
+    reader.message(&GRAPH, [0, opened.identity.bytes])?;
+    Ok(reader.names)
 }
 
-/// Bytes of a model that are read for it.
+/// The largest number of bytes of a model that are read.
 const MAX_READ: u64 = 64 << 20;
-/// Bytes that are read at once: long tensors lie between what is looked for.
+/// The number of bytes that are read at once. It is small because long tensors are skipped.
 const WINDOW: usize = 4 << 10;
 
-/// The fields that lead from a model to the notes on where a tensor lies: its graph, the tensors of that,
-/// their notes, of which each has a key and a value.
+/// The fields that lead from a model to the location of a tensor: the graph, its tensors, and their external data
+/// entries, each with a key and a value.
 const GRAPH: [u64; 3] = [7, 5, 13];
 
-/// An ONNX model while it is walked through.
+/// Walks through an ONNX model.
 struct OnnxReader<'o> {
     opened: &'o OpenedFile,
     window: Vec<u8>,
@@ -131,31 +131,31 @@ struct OnnxReader<'o> {
 }
 
 impl OnnxReader<'_> {
-    /// Bytes of anywhere: at most as many as are read at once.
+    /// Returns bytes at any position, at most [`WINDOW`] of them, or `None` if the limit is exceeded.
     fn at(&mut self, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
         let end = offset.saturating_add(length as u64).min(self.opened.identity.bytes);
         if offset < self.start || end > self.start + self.window.len() as u64 {
-            let most = self.opened.identity.bytes.saturating_sub(offset).min(WINDOW as u64);
-            let Some(left) = self.left.checked_sub(most) else { return Ok(None) };
+            let count = self.opened.identity.bytes.saturating_sub(offset).min(WINDOW as u64);
+            let Some(left) = self.left.checked_sub(count) else { return Ok(None) };
             self.left = left;
-            self.window = file::read_at(&self.opened.file, offset, most as usize)?;
+            self.window = file::read_at(&self.opened.file, offset, count as usize)?;
             self.start = offset;
         }
         let from = (offset - self.start) as usize;
-        let held = self.window.get(from..).unwrap_or_default();
-        Ok(Some(held.get(..held.len().min(length)).unwrap_or_default().to_vec()))
+        let buffered = self.window.get(from..).unwrap_or_default();
+        Ok(Some(buffered.get(..buffered.len().min(length)).unwrap_or_default().to_vec()))
     }
 
-    /// Walks through the fields of a message; those of the first number are messages, too. `false`: no more
-    /// may be read.
+    /// Walks through the fields of a message; fields with the first number in `fields` are messages as well. Returns
+    /// `false` if the limit is exceeded.
     fn message(&mut self, fields: &[u64], [mut at, end]: [u64; 2]) -> io::Result<bool> {
-        /// A key and a length.
-        const LONGEST: usize = 20;
-        /// A note on a tensor.
-        const NOTE: u64 = 2048;
+        /// The largest size of a key and a length.
+        const MAX_FIELD_START: usize = 20;
+        /// The longest text that is read.
+        const MAX_TEXT: u64 = 2048;
         let mut key_value: [Option<Vec<u8>>; 2] = [None, None];
         while at < end && self.names.len() < MAX_NAMES {
-            let Some(bytes) = self.at(at, LONGEST)? else { return Ok(false) };
+            let Some(bytes) = self.at(at, MAX_FIELD_START)? else { return Ok(false) };
             let Some((key, taken)) = number(&bytes) else { break };
             let rest = bytes.get(taken..).unwrap_or_default();
             let Some((value, width)) = number(rest) else { break };
@@ -174,7 +174,7 @@ impl OnnxReader<'_> {
                 (2, [first, deeper @ ..]) if key >> 3 == *first => {
                     self.message(deeper, [start, next])?
                 }
-                (2, []) if matches!(key >> 3, 1 | 2) && value <= NOTE => {
+                (2, []) if matches!(key >> 3, 1 | 2) && value <= MAX_TEXT => {
                     let text = self.at(start, value as usize)?;
                     let more = text.is_some();
                     if let Some(part) = key_value.get_mut((key >> 3) as usize - 1) {

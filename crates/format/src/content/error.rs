@@ -1,4 +1,4 @@
-//! What the name of a file promises, and what it is to find something else there.
+//! The errors and remarks about the content of files.
 
 use super::super::class::Format;
 use super::super::paths::extension;
@@ -6,40 +6,42 @@ use super::super::problem::StructureError;
 use super::{ContentClass, FileContent, FileRole};
 use tensorseal_base::severity::Severity;
 
-/// Endings of files of weights besides those that promise a format that is read.
+/// The extensions of weights files besides those of supported formats.
 const WEIGHTS: &[&str] = &[
     "ggml", "pt", "pth", "pt2", "bin", "ckpt", "onnx", "ort", "h5", "hdf5", "keras", "tflite",
     "msgpack", "pb", "pte", "mlmodel",
 ];
 
-/// Whether a name promises weights.
+/// Whether a file has an extension of weights files.
 pub(crate) fn is_weights_name(path: &str) -> bool {
-    let ending = extension(path);
-    WEIGHTS.contains(&ending.as_str()) || Format::from_extension(&ending).is_some()
+    let extension = extension(path);
+    WEIGHTS.contains(&extension.as_str()) || Format::from_extension(&extension).is_some()
 }
 
-/// What is wrong with a file by what its bytes are.
+/// An error about the content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ContentError {
-    #[error("is {} and {} at once: which of the two is loaded depends on the reader", first.description(), also.description())]
+    #[error("is {} and {} at the same time; it depends on the reader which one is loaded", first.description(), also.description())]
     Ambiguous { first: ContentClass, also: ContentClass },
-    #[error("its name is that of weights, and it is {}{}", class.description(), why(*class))]
+    #[error("has the name of a weights file, but is {}{}", class.description(), hint(*class))]
     Misnamed { class: ContentClass },
     #[error(
         "is a git-lfs pointer, not a model{}: run 'git lfs pull' to fetch the file itself{}",
         size.map(|bytes| format!(" (the file has {bytes} bytes)")).unwrap_or_default(),
-        if *elsewhere { "; the weights are there in another file" } else { "" }
+        if *elsewhere { "; the weights are available in another file" } else { "" }
     )]
     Pointer { size: Option<u64>, elsewhere: bool },
 }
 
-/// What may have happened.
-fn why(class: ContentClass) -> &'static str {
+/// The likely reason for unexpected content.
+fn hint(class: ContentClass) -> &'static str {
     match class {
-        ContentClass::Html | ContentClass::Json => ": the answer of a server in place of the file",
-        ContentClass::LinkText => ": the file that it leads to was not fetched",
-        ContentClass::Zeros => ": space was reserved, and nothing was written",
-        ContentClass::Empty => ": a download that was broken off, or a place that was never filled",
+        ContentClass::Html | ContentClass::Json => {
+            ": probably the response of a server instead of the file"
+        }
+        ContentClass::LinkText => ": the target of the link was not fetched",
+        ContentClass::Zeros => ": probably space that was reserved but never written",
+        ContentClass::Empty => ": probably an interrupted download",
         ContentClass::Zip | ContentClass::Tar | ContentClass::Compressed => " without weights",
         _ => "",
     }
@@ -61,14 +63,16 @@ impl StructureError for ContentError {
     }
 }
 
-/// What is worth knowing of a file by what its bytes are.
+/// A remark about the content of a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ContentRemark {
-    #[error("is {what}, which is not read: its bytes are digested, its weights are not judged")]
+    #[error(
+        "is {what}, which is unsupported: a seal covers the bytes, but the weights are not judged"
+    )]
     NotRead { what: String },
-    #[error("is {what}: it holds no weights")]
+    #[error("is {what}, which holds no weights")]
     NoWeights { what: &'static str },
-    #[error("is {what}: a machine can run it{}", if *weights { ", and weights are in it" } else { "" })]
+    #[error("is {what}, which is executable{}", if *weights { " and contains weights" } else { "" })]
     Executable { what: &'static str, weights: bool },
 }
 
@@ -83,8 +87,8 @@ impl StructureError for ContentRemark {
     }
 }
 
-/// Whether content is recognised as something that no file of weights is. Text alone is not: there are
-/// weights written as text. An archive counts if nothing of weights is in it.
+/// Whether the content cannot be a weights file. Plain text does not count, because weights can be stored as text. An
+/// archive counts if it holds no weights.
 pub(crate) fn is_non_weights(content: FileContent) -> bool {
     use ContentClass::*;
     match content.class {

@@ -1,4 +1,4 @@
-//! Parts of files as files: a stretch of one, and bytes that were unpacked.
+//! Presents parts of files and unpacked bytes as files.
 
 use super::super::file::{self, FileHandle, OpenedFile};
 use super::super::identity::FileIdentity;
@@ -6,7 +6,7 @@ use super::super::remote::{RemoteError, RemoteFile};
 use std::io;
 use std::sync::Arc;
 
-/// A stretch of a file.
+/// A range of a file.
 #[derive(Debug)]
 struct Slice {
     of: FileHandle,
@@ -27,7 +27,7 @@ impl RemoteFile for Slice {
         let failed = |error: io::Error| match RemoteError::from_io_error(&error) {
             Some(remote) => remote.clone(),
             None if error.kind() == io::ErrorKind::UnexpectedEof => {
-                RemoteError::Changed("it is shorter than it was".to_owned())
+                RemoteError::Changed("it is shorter than before".to_owned())
             }
             None => RemoteError::Unavailable(error.to_string()),
         };
@@ -41,7 +41,7 @@ struct MemoryFile(Vec<u8>);
 
 impl RemoteFile for MemoryFile {
     fn place(&self) -> String {
-        "what was unpacked".to_owned()
+        "an unpacked member of an archive".to_owned()
     }
 
     fn bytes(&self) -> u64 {
@@ -50,9 +50,9 @@ impl RemoteFile for MemoryFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RemoteError> {
         let start = usize::try_from(offset).ok();
-        let held = start.and_then(|start| self.0.get(start..)?.get(..buffer.len()));
-        let past = || RemoteError::Unavailable("it ends before".to_owned());
-        buffer.copy_from_slice(held.ok_or_else(past)?);
+        let bytes = start.and_then(|start| self.0.get(start..)?.get(..buffer.len()));
+        let past_end = || RemoteError::Unavailable("unexpected end of file".to_owned());
+        buffer.copy_from_slice(bytes.ok_or_else(past_end)?);
         Ok(())
     }
 }
@@ -62,19 +62,19 @@ fn opened(file: Arc<dyn RemoteFile>) -> OpenedFile {
     OpenedFile { file: FileHandle::Remote(file), identity }
 }
 
-/// The bytes `start..end` of a file as a file, as far as they are there.
+/// Presents the bytes `start..end` of a file, up to its end, as a file.
 pub(super) fn slice(of: &OpenedFile, [start, end]: [u64; 2]) -> io::Result<OpenedFile> {
     let end = end.min(of.identity.bytes);
     let bytes = end.saturating_sub(start);
     Ok(opened(Arc::new(Slice { of: of.file.try_clone()?, start, bytes })))
 }
 
-/// All bytes of a file, wherever it lies, as those of another machine are read.
+/// Presents a whole file as a remote file, wherever it is.
 pub(super) fn whole(of: &OpenedFile) -> io::Result<impl RemoteFile> {
     Ok(Slice { of: of.file.try_clone()?, start: 0, bytes: of.identity.bytes })
 }
 
-/// Bytes as a file.
+/// Presents bytes in memory as a file.
 pub(super) fn memory(bytes: Vec<u8>) -> OpenedFile {
     opened(Arc::new(MemoryFile(bytes)))
 }

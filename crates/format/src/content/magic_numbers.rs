@@ -1,17 +1,17 @@
-//! The table: bytes at a place in a file, and the class that they tell of.
+//! The table of magic numbers: bytes at a fixed position, and the content class that they identify.
 
 use super::ContentClass::{self, *};
 use super::probe::FileProbe;
 
 /// A row of the table.
 pub(super) struct MagicNumber {
-    /// Where the bytes stand.
+    /// The position of the bytes.
     pub at: usize,
     /// The bytes.
     pub magic: &'static [u8],
-    /// What they tell.
+    /// The content class.
     pub class: ContentClass,
-    /// Endings of the name that must be there, too, where the bytes alone say little; empty: any.
+    /// The extensions that are required in addition, if the bytes alone are weak evidence. Empty if any name will do.
     pub extensions: &'static [&'static str],
 }
 
@@ -22,13 +22,13 @@ const fn row(at: usize, magic: &'static [u8], class: ContentClass) -> MagicNumbe
 const fn named(
     magic: &'static [u8],
     class: ContentClass,
-    endings: &'static [&'static str],
+    extensions: &'static [&'static str],
 ) -> MagicNumber {
-    MagicNumber { at: 0, magic, class, extensions: endings }
+    MagicNumber { at: 0, magic, class, extensions }
 }
 
-/// Everything that is known by fixed bytes at a fixed place. What needs more than that is in
-/// [`super::binary`], [`super::archive`], [`super::text`] and [`super::protobuf`].
+/// The formats with fixed bytes at a fixed position. Formats that need more are in [`super::binary`],
+/// [`super::archive`], [`super::text`] and [`super::protobuf`].
 pub(super) const TABLE: &[MagicNumber] = &[
     row(0, b"GGUF", Gguf),
     row(0, b"lmgg", Ggml),
@@ -105,36 +105,36 @@ pub(super) const TABLE: &[MagicNumber] = &[
     row(0, b"SQLite format 3\0", Table),
 ];
 
-/// Magic numbers of so few bytes, or of so common ones, that numbers begin so by chance: what must hold
-/// besides.
-fn is_sure(look: &FileProbe<'_>, row: &MagicNumber) -> bool {
+/// Checks the additional conditions of magic numbers that are so short or so common that other files may begin with
+/// them by chance.
+fn is_sure(probe: &FileProbe<'_>, row: &MagicNumber) -> bool {
     match row.class {
-        // The table of a font has a few entries of 16 bytes behind a header of 12.
+        // A font has a few table entries of 16 bytes after a header of 12 bytes.
         Font if row.magic == b"\0\x01\0\0\0" => {
-            let tables = look.head.get(4..6).map(|b| u16::from_be_bytes([b[0], b[1]]));
-            let tag = look.head.get(12..16);
+            let tables = probe.head.get(4..6).map(|b| u16::from_be_bytes([b[0], b[1]]));
+            let tag = probe.head.get(12..16);
             tables.is_some_and(|count| (4..64).contains(&count))
                 && tag.is_some_and(|tag| tag.iter().all(|b| b.is_ascii_graphic() || *b == b' '))
         }
-        // The first table of a file in columns ends as it begins.
-        Table if row.magic == b"PAR1" => look.tail().ends_with(b"PAR1"),
+        // A Parquet file ends as it begins.
+        Table if row.magic == b"PAR1" => probe.tail().ends_with(b"PAR1"),
         Table if row.magic == b"ORC" => {
-            let tail = look.tail();
+            let tail = probe.tail();
             tail.get(tail.len().saturating_sub(4)..).is_some_and(|end| end.starts_with(b"ORC"))
         }
-        CoreMl => look.u32(4) == Some(2) && look.u32(0).is_some_and(|count| count > 0),
-        Gguf | Ggml => look.bytes >= 8,
+        CoreMl => probe.u32(4) == Some(2) && probe.u32(0).is_some_and(|count| count > 0),
+        Gguf | Ggml => probe.bytes >= 8,
         _ => true,
     }
 }
 
-/// What the table says of a file.
-pub(super) fn classify(look: &FileProbe<'_>) -> Option<ContentClass> {
-    let ending = look.extension();
+/// Classifies a file with the table.
+pub(super) fn classify(probe: &FileProbe<'_>) -> Option<ContentClass> {
+    let extension = probe.extension();
     let fits = |row: &&MagicNumber| {
-        look.has(row.at, row.magic)
-            && (row.extensions.is_empty() || row.extensions.contains(&ending.as_str()))
-            && is_sure(look, row)
+        probe.has(row.at, row.magic)
+            && (row.extensions.is_empty() || row.extensions.contains(&extension.as_str()))
+            && is_sure(probe, row)
     };
     TABLE.iter().find(fits).map(|row| row.class)
 }

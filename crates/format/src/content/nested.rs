@@ -1,7 +1,7 @@
-//! What is in archives and compressed streams: pickles, which are examined, and weights.
+//! Examines the contents of archives and compressed streams for pickles and weights.
 //!
-//! Bounds: two levels, a number of members and of pickles, and bytes unpacked by the length of the file. What
-//! lies behind a bound is not understood.
+//! The limits are two levels, a number of members and of pickles, and a number of unpacked bytes that depends on the
+//! length of the file. Contents beyond a limit count as not understood.
 
 use super::super::file::OpenedFile;
 use super::super::pickle::MAX_PICKLE;
@@ -17,47 +17,49 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use std::io::{self, BufReader, Read};
 use tensorseal_base::display::quoted;
 
-/// Archives in archives.
+/// The deepest nesting of archives.
 const MAX_DEPTH: usize = 2;
-/// Members that are looked at.
+/// The largest number of members that are examined.
 const MAX_MEMBERS: usize = 4096;
-/// Pickles that are read.
+/// The largest number of pickles that are read.
 const MAX_PICKLES: usize = 64;
-/// Bytes that are unpacked from a file: so many, and so many times its length, but some in any case.
+/// The largest number of bytes that are unpacked from a file.
 const MAX_UNPACKED: u64 = 64 << 20;
-const MAX_TIMES: u64 = 8;
-const LEAST_UNPACKED: u64 = 1 << 20;
-/// Times that a byte is looked at: on each level, and as a pickle. Members that share bytes come to more.
+/// The same limit as a multiple of the length of the file.
+const MAX_RATIO: u64 = 8;
+/// The number of bytes that may always be unpacked.
+const MIN_UNPACKED: u64 = 1 << 20;
+/// How often a byte may be read: on each level, and as a pickle. Members that share bytes exceed this limit.
 const MAX_READS: u64 = MAX_DEPTH as u64 + 2;
 
-/// What was found in a file.
+/// The result of examining a container.
 #[derive(Debug, Default)]
 pub(crate) struct NestedFindings {
-    /// What pickles in it ask for. Of the file, the member named.
+    /// The problems of pickles in the file. Their messages name the member.
     pub problems: Vec<Problem>,
-    /// Weights are in it, or pickles that may be.
+    /// Whether it holds weights, or pickles that may hold weights.
     pub weights: bool,
-    /// Everything in it was looked at and is known.
+    /// Whether all of its contents were examined and recognised.
     pub understood: bool,
 }
 
-/// Whether files of a class are looked into here: those that no reader of a format reads.
+/// Whether files of a class are containers that no format reader reads.
 pub(super) fn is_container(class: ContentClass) -> bool {
     use ContentClass::*;
     matches!(class, Zip | Tar | Compressed | Keras | TorchExport | Bytecode | Document)
 }
 
-/// Looks into a file of this content.
+/// Examines the contents of a file.
 pub(super) fn examine(
     path: &str,
     opened: &OpenedFile,
     content: FileContent,
 ) -> io::Result<NestedFindings> {
     let bytes = opened.identity.bytes;
-    let unpacked = bytes.saturating_mul(MAX_TIMES).clamp(LEAST_UNPACKED, MAX_UNPACKED);
+    let unpacked = bytes.saturating_mul(MAX_RATIO).clamp(MIN_UNPACKED, MAX_UNPACKED);
     let mut walk = ArchiveWalk {
         path,
-        found: NestedFindings { understood: true, ..NestedFindings::default() },
+        findings: NestedFindings { understood: true, ..NestedFindings::default() },
         unpacked,
         read: bytes.saturating_add(unpacked).saturating_mul(MAX_READS),
         members: 0,
@@ -66,22 +68,22 @@ pub(super) fn examine(
     for class in [Some(content.class), content.also].into_iter().flatten() {
         walk.container(path, "", opened, class, 0)?;
     }
-    Ok(walk.found)
+    Ok(walk.findings)
 }
 
 struct ArchiveWalk<'p> {
     path: &'p str,
-    found: NestedFindings,
-    /// Bytes that may still be unpacked.
+    findings: NestedFindings,
+    /// The number of bytes that may still be unpacked.
     unpacked: u64,
-    /// Bytes of members and of pickles that may still be looked at.
+    /// The number of bytes of members and pickles that may still be read.
     read: u64,
     members: usize,
     pickles: usize,
 }
 
 impl ArchiveWalk<'_> {
-    /// Looks into a container that is called `place` in the file.
+    /// Examines a container with the path `place` in the file.
     fn container(
         &mut self,
         name: &str,
@@ -94,7 +96,7 @@ impl ArchiveWalk<'_> {
             return Ok(());
         }
         if depth == MAX_DEPTH {
-            self.found.understood = false;
+            self.findings.understood = false;
             return Ok(());
         }
         match class {
@@ -104,7 +106,7 @@ impl ArchiveWalk<'_> {
         }
     }
 
-    /// Looks at a file in the file.
+    /// Examines a file in a container.
     fn file(
         &mut self,
         name: &str,
@@ -119,15 +121,15 @@ impl ArchiveWalk<'_> {
             }
             self.container(name, place, opened, class, depth)?;
         }
-        self.found.weights |= content.class.role() == FileRole::Weights;
+        self.findings.weights |= content.class.role() == FileRole::Weights;
         let raw = content.class == ContentClass::Unknown && error::is_weights_name(name);
-        self.found.weights |= raw;
+        self.findings.weights |= raw;
         let known = content.role != FileRole::Unknown || is_container(content.class);
-        self.found.understood &= known;
+        self.findings.understood &= known;
         Ok(())
     }
 
-    /// A member whose reader knows pickles.
+    /// Examines a member that a format reader reads.
     fn formatted(
         &mut self,
         place: &str,
@@ -137,47 +139,47 @@ impl ArchiveWalk<'_> {
         let Some(format) = class.format() else { return Ok(()) };
         self.pickles += 1;
         if self.pickles > MAX_PICKLES || !self.may_read(opened.identity.bytes.min(MAX_PICKLE)) {
-            self.found.understood = false;
+            self.findings.understood = false;
             return Ok(());
         }
-        let contents = formats::read(format, class, self.path, opened)?;
-        self.found.weights |= contents.weightless.is_none();
-        let front = message_prefix(self.path);
-        for mut problem in contents.problems {
+        let parsed = formats::read(format, class, self.path, opened)?;
+        self.findings.weights |= parsed.weightless.is_none();
+        let prefix = message_prefix(self.path);
+        for mut problem in parsed.problems {
             if !problem.rule.contains("/pickle-") {
                 continue;
             }
-            if let Some(said) = problem.message.strip_prefix(&front) {
-                problem.message = format!("{front}member {}: {said}", quoted(place));
+            if let Some(message) = problem.message.strip_prefix(&prefix) {
+                problem.message = format!("{prefix}member {}: {message}", quoted(place));
             }
             problem.byte_range = None;
             problem.tensor = None;
             problem.affected = Vec::new();
             problem.companion = true;
-            self.found.problems.push(problem);
+            self.findings.problems.push(problem);
         }
         Ok(())
     }
 
-    /// Whether so many bytes more may be looked at.
+    /// Whether `bytes` more bytes may be read.
     fn may_read(&mut self, bytes: u64) -> bool {
         let left = self.read.checked_sub(bytes);
         self.read = left.unwrap_or(0);
         left.is_some()
     }
 
-    /// Whether another member, of so many bytes as they are stored, may be looked at.
+    /// Whether another member of `bytes` stored bytes may be examined.
     fn next_member(&mut self, bytes: u64) -> bool {
         self.members += 1;
         let may = self.members <= MAX_MEMBERS && self.may_read(bytes);
-        self.found.understood &= may;
+        self.findings.understood &= may;
         may
     }
 
     fn zip(&mut self, place: &str, opened: &OpenedFile, depth: usize) -> io::Result<()> {
         let archive = zip::read(opened)?;
-        // Members that cannot be read are in none of the lists.
-        self.found.understood &= archive.readable && archive.errors.is_empty();
+        // Unreadable members are not listed, but cause an error.
+        self.findings.understood &= archive.readable && archive.errors.is_empty();
         for member in &archive.members {
             let [start, end] = member.range;
             if !self.next_member(end.saturating_sub(start)) {
@@ -194,40 +196,40 @@ impl ArchiveWalk<'_> {
                     self.unpacked = self.unpacked.saturating_sub(bytes.len() as u64);
                     self.file(&member.name, &inner, &memory(bytes), depth + 1)?;
                 }
-                Err(_) => self.found.understood = false,
+                Err(_) => self.findings.understood = false,
             }
         }
         Ok(())
     }
 
     fn tar(&mut self, place: &str, opened: &OpenedFile, depth: usize) -> io::Result<()> {
-        /// Longest name in a member of its own.
-        const LONGEST: u64 = 4096;
+        /// The longest name in a long-name record.
+        const MAX_NAME: u64 = 4096;
         let length = opened.identity.bytes;
-        let (mut at, mut long) = (0u64, None);
+        let (mut at, mut long_name) = (0u64, None);
         while at.checked_add(BLOCK as u64).is_some_and(|end| end <= length) {
             let header = file::read_at(&opened.file, at, BLOCK)?;
             let Some(header) = header.first_chunk::<BLOCK>().filter(|h| is_tar_header(h)) else {
-                // Zeros end an archive; what follows is nobody's.
-                self.found.understood &= header.iter().all(|byte| *byte == 0);
+                // Zeros end an archive.
+                self.findings.understood &= header.iter().all(|byte| *byte == 0);
                 return Ok(());
             };
             let start = at + BLOCK as u64;
             let end = octal(&header[124..136]).and_then(|bytes| start.checked_add(bytes));
             let Some(end) = end.filter(|end| *end <= length) else {
-                self.found.understood = false;
+                self.findings.understood = false;
                 return Ok(());
             };
             match header[156] {
                 b'L' => {
-                    let most = (end - start).min(LONGEST) as usize;
-                    long = Some(text(&file::read_at(&opened.file, start, most)?));
+                    let length = (end - start).min(MAX_NAME) as usize;
+                    long_name = Some(text(&file::read_at(&opened.file, start, length)?));
                 }
                 b'0' | b'7' | 0 => {
                     if !self.next_member(end - start) {
                         return Ok(());
                     }
-                    let name = long.take().unwrap_or_else(|| text(&header[..100]));
+                    let name = long_name.take().unwrap_or_else(|| text(&header[..100]));
                     let part = slice(opened, [start, end])?;
                     self.file(&name, &join(place, &name), &part, depth + 1)?;
                 }
@@ -249,18 +251,18 @@ impl ArchiveWalk<'_> {
             return Ok(());
         }
         let Some(plain) = unpack(opened, self.unpacked)? else {
-            self.found.understood = false;
+            self.findings.understood = false;
             return Ok(());
         };
         self.unpacked = self.unpacked.saturating_sub(plain.bytes.len() as u64);
-        self.found.understood &= plain.whole;
+        self.findings.understood &= plain.whole;
         let inner = name.rsplit_once('.').map_or(name, |(inner, _)| inner);
         let inner = inner.rsplit('/').next().unwrap_or(inner);
         self.file(inner, &join(place, inner), &memory(plain.bytes), depth + 1)
     }
 }
 
-/// The path of a member of a container that is a member, too.
+/// The path of a member of a nested container.
 fn join(place: &str, name: &str) -> String {
     match place {
         "" => name.to_owned(),
@@ -268,21 +270,21 @@ fn join(place: &str, name: &str) -> String {
     }
 }
 
-/// Text up to the first NUL.
+/// The text of a field up to the first NUL.
 fn text(field: &[u8]) -> String {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     String::from_utf8_lossy(field.get(..end).unwrap_or_default()).into_owned()
 }
 
-/// What was unpacked.
+/// The unpacked bytes of a stream.
 struct Unpacked {
     bytes: Vec<u8>,
-    /// All of it, and without a fault.
+    /// Whether the stream was unpacked completely and without errors.
     whole: bool,
 }
 
-/// Unpacks a stream, up to `most` bytes; `None`: nothing here knows how.
-fn unpack(opened: &OpenedFile, most: u64) -> io::Result<Option<Unpacked>> {
+/// Unpacks a stream up to `max` bytes, or returns `None` if the format is unsupported.
+fn unpack(opened: &OpenedFile, max: u64) -> io::Result<Option<Unpacked>> {
     let head = file::read_at(&opened.file, 0, opened.identity.bytes.min(4) as usize)?;
     let file = whole(opened)?;
     let stream = BufReader::with_capacity(64 << 10, SequentialReader::new(&file));
@@ -296,14 +298,14 @@ fn unpack(opened: &OpenedFile, most: u64) -> io::Result<Option<Unpacked>> {
         _ => return Ok(None),
     };
     let mut bytes = Vec::new();
-    // A fault in the stream ends it: what was unpacked before it is looked at.
-    let done = plain.by_ref().take(most).read_to_end(&mut bytes);
-    let whole = done.is_ok() && matches!(plain.read(&mut [0]), Ok(0));
+    // An error ends the stream; the bytes before it are examined.
+    let outcome = plain.by_ref().take(max).read_to_end(&mut bytes);
+    let whole = outcome.is_ok() && matches!(plain.read(&mut [0]), Ok(0));
     Ok(Some(Unpacked { bytes, whole }))
 }
 
-/// A frame of Zstandard. A window of more than 100 MiB is refused by the library, of every frame but the first
-/// that a decoder sees: an empty one comes before.
+/// Opens a Zstandard stream. The library refuses windows of more than 100 MiB in all frames except the first, so an
+/// empty frame is decoded first.
 fn zstd<R: Read>(stream: R) -> Option<impl Read> {
     const EMPTY_FRAME: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0];
     let mut decoder = FrameDecoder::new();

@@ -1,23 +1,23 @@
-//! Messages of protobuf: ONNX, graphs of TensorFlow, Core ML, SentencePiece. They have no magic number; what
-//! is known of them is which fields they have, in which order, and what is in the first ones.
+//! Recognises protobuf messages: ONNX, TensorFlow graphs, Core ML, SentencePiece. They have no magic number, so they
+//! are recognised by the numbers, the order and the contents of their first fields.
 
 use super::ContentClass::{self, *};
 use super::probe::FileProbe;
 
-/// Most fields of a message that are looked at.
-const MOST: usize = 64;
+/// The largest number of fields of a message that are examined.
+const MAX_FIELDS: usize = 64;
 
-/// The value of a field, as far as it lies in the bytes at hand.
+/// The value of a field, as far as it is available.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum FieldValue<'a> {
     Number(u64),
     Fixed32,
     Fixed64,
-    /// What is there of it; `true`: all.
+    /// The available bytes, and whether they are complete.
     Bytes(&'a [u8], bool),
 }
 
-/// A number of up to 64 bits in groups of 7, and how many bytes it takes.
+/// Parses a varint of up to 64 bits. Returns the number and its length in bytes.
 pub(super) fn number(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0;
     for (at, byte) in bytes.iter().take(10).enumerate() {
@@ -29,11 +29,12 @@ pub(super) fn number(bytes: &[u8]) -> Option<(u64, usize)> {
     None
 }
 
-/// The first fields of a message of `length` bytes that begins with `bytes`; `None`: it is no message.
+/// Parses the first fields of a message of `length` bytes that begins with `bytes`. Returns `None` if it is not a
+/// message.
 fn fields(bytes: &[u8], length: u64) -> Option<Vec<(u64, FieldValue<'_>)>> {
-    let mut found = Vec::new();
+    let mut parsed = Vec::new();
     let mut at = 0;
-    while (at as u64) < length && at < bytes.len() && found.len() < MOST {
+    while (at as u64) < length && at < bytes.len() && parsed.len() < MAX_FIELDS {
         let rest = bytes.get(at..)?;
         let cut = rest.len() < 20 && (bytes.len() as u64) < length;
         let Some((key, taken)) = number(rest) else { if cut { break } else { return None } };
@@ -48,15 +49,15 @@ fn fields(bytes: &[u8], length: u64) -> Option<Vec<(u64, FieldValue<'_>)>> {
             5 => (FieldValue::Fixed32, taken + 4),
             2 => {
                 let (count, width) = match number(rest) {
-                    Some(found) => found,
+                    Some(number) => number,
                     None if cut => break,
                     None => return None,
                 };
                 let start = at + taken + width;
                 let end = (start as u64).checked_add(count).filter(|end| *end <= length)?;
-                let there = (bytes.len() as u64).min(end) as usize;
-                let whole = there as u64 == end;
-                found.push((key >> 3, FieldValue::Bytes(bytes.get(start..there)?, whole)));
+                let available = (bytes.len() as u64).min(end) as usize;
+                let whole = available as u64 == end;
+                parsed.push((key >> 3, FieldValue::Bytes(bytes.get(start..available)?, whole)));
                 at = usize::try_from(end).ok()?;
                 continue;
             }
@@ -65,13 +66,13 @@ fn fields(bytes: &[u8], length: u64) -> Option<Vec<(u64, FieldValue<'_>)>> {
         if key >> 3 == 0 {
             return None;
         }
-        found.push((key >> 3, value));
+        parsed.push((key >> 3, value));
         at += taken;
     }
-    Some(found)
+    Some(parsed)
 }
 
-/// The fields of a message that is the value of a field.
+/// Parses the fields of a nested message.
 fn inner<'a>(value: &FieldValue<'a>) -> Option<Vec<(u64, FieldValue<'a>)>> {
     match value {
         FieldValue::Bytes(bytes, true) => fields(bytes, bytes.len() as u64),
@@ -89,26 +90,26 @@ fn is_text(value: &FieldValue<'_>) -> bool {
     }
 }
 
-/// What kind of message a file is.
-pub(super) fn classify(look: &FileProbe<'_>) -> Option<ContentClass> {
-    if !matches!(look.head.first(), Some(0x08 | 0x0A)) {
+/// Classifies a file that is a protobuf message.
+pub(super) fn classify(probe: &FileProbe<'_>) -> Option<ContentClass> {
+    if !matches!(probe.head.first(), Some(0x08 | 0x0A)) {
         return None;
     }
-    let found = fields(&look.head, look.bytes)?;
-    let (&(number, first), rest) = found.split_first()?;
+    let parsed = fields(&probe.head, probe.bytes)?;
+    let (&(number, first), rest) = parsed.split_first()?;
     match (number, first) {
         (1, FieldValue::Number(version)) if is_onnx(version, rest) => Some(Onnx),
         (1, FieldValue::Number(1)) if is_saved_model(rest) => Some(TensorflowGraph),
-        (1, FieldValue::Number(1..=64)) if look.extension() == "mlmodel" => {
+        (1, FieldValue::Number(1..=64)) if probe.extension() == "mlmodel" => {
             matches!(rest.first(), Some((2, FieldValue::Bytes(..)))).then_some(CoreMl)
         }
-        (1, FieldValue::Bytes(..)) if found.iter().take(3).all(is_piece) => Some(SentencePiece),
+        (1, FieldValue::Bytes(..)) if parsed.iter().take(3).all(is_piece) => Some(SentencePiece),
         (1, FieldValue::Bytes(..)) if is_node(&first) => Some(TensorflowGraph),
         _ => None,
     }
 }
 
-/// The fields of an ONNX model: a version of the format, then texts, and the graph.
+/// Whether these are the fields of an ONNX model: the format version, texts and the graph.
 fn is_onnx(version: u64, rest: &[(u64, FieldValue<'_>)]) -> bool {
     let is_field = |(number, value): &(u64, FieldValue<'_>)| match number {
         2..=4 => is_text(value),
@@ -127,7 +128,7 @@ fn is_onnx(version: u64, rest: &[(u64, FieldValue<'_>)]) -> bool {
     (1..=64).contains(&version) && rest.iter().all(is_field) && rest.iter().any(is_graph)
 }
 
-/// Graphs with notes on them, the first of which says what it is for.
+/// Whether these are the fields of a saved model: graphs that begin with their metadata.
 fn is_saved_model(rest: &[(u64, FieldValue<'_>)]) -> bool {
     let is_graph = |(number, value): &(u64, FieldValue<'_>)| {
         *number == 2
@@ -139,7 +140,7 @@ fn is_saved_model(rest: &[(u64, FieldValue<'_>)]) -> bool {
     !rest.is_empty() && rest.iter().all(is_graph)
 }
 
-/// A piece of a tokenizer: text, a score, perhaps a kind.
+/// Whether a field is a piece of a SentencePiece tokenizer: a text, a score and an optional type.
 fn is_piece((number, value): &(u64, FieldValue<'_>)) -> bool {
     *number == 1
         && inner(value).is_some_and(|fields| match &fields[..] {
@@ -149,7 +150,7 @@ fn is_piece((number, value): &(u64, FieldValue<'_>)) -> bool {
         })
 }
 
-/// A node of a graph of TensorFlow: its name and its operation.
+/// Whether a field is a node of a TensorFlow graph: a name and an operation.
 fn is_node(value: &FieldValue<'_>) -> bool {
     inner(value).is_some_and(|fields| match &fields[..] {
         [(1, name), (2, operation), ..] => is_text(name) && is_text(operation),

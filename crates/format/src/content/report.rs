@@ -1,4 +1,4 @@
-//! Accounting for every file of a model: who reads it, and what is to be said of it besides.
+//! Chooses the format reader of every file, and reports files that no reader reads.
 
 use super::super::class::Format;
 use super::super::error::OpenError;
@@ -14,32 +14,32 @@ use std::collections::BTreeSet;
 use std::io;
 use tensorseal_base::severity::Severity;
 
-/// The rule of pointers, which readers of formats tell of, too.
+/// The rule of git-lfs pointers, which format readers report as well.
 const POINTER: &str = "format/git-lfs-pointer";
 
-/// What was found of a file by itself.
+/// The result of examining a single file.
 #[derive(Debug, Default)]
 pub(crate) struct ContentExamination {
-    /// What it is.
+    /// The content class and the role.
     pub content: FileContent,
-    /// Who reads it.
+    /// The format whose reader reads the file.
     pub format: Option<Format>,
-    /// What pickles in it ask for, of an archive or compressed stream.
+    /// The problems of pickles in an archive or a compressed stream.
     pub problems: Vec<Problem>,
 }
 
-/// Looks at a file, and into it if it is an archive.
+/// Classifies a file, and examines its contents if it is an archive.
 pub(crate) fn examine(path: &str, opened: &OpenedFile) -> io::Result<ContentExamination> {
     let mut content = classify(path, opened)?;
     let mut problems = Vec::new();
     let is_container = |class| nested::is_container(class);
     if is_container(content.class) || content.also.is_some_and(is_container) {
-        let found = nested::examine(path, opened, content)?;
-        problems = found.problems;
+        let nested = nested::examine(path, opened, content)?;
+        problems = nested.problems;
         if content.role == FileRole::Unknown {
-            content.role = match found {
-                _ if found.weights => FileRole::Weights,
-                _ if found.understood => FileRole::Companion,
+            content.role = match nested {
+                _ if nested.weights => FileRole::Weights,
+                _ if nested.understood => FileRole::Companion,
                 _ => FileRole::Unknown,
             };
         }
@@ -47,8 +47,8 @@ pub(crate) fn examine(path: &str, opened: &OpenedFile) -> io::Result<ContentExam
     Ok(ContentExamination { content, format: format(path, content), problems })
 }
 
-/// Who reads a file: whoever its bytes are for; of bytes that are nobody's or damaged, whoever its name
-/// promises them to.
+/// The format whose reader reads a file: the format of its content, or, if the content is unknown or damaged, the
+/// format of its extension.
 fn format(path: &str, content: FileContent) -> Option<Format> {
     use ContentClass::{Empty, Zeros, Zip};
     let promised = Format::from_path(path).filter(|named| match content.class {
@@ -59,18 +59,18 @@ fn format(path: &str, content: FileContent) -> Option<Format> {
     content.class.format().or(promised)
 }
 
-/// What is said of the files of a model.
+/// The problems and remarks about the content of the files of a model.
 #[derive(Debug, Default)]
 pub(crate) struct ContentReport {
     pub problems: Vec<Problem>,
     pub remarks: Vec<Problem>,
 }
 
-/// A file that is no file of weights that can be read, given by itself.
+/// A single file that cannot be read as a weights file.
 pub(crate) struct UnsupportedSingleFile;
 
 impl UnsupportedSingleFile {
-    /// What is to be said of it; `None`: nobody here knows what it is.
+    /// The remark about the file, or `None` if its content is unknown.
     pub(crate) fn remark(file: &ModelFile) -> Option<Problem> {
         let class = file.content.class;
         let is_known = !matches!(class, ContentClass::Unknown | ContentClass::Empty);
@@ -81,41 +81,42 @@ impl UnsupportedSingleFile {
 }
 
 impl ContentReport {
-    /// Of all files of a model. `contents` are those that were read, `listed` the files that indexes name,
-    /// `problems` what is known to be wrong with the model: what a pointer stands for may be there in another
-    /// file.
+    /// Creates the report on all files of a model. `parsed_files` are the parsed tensor files, `listed` the files
+    /// that indexes list, and `problems` the problems of the model so far. A git-lfs pointer is less severe if the
+    /// weights are available in another file.
     pub(crate) fn new(
         files: &mut [ModelFile],
-        contents: &[Option<ParsedFile>],
+        parsed_files: &[Option<ParsedFile>],
         listed: &BTreeSet<String>,
         problems: &mut Vec<Problem>,
     ) -> Result<ContentReport, OpenError> {
-        let mut account = ContentReport::default();
-        let describing = describe(files)?;
-        for (file, held) in files.iter_mut().zip(contents) {
+        let mut report = ContentReport::default();
+        let descriptions = describe(files)?;
+        for (file, parsed) in files.iter_mut().zip(parsed_files) {
             if file.signed_only.is_some() {
                 continue;
             }
             let FileContent { class, role, .. } = &mut file.content;
             let raw = matches!(class, ContentClass::Unknown | ContentClass::Zeros);
-            if raw && describing.described.contains(&file.path) {
+            if raw && descriptions.described.contains(&file.path) {
                 (*class, *role) = (ContentClass::RawWeights, FileRole::Weights);
             }
-            account.file(file, held.is_some(), describing.external.contains(&file.path))?;
+            report.file(file, parsed.is_some(), descriptions.external.contains(&file.path))?;
         }
-        // That something stands before an archive is said by what it is.
-        let told: BTreeSet<&str> = files
+        // The bytes before an archive are not reported again if the file is reported as ambiguous.
+        let ambiguous: BTreeSet<&str> = files
             .iter()
             .filter(|file| file.content.is_ambiguous())
             .map(|file| file.path.as_str())
             .collect();
-        problems.retain(|p| p.rule != "format/zip-prefix" || !told.contains(p.file.as_str()));
+        problems.retain(|p| p.rule != "format/zip-prefix" || !ambiguous.contains(p.file.as_str()));
         let sound = problems
             .iter()
-            .chain(&account.problems)
+            .chain(&report.problems)
             .all(|p| p.rule == POINTER || p.companion || p.severity <= Severity::Low);
-        let elsewhere = sound && contents.iter().flatten().any(|held| !held.tensors.is_empty());
-        let pointers = problems.iter_mut().chain(&mut account.problems);
+        let has_tensors = |parsed: &ParsedFile| !parsed.tensors.is_empty();
+        let elsewhere = sound && parsed_files.iter().flatten().any(has_tensors);
+        let pointers = problems.iter_mut().chain(&mut report.problems);
         for pointer in pointers.filter(|problem| problem.rule == POINTER) {
             if elsewhere && !listed.contains(&pointer.file) {
                 let size = None;
@@ -123,7 +124,7 @@ impl ContentReport {
                 (pointer.severity, pointer.message) = (low.severity, low.message);
             }
         }
-        Ok(account)
+        Ok(report)
     }
 
     fn file(&mut self, file: &ModelFile, is_read: bool, external: bool) -> Result<(), OpenError> {
@@ -140,7 +141,7 @@ impl ContentReport {
             self.problems.push(error.to_problem(path));
         } else if promised && error::is_non_weights(file.content) {
             let problem = ContentError::Misnamed { class }.to_problem(path);
-            // Nothing says nothing of the weights beside it.
+            // An empty file does not affect the weights in other files.
             let companion = class == ContentClass::Empty;
             self.problems.push(Problem { companion, ..problem });
         } else if class.role() == FileRole::Executable {
@@ -152,7 +153,7 @@ impl ContentReport {
             match class {
                 ContentClass::Onnx if external => what = "ONNX with external data".to_owned(),
                 ContentClass::Zip | ContentClass::Tar | ContentClass::Compressed => {
-                    what += " with weights in it";
+                    what += " that contains weights";
                 }
                 _ => {}
             }
@@ -162,7 +163,7 @@ impl ContentReport {
     }
 }
 
-/// Whether an archive that a program carries has members of the names of weights.
+/// Whether the archive in a program has members with names of weights files.
 fn carries_weights(file: &ModelFile) -> Result<bool, OpenError> {
     let opened = file::open(&file.location)?;
     let failed = |error| OpenError::for_found_path(&file.location.display_path(), error);
@@ -170,7 +171,7 @@ fn carries_weights(file: &ModelFile) -> Result<bool, OpenError> {
     Ok(names.iter().any(|name| error::is_weights_name(name)))
 }
 
-/// The length that a pointer states for the file it stands for.
+/// The size of the real file that a git-lfs pointer states.
 fn pointed_to(file: &ModelFile) -> Result<Option<u64>, OpenError> {
     let opened = file::open(&file.location)?;
     let size = lfs::pointer(&opened);
@@ -178,35 +179,37 @@ fn pointed_to(file: &ModelFile) -> Result<Option<u64>, OpenError> {
     Ok(size.map_err(failed)?.flatten())
 }
 
-/// What the files of a model say of one another.
+/// The files of a model that describe others.
 #[derive(Debug, Default)]
 struct FileDescriptions {
     described: DescribedPaths,
-    /// Files that describe others.
+    /// The files that describe others.
     external: BTreeSet<String>,
 }
 
 fn describe(files: &[ModelFile]) -> Result<FileDescriptions, OpenError> {
-    let mut describing = FileDescriptions::default();
-    let own = files.iter().filter(|file| file.signed_only.is_none());
-    for file in own.filter(|file| DescribedPaths::may_describe(&file.path, file.content.class)) {
+    let mut descriptions = FileDescriptions::default();
+    let model_files = files.iter().filter(|file| file.signed_only.is_none());
+    let may_describe =
+        |file: &&ModelFile| DescribedPaths::may_describe(&file.path, file.content.class);
+    for file in model_files.filter(may_describe) {
         let opened = file::open(&file.location)?;
         let failed = |error| OpenError::for_found_path(&file.location.display_path(), error);
-        let any = describing.described.add(&file.path, file.content.class, &opened);
+        let any = descriptions.described.add(&file.path, file.content.class, &opened);
         if any.map_err(failed)? {
-            describing.external.insert(file.path.clone());
+            descriptions.external.insert(file.path.clone());
         }
     }
-    Ok(describing)
+    Ok(descriptions)
 }
 
-/// The formats of a file that another lists as one of tensors.
+/// Classifies and parses a file that an index lists as a shard.
 pub(crate) fn read_listed(
     path: &str,
     opened: &OpenedFile,
 ) -> io::Result<(FileContent, Format, ParsedFile)> {
     let ContentExamination { content, format, .. } = examine(path, opened)?;
     let format = format.unwrap_or(Format::Safetensors);
-    let contents = formats::read(format, content.class, path, opened)?;
-    Ok((content, format, contents))
+    let parsed = formats::read(format, content.class, path, opened)?;
+    Ok((content, format, parsed))
 }

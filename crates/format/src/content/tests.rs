@@ -271,7 +271,7 @@ fn two_things_at_once_are_told_of() {
         (both(TWO, &torch), TorchZip, Some(Pickle), true),
         (both(&tar, &notes), Zip, Some(Tar), true),
         (both(png, &notes), Zip, Some(Image), true),
-        // What nobody loads in front is told of by the reader of the archive.
+        // The archive reader reports the bytes before an archive that no loader reads.
         (both(png, &torch), TorchZip, Some(Image), false),
         (both(&[0xAB; 100], &torch), TorchZip, None, false),
         (torch.clone(), TorchZip, None, false),

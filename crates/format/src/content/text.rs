@@ -1,41 +1,41 @@
-//! Text, and the kinds of it that matter: JSON, HTML, pointers, links, scripts, networks of OpenVINO.
+//! Recognises text, and kinds of text: JSON, HTML, git-lfs pointers, links, scripts, OpenVINO networks.
 
 use super::super::{lfs, paths};
 use super::ContentClass::{self, *};
 use super::probe::{FileProbe, HEAD};
 use serde::de::IgnoredAny;
 
-/// Longest text that a link is stored as.
-const LONGEST_LINK: usize = 4096;
+/// The longest target of a link that is stored as text.
+const MAX_LINK: usize = 4096;
 
-/// The class of a file that is text; `None`: it is none.
-pub(super) fn classify(look: &FileProbe<'_>) -> Option<ContentClass> {
-    let text = DecodedText::of(&look.head, look.is_whole())?;
-    let tail = look.tail();
+/// Classifies a text file. Returns `None` if the file is not text.
+pub(super) fn classify(probe: &FileProbe<'_>) -> Option<ContentClass> {
+    let text = DecodedText::of(&probe.head, probe.is_whole())?;
+    let tail = probe.tail();
     let end = tail.get(tail.len().saturating_sub(HEAD)..).unwrap_or_default();
-    // What begins as text may go on as something else.
-    if !look.is_whole() && !text.goes_on(end) {
+    // A file that begins as text may continue as something else.
+    if !probe.is_whole() && !text.continues_in(end) {
         return None;
     }
     let text = &*text.text;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let start = text.trim_start();
-    Some(if look.bytes <= lfs::MAX && look.head.starts_with(lfs::START) {
+    Some(if probe.bytes <= lfs::MAX && probe.head.starts_with(lfs::START) {
         LfsPointer
     } else if text.starts_with("#!") {
         Script
-    } else if start.starts_with(['{', '[']) && is_json(start, look.is_whole()) {
+    } else if start.starts_with(['{', '[']) && is_json(start, probe.is_whole()) {
         Json
     } else if start.starts_with('<') {
         markup(start)
-    } else if look.is_whole() && is_link(look, text) {
+    } else if probe.is_whole() && is_link(probe, text) {
         LinkText
     } else {
         Text
     })
 }
 
-/// Text as it was read.
+/// A decoded text and its encoding.
 struct DecodedText {
     text: String,
     encoding: TextEncoding,
@@ -49,7 +49,7 @@ enum TextEncoding {
 }
 
 impl DecodedText {
-    /// The text that bytes are; `whole`: nothing follows that a character could go on in.
+    /// Decodes bytes as text. If they are not `whole`, the last character may be cut.
     fn of(bytes: &[u8], whole: bool) -> Option<DecodedText> {
         let encoding = match bytes {
             [0xFF, 0xFE, ..] => TextEncoding::Utf16 { big_endian: false },
@@ -63,19 +63,19 @@ impl DecodedText {
         Some(DecodedText { text: decode(bytes, encoding)?, encoding })
     }
 
-    /// Whether the end of the file is text, too: cut at its front, perhaps in a character.
-    fn goes_on(&self, end: &[u8]) -> bool {
+    /// Whether the end of the file is text as well. Its first character may be cut.
+    fn continues_in(&self, end: &[u8]) -> bool {
         match self.encoding {
             TextEncoding::Utf8 => (0..4)
                 .filter_map(|skipped| end.get(skipped..))
                 .any(|end| std::str::from_utf8(end).is_ok_and(is_plain)),
-            // Of two bytes a character; which is the first the length of the file tells.
+            // The length of the file tells where a two-byte character begins.
             encoding => decode(end, encoding).is_some(),
         }
     }
 }
 
-/// Bytes as text, if that is what they are.
+/// Decodes bytes, or returns `None` if they are not text.
 fn decode(bytes: &[u8], encoding: TextEncoding) -> Option<String> {
     let text = match encoding {
         TextEncoding::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
@@ -89,14 +89,14 @@ fn decode(bytes: &[u8], encoding: TextEncoding) -> Option<String> {
                 .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
                 .collect();
             let lost = text.matches(char::REPLACEMENT_CHARACTER).count();
-            // A pair that is cut in two at either end.
+            // A surrogate pair may be cut at either end.
             if lost > 2 {
                 return None;
             }
             text
         }
         TextEncoding::Latin1 => {
-            // Letters of Western languages among ASCII, none of the codes between.
+            // Accept a few letters of Western languages among ASCII, but hardly any control codes.
             let others = bytes.iter().filter(|byte| !byte.is_ascii()).count();
             let none = |byte: &u8| matches!(byte, 0x80..=0x9F);
             if others * 4 > bytes.len() || bytes.iter().filter(|b| none(b)).count() * 8 > others {
@@ -108,7 +108,7 @@ fn decode(bytes: &[u8], encoding: TextEncoding) -> Option<String> {
     is_plain(&text).then_some(text)
 }
 
-/// Whether text holds no NUL and hardly any other control characters.
+/// Whether a text has no NUL and hardly any other control characters.
 fn is_plain(text: &str) -> bool {
     let is_odd =
         |c: char| c.is_ascii_control() && !matches!(c, '\n' | '\r' | '\t' | '\x0c' | '\x1b');
@@ -116,7 +116,7 @@ fn is_plain(text: &str) -> bool {
     !text.contains('\0') && odd * 100 <= text.len()
 }
 
-/// Whether this is the beginning of JSON, or JSON line by line.
+/// Whether a text is JSON, the beginning of JSON, or JSON Lines.
 fn is_json(text: &str, whole: bool) -> bool {
     if whole && is_json_value(text.as_bytes()) || !whole && is_json_begun(text.as_bytes()) {
         return true;
@@ -125,11 +125,11 @@ fn is_json(text: &str, whole: bool) -> bool {
     is_json_value(first.as_bytes()) && rest.trim_start().starts_with(['{', '['])
 }
 
-/// What begins with a tag: pages, pictures, networks.
+/// Classifies a text that begins with a tag: HTML, SVG or an OpenVINO network.
 fn markup(text: &str) -> ContentClass {
     let lower = text.to_ascii_lowercase();
     let mut rest = &*lower;
-    // Declarations and comments stand before the first element.
+    // Skip declarations and comments before the first element.
     loop {
         rest = rest.trim_start();
         let end = match rest {
@@ -141,13 +141,13 @@ fn markup(text: &str) -> ContentClass {
             _ => break,
         };
         match end.and_then(|end| rest.get(end..)) {
-            Some(behind) => rest = behind,
+            Some(rest_after) => rest = rest_after,
             None => return Text,
         }
     }
     let is_element = |name: &str| {
-        let behind = rest.strip_prefix('<').and_then(|rest| rest.strip_prefix(name));
-        behind.is_some_and(|rest| rest.starts_with(|c: char| c.is_whitespace() || c == '>'))
+        let rest_after = rest.strip_prefix('<').and_then(|rest| rest.strip_prefix(name));
+        rest_after.is_some_and(|rest| rest.starts_with(|c: char| c.is_whitespace() || c == '>'))
     };
     if is_element("html") || is_element("head") || is_element("body") {
         Html
@@ -160,26 +160,26 @@ fn markup(text: &str) -> ContentClass {
     }
 }
 
-/// Whether text is nothing but a path to another file, as git stores a link where there are none: it leads
-/// elsewhere, or to a file that is called as this one ends.
-fn is_link(look: &FileProbe<'_>, text: &str) -> bool {
+/// Whether a text is only a path to another file, as git stores a link on systems without links: it leads to another
+/// directory, or to a file with the same extension.
+fn is_link(probe: &FileProbe<'_>, text: &str) -> bool {
     let is_part = |c: char| !c.is_whitespace() && !c.is_control();
     let name = text.rsplit('/').next().unwrap_or(text);
-    let ending = look.extension();
-    let leads = text.starts_with("../") || text.starts_with("./") || text.starts_with('/');
-    text.len() <= LONGEST_LINK
+    let extension = probe.extension();
+    let has_directory = text.starts_with("../") || text.starts_with("./") || text.starts_with('/');
+    text.len() <= MAX_LINK
         && text.chars().all(is_part)
         && !text.contains("//")
         && !name.is_empty()
-        && (leads || !ending.is_empty() && paths::extension(name) == ending)
+        && (has_directory || !extension.is_empty() && paths::extension(name) == extension)
 }
 
-/// Whether bytes are one value of JSON.
+/// Whether bytes are a JSON value.
 pub(super) fn is_json_value(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
-/// Whether bytes can go on to be a value of JSON.
+/// Whether bytes are the beginning of a JSON value.
 pub(super) fn is_json_begun(text: &[u8]) -> bool {
     // The last character may be cut.
     let end = (0..4).filter_map(|cut| text.get(..text.len().checked_sub(cut)?));

@@ -1,5 +1,5 @@
-//! Whether the entries of a GGUF file agree with each other and with the length of their file, and whether
-//! what stands between the tensors is padding.
+//! Checks that the entries of a GGUF file are consistent with each other and with the length of the file, and that
+//! the bytes between the tensors are padding.
 
 use super::error::GgufError;
 use super::reader::{ByteReader, Stop};
@@ -7,24 +7,24 @@ use super::tensors::TensorEntry;
 use crate::parsed_file::StoredTensor;
 use crate::problem::BoundedErrors;
 
-/// The file that the entries are of.
+/// The file whose entries are checked.
 pub(super) struct FileGeometry<'a> {
     pub bytes: &'a dyn ByteReader,
-    /// Where the entries end.
+    /// The end of the entries.
     pub header_end: u64,
-    /// Length of the file.
+    /// The length of the file.
     pub file_bytes: u64,
     pub alignment: u64,
 }
 
-/// The tensors that can be read, in order of offset, length and name, and the names of those that cannot.
+/// The readable tensors, ordered by offset, length and name, and the names of the unreadable ones.
 #[derive(Debug, Default)]
 pub(super) struct TensorTable {
     pub tensors: Vec<StoredTensor>,
     pub unreadable: Vec<String>,
 }
 
-/// The range of one entry in the file; wide, so that nothing wraps.
+/// The byte range of one entry in the file, in 128 bits so that nothing overflows.
 #[derive(Clone, Copy)]
 struct EntryRange {
     start: u128,
@@ -33,12 +33,12 @@ struct EntryRange {
 }
 
 impl FileGeometry<'_> {
-    /// The next place from `at` on that is aligned as the file is.
+    /// The next aligned position from `at` on.
     fn aligned(&self, at: u128) -> u128 {
         at.next_multiple_of(u128::from(self.alignment))
     }
 
-    /// A range of the file, cut off where the file ends.
+    /// A range of the file, cut at the end of the file.
     fn range(&self, start: u128, end: u128) -> [u64; 2] {
         let cut = |at: u128| u64::try_from(at).unwrap_or(u64::MAX).min(self.file_bytes);
         [cut(start), cut(end)]
@@ -63,166 +63,167 @@ impl FileGeometry<'_> {
 /// Checks all entries together.
 pub(super) fn check(
     entries: Vec<TensorEntry>,
-    place: &FileGeometry<'_>,
+    geometry: &FileGeometry<'_>,
     errors: &mut BoundedErrors<GgufError>,
 ) -> Result<TensorTable, Stop> {
     let mut sound = vec![true; entries.len()];
-    let data_start = place.aligned(place.header_end.into());
-    let mut claims = Vec::with_capacity(entries.len());
+    let data_start = geometry.aligned(geometry.header_end.into());
+    let mut spans = Vec::with_capacity(entries.len());
     let mut all_known = true;
     for (at, entry) in entries.iter().enumerate() {
-        if !entry.offset.is_multiple_of(place.alignment) {
+        if !entry.offset.is_multiple_of(geometry.alignment) {
             sound[at] = false;
-            let (tensor, offset, alignment) = (entry.name.clone(), entry.offset, place.alignment);
+            let (tensor, offset, alignment) =
+                (entry.name.clone(), entry.offset, geometry.alignment);
             errors.push(GgufError::MisalignedOffset { tensor, offset, alignment });
         }
         match entry.bytes {
             Some(bytes) => {
                 let start = data_start + u128::from(entry.offset);
-                claims.push(EntryRange { start, end: start + u128::from(bytes), entry: at });
+                spans.push(EntryRange { start, end: start + u128::from(bytes), entry: at });
             }
             None => (sound[at], all_known) = (false, false),
         }
     }
-    // An entry that is wrong by itself leaves gaps and overlaps behind: those are no second fault.
-    let alone = errors.is_empty();
-    let mut together = BoundedErrors::default();
-    let unordered = unordered(&claims);
-    claims.sort_unstable_by_key(|claim| (claim.start, claim.end, claim.entry));
+    // An inconsistent entry causes gaps and overlaps, which are not reported as second faults.
+    let entries_are_sound = errors.is_empty();
+    let mut joint_errors = BoundedErrors::default();
+    let unordered = unordered(&spans);
+    spans.sort_unstable_by_key(|span| (span.start, span.end, span.entry));
 
-    let (contiguous, overlap) =
-        overlaps(&claims, &entries, place, data_start, &mut sound, &mut together);
+    let (contiguous, has_overlap) =
+        overlaps(&spans, &entries, geometry, data_start, &mut sound, &mut joint_errors);
     let contiguous = contiguous && all_known;
-    let end = claims.iter().map(|claim| claim.end).max().unwrap_or(place.header_end.into());
-    let lost = past_end(&claims, &entries, place, contiguous, &mut sound, &mut together);
-    if let Some((claim, other)) = unordered {
-        let name = |claim: EntryRange| entries[claim.entry].name.clone();
-        together.push(GgufError::Unordered { tensor: name(claim), other: name(other) });
+    let end = spans.iter().map(|span| span.end).max().unwrap_or(geometry.header_end.into());
+    let has_lost = past_end(&spans, &entries, geometry, contiguous, &mut sound, &mut joint_errors);
+    if let Some((span, other)) = unordered {
+        let name = |span: EntryRange| entries[span.entry].name.clone();
+        joint_errors.push(GgufError::Unordered { tensor: name(span), other: name(other) });
     }
-    // Where a range is unknown or at a wrong place, the bytes nobody claims are probably its own.
-    if all_known && !overlap && !lost {
-        between(&claims, place, end, &mut together)?;
+    // If a range is unknown or wrong, the bytes that no tensor covers probably belong to it.
+    if all_known && !has_overlap && !has_lost {
+        check_gaps(&spans, geometry, end, &mut joint_errors)?;
     }
-    if alone {
-        *errors = together;
+    if entries_are_sound {
+        *errors = joint_errors;
     }
     Ok(collect(entries, sound, data_start))
 }
 
-/// The first claim that begins before the one listed before it, and that one.
-fn unordered(claims: &[EntryRange]) -> Option<(EntryRange, EntryRange)> {
-    let pair = claims.windows(2).find(|pair| pair[1].start < pair[0].start)?;
+/// Finds the first range that begins before the previously listed one, and returns both.
+fn unordered(spans: &[EntryRange]) -> Option<(EntryRange, EntryRange)> {
+    let pair = spans.windows(2).find(|pair| pair[1].start < pair[0].start)?;
     Some((pair[1], pair[0]))
 }
 
-/// Finds ranges that share bytes. Whether all ranges follow each other as a writer makes them, and whether
-/// any share bytes.
+/// Reports ranges that share bytes. Returns whether all ranges follow each other as a writer makes them, and
+/// whether any ranges share bytes.
 fn overlaps(
-    claims: &[EntryRange],
+    spans: &[EntryRange],
     entries: &[TensorEntry],
-    place: &FileGeometry<'_>,
+    geometry: &FileGeometry<'_>,
     data_start: u128,
     sound: &mut [bool],
-    together: &mut BoundedErrors<GgufError>,
+    joint_errors: &mut BoundedErrors<GgufError>,
 ) -> (bool, bool) {
-    let name = |claim: &EntryRange| entries[claim.entry].name.clone();
-    let (mut contiguous, mut overlap) = (true, false);
+    let name = |span: &EntryRange| entries[span.entry].name.clone();
+    let (mut contiguous, mut has_overlap) = (true, false);
     let mut cursor = data_start;
     let mut owner: Option<&EntryRange> = None;
-    for claim in claims.iter().filter(|claim| !entries[claim.entry].superseded) {
-        contiguous &= claim.start == place.aligned(cursor);
-        if claim.start < cursor {
-            // The bytes stay with the tensor that comes first: read twice or more, a small file could ask
-            // for any amount of work.
-            sound[claim.entry] = false;
-            overlap = true;
-            together.push(GgufError::Overlap {
-                tensor: name(claim),
+    for span in spans.iter().filter(|span| !entries[span.entry].superseded) {
+        contiguous &= span.start == geometry.aligned(cursor);
+        if span.start < cursor {
+            // The first tensor keeps the bytes. If bytes were read several times, a small file could cause any
+            // amount of work.
+            sound[span.entry] = false;
+            has_overlap = true;
+            joint_errors.push(GgufError::Overlap {
+                tensor: name(span),
                 other: owner.map(name).unwrap_or_default(),
-                range: place.range(claim.start, claim.end.min(cursor)),
+                range: geometry.range(span.start, span.end.min(cursor)),
             });
         }
-        if claim.end > cursor {
-            cursor = claim.end;
-            owner = Some(claim);
+        if span.end > cursor {
+            cursor = span.end;
+            owner = Some(span);
         }
     }
-    (contiguous, overlap)
+    (contiguous, has_overlap)
 }
 
-/// Finds ranges that are not in the file. Whether there are any, and not because it was cut off.
+/// Reports ranges past the end of the file. Returns whether there are any that a truncation does not explain.
 fn past_end(
-    claims: &[EntryRange],
+    spans: &[EntryRange],
     entries: &[TensorEntry],
-    place: &FileGeometry<'_>,
+    geometry: &FileGeometry<'_>,
     contiguous: bool,
     sound: &mut [bool],
-    together: &mut BoundedErrors<GgufError>,
+    joint_errors: &mut BoundedErrors<GgufError>,
 ) -> bool {
-    let file_bytes = place.file_bytes;
-    let is_beyond = |claim: &&EntryRange| {
-        claim.end > u128::from(file_bytes) && !entries[claim.entry].superseded
-    };
-    let beyond: Vec<&EntryRange> = claims.iter().filter(is_beyond).collect();
-    for claim in &beyond {
-        sound[claim.entry] = false;
+    let file_bytes = geometry.file_bytes;
+    let is_past_end =
+        |span: &&EntryRange| span.end > u128::from(file_bytes) && !entries[span.entry].superseded;
+    let past_end: Vec<&EntryRange> = spans.iter().filter(is_past_end).collect();
+    for span in &past_end {
+        sound[span.entry] = false;
     }
-    let name = |claim: &EntryRange| entries[claim.entry].name.clone();
+    let name = |span: &EntryRange| entries[span.entry].name.clone();
     let narrow = |at: u128| u64::try_from(at).unwrap_or(u64::MAX);
-    let end = beyond.iter().map(|claim| claim.end).max().unwrap_or(0);
-    if !beyond.is_empty() && contiguous {
-        // The ranges are as a writer makes them: it is the file that is too short.
-        together.push(GgufError::Truncated {
+    let end = past_end.iter().map(|span| span.end).max().unwrap_or(0);
+    if !past_end.is_empty() && contiguous {
+        // The ranges are as a writer makes them, so the file is too short.
+        joint_errors.push(GgufError::Truncated {
             missing: [file_bytes, narrow(end)],
-            tensors: beyond.iter().map(|claim| name(claim)).collect(),
+            tensors: past_end.iter().map(|span| name(span)).collect(),
         });
         return false;
     }
-    for claim in &beyond {
-        let range = [narrow(claim.start), narrow(claim.end)];
-        let (tensor, end) = (name(claim), claim.end);
-        together.push(GgufError::RangePastEnd { tensor, range, end, file_bytes });
+    for span in &past_end {
+        let range = [narrow(span.start), narrow(span.end)];
+        let (tensor, end) = (name(span), span.end);
+        joint_errors.push(GgufError::RangePastEnd { tensor, range, end, file_bytes });
     }
-    !beyond.is_empty()
+    !past_end.is_empty()
 }
 
-/// Looks at what stands between the header, the tensors and the end of the file.
-fn between(
-    claims: &[EntryRange],
-    place: &FileGeometry<'_>,
+/// Checks the bytes between the header, the tensors and the end of the file.
+fn check_gaps(
+    spans: &[EntryRange],
+    geometry: &FileGeometry<'_>,
     end: u128,
-    together: &mut BoundedErrors<GgufError>,
+    joint_errors: &mut BoundedErrors<GgufError>,
 ) -> Result<(), Stop> {
-    let file_end = u128::from(place.file_bytes);
-    let padding = |start: u128, end: u128, together: &mut BoundedErrors<GgufError>| {
-        let range = place.range(start, end);
-        if !place.is_zero(range)? {
-            together.push(GgufError::Padding { range });
+    let file_end = u128::from(geometry.file_bytes);
+    let padding = |start: u128, end: u128, joint_errors: &mut BoundedErrors<GgufError>| {
+        let range = geometry.range(start, end);
+        if !geometry.is_zero(range)? {
+            joint_errors.push(GgufError::Padding { range });
         }
         Ok::<_, Stop>(())
     };
-    let mut cursor = u128::from(place.header_end);
-    for claim in claims {
-        if claim.start > cursor && cursor < file_end {
-            let aligned = place.aligned(cursor).min(claim.start);
-            padding(cursor, aligned, together)?;
-            if aligned < claim.start && aligned < file_end {
-                together.push(GgufError::Gap { range: place.range(aligned, claim.start) });
+    let mut cursor = u128::from(geometry.header_end);
+    for span in spans {
+        if span.start > cursor && cursor < file_end {
+            let aligned = geometry.aligned(cursor).min(span.start);
+            padding(cursor, aligned, joint_errors)?;
+            if aligned < span.start && aligned < file_end {
+                joint_errors.push(GgufError::Gap { range: geometry.range(aligned, span.start) });
             }
         }
-        cursor = cursor.max(claim.end);
+        cursor = cursor.max(span.end);
     }
     if end < file_end {
-        let aligned = place.aligned(end);
-        padding(end, aligned, together)?;
+        let aligned = geometry.aligned(end);
+        padding(end, aligned, joint_errors)?;
         if aligned < file_end {
-            together.push(GgufError::TrailingBytes { range: place.range(aligned, file_end) });
+            joint_errors
+                .push(GgufError::TrailingBytes { range: geometry.range(aligned, file_end) });
         }
     }
     Ok(())
 }
 
-/// The sound tensors in order of offset, length (those without elements come first) and name.
+/// Collects the sound tensors, ordered by offset, length (those without elements come first) and name.
 fn collect(entries: Vec<TensorEntry>, sound: Vec<bool>, data_start: u128) -> TensorTable {
     let mut layout = TensorTable::default();
     for (entry, sound) in entries.into_iter().zip(sound) {

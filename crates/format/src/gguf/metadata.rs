@@ -1,4 +1,4 @@
-//! The metadata of a GGUF file: every value is checked and passed over, the few that matter are kept.
+//! Checks the metadata of a GGUF file and keeps the few values that are used.
 
 use super::error::{GgufError, GgufRemark};
 use super::reader::{Reader, Stop};
@@ -6,20 +6,20 @@ use super::{MAX_ALIGNMENT, MAX_NESTING};
 use crate::problem::BoundedErrors;
 use std::collections::{BTreeMap, HashSet};
 
-/// Most entries.
+/// The largest number of metadata entries.
 pub(super) const MAX_ENTRIES: u64 = 1 << 20;
-/// Most values that are looked at one by one: strings and truth values of arrays, arrays in arrays.
-const MAX_LOOKED_AT: u64 = 1 << 26;
-/// Longest key, as the format has it.
+/// The largest number of array elements that are checked one by one: strings, Booleans and nested arrays.
+const MAX_CHECKED: u64 = 1 << 26;
+/// The longest key in bytes that the format allows.
 const MAX_KEY: u64 = 65535;
-/// Longest text that is kept.
+/// The longest text in bytes that is kept.
 const MAX_TEXT: u64 = 256;
-/// Most numbers of an array that is looked at for being the same.
+/// The longest array that is checked for equal numbers.
 const MAX_NUMBERS: u64 = 65536;
-/// Most keys whose values are kept because of how they end.
+/// The largest number of keys whose values are kept because of their suffix.
 const MAX_KEPT: usize = 64;
 
-/// How an array's values, and an entry's, are typed.
+/// The type of a metadata value, or of the elements of an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueType {
     Integer { width: u8, signed: bool },
@@ -50,36 +50,36 @@ impl ValueType {
         })
     }
 
-    /// For a message.
+    /// The name of values of this type, for messages.
     fn name(self) -> &'static str {
         match self {
-            ValueType::Integer { width: 1, .. } => "integers of 8 bits",
-            ValueType::Integer { width: 2, .. } => "integers of 16 bits",
-            ValueType::Integer { width: 4, .. } => "integers of 32 bits",
-            ValueType::Integer { .. } => "integers of 64 bits",
+            ValueType::Integer { width: 1, .. } => "8-bit integers",
+            ValueType::Integer { width: 2, .. } => "16-bit integers",
+            ValueType::Integer { width: 4, .. } => "32-bit integers",
+            ValueType::Integer { .. } => "64-bit integers",
             ValueType::Float { .. } => "floating-point numbers",
-            ValueType::Bool => "truth values",
+            ValueType::Bool => "Booleans",
             ValueType::String => "strings",
             ValueType::Array => "arrays",
         }
     }
 }
 
-/// A value, as far as it is kept.
+/// A metadata value, as far as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum MetadataValue {
-    /// An integer from 0 on.
+    /// A non-negative integer.
     Unsigned(u64),
     /// A short text.
     Text(String),
-    /// An array of integers that are all this one.
+    /// An array of integers that all equal this one.
     AllEqual(u64),
-    /// Anything else, and what it is.
+    /// Any other value, with its description.
     Other(&'static str),
 }
 
 impl MetadataValue {
-    /// For a message.
+    /// Describes the value for messages.
     pub(super) fn shown(&self) -> String {
         match self {
             MetadataValue::Unsigned(number) => number.to_string(),
@@ -90,19 +90,19 @@ impl MetadataValue {
     }
 }
 
-/// What was kept.
+/// The kept metadata.
 #[derive(Debug, Default)]
 pub(super) struct GgufMetadata {
-    /// What tensor offsets are multiples of; `None`: it cannot be known.
+    /// The alignment of tensor offsets in bytes, or `None` if it cannot be known.
     pub alignment: Option<u64>,
-    /// Values by key.
+    /// The kept values by key.
     pub kept: BTreeMap<String, MetadataValue>,
 }
 
 impl GgufMetadata {
-    /// The number of heads that a key with this ending states for the architecture.
-    pub(super) fn heads(&self, architecture: &str, ending: &str) -> Option<u32> {
-        match self.kept.get(&format!("{architecture}.{ending}"))? {
+    /// The number of heads that the key `ARCHITECTURE.SUFFIX` states.
+    pub(super) fn heads(&self, architecture: &str, suffix: &str) -> Option<u32> {
+        match self.kept.get(&format!("{architecture}.{suffix}"))? {
             MetadataValue::Unsigned(heads) | MetadataValue::AllEqual(heads) => {
                 u32::try_from(*heads).ok()
             }
@@ -111,13 +111,13 @@ impl GgufMetadata {
     }
 }
 
-/// Numbers of attention heads.
+/// The suffix of the key for the number of attention heads.
 pub(super) const HEADS: &str = "attention.head_count";
-/// Numbers of key and value heads.
+/// The suffix of the key for the number of key-value heads.
 pub(super) const KEY_VALUE_HEADS: &str = "attention.head_count_kv";
 
 /// Whether the value of a key is kept.
-fn matters(key: &str) -> bool {
+fn is_kept(key: &str) -> bool {
     match key {
         "general.architecture" | "split.no" | "split.count" | "split.tensors.count" => true,
         _ => key.ends_with(HEADS) || key.ends_with(KEY_VALUE_HEADS),
@@ -131,60 +131,60 @@ pub(super) fn read(
     errors: &mut BoundedErrors<GgufError>,
     remarks: &mut Vec<GgufRemark>,
 ) -> Result<GgufMetadata, Stop> {
-    let mut reading = MetadataReader { reader, errors, looked_at: 0, nested: None };
+    let mut values = MetadataReader { reader, errors, checked: 0, nested: None };
     let mut metadata = GgufMetadata { alignment: Some(32), ..GgufMetadata::default() };
-    // Keys by their digests: they may be long, and many.
+    // Only digests of the keys are stored, because the keys may be long and many.
     let mut seen: HashSet<[u8; 16]> = HashSet::new();
     let mut key = Vec::new();
     for _ in 0..count {
-        let at = reading.reader.position();
-        let known = reading.key(&mut key)?;
+        let at = values.reader.position();
+        let is_complete = values.key(&mut key)?;
         let mut digest = [0; 16];
         digest.copy_from_slice(&blake3::hash(&key).as_bytes()[..16]);
         let text = String::from_utf8_lossy(&key);
-        if known && !seen.insert(digest) {
-            reading.errors.push(GgufError::DuplicateKey { key: text.clone().into_owned() });
+        if is_complete && !seen.insert(digest) {
+            values.errors.push(GgufError::DuplicateKey { key: text.clone().into_owned() });
         }
-        if key.is_empty() && known {
-            reading.errors.push(GgufError::EmptyKey { at });
+        if key.is_empty() && is_complete {
+            values.errors.push(GgufError::EmptyKey { at });
         } else if std::str::from_utf8(&key).is_err() {
-            reading.errors.push(GgufError::KeyNotUtf8 { key: text.clone().into_owned(), at });
+            values.errors.push(GgufError::KeyNotUtf8 { key: text.clone().into_owned(), at });
         } else if key.contains(&0) {
-            reading.errors.push(GgufError::KeyNul { key: text.clone().into_owned(), at });
+            values.errors.push(GgufError::KeyNul { key: text.clone().into_owned(), at });
         }
-        let kind = reading.kind(&text)?;
+        let kind = values.kind(&text)?;
         if &*text == "general.alignment" {
-            metadata.alignment = reading.alignment(kind)?;
+            metadata.alignment = values.alignment(kind)?;
             continue;
         }
-        let keep = matters(&text) && metadata.kept.len() < MAX_KEPT && key.len() < 512;
-        let value = reading.value(kind, &text, 0, keep)?;
+        let keep = is_kept(&text) && metadata.kept.len() < MAX_KEPT && key.len() < 512;
+        let value = values.value(kind, &text, 0, keep)?;
         if keep {
             metadata.kept.insert(text.into_owned(), value);
         }
     }
-    remarks.extend(reading.nested.map(|key| GgufRemark::NestedArray { key }));
+    remarks.extend(values.nested.map(|key| GgufRemark::NestedArray { key }));
     Ok(metadata)
 }
 
 struct MetadataReader<'r, 'a> {
     reader: &'r mut Reader<'a>,
     errors: &'r mut BoundedErrors<GgufError>,
-    /// Values that were looked at one by one.
-    looked_at: u64,
-    /// The first key with arrays in an array.
+    /// The number of array elements that were checked one by one.
+    checked: u64,
+    /// The first key with a nested array.
     nested: Option<String>,
 }
 
 impl MetadataReader<'_, '_> {
-    /// Reads a key into `key`; `false`: it was too long for that.
+    /// Reads a key into `key`. Returns `false` if the key is too long, and keeps only its start.
     fn key(&mut self, key: &mut Vec<u8>) -> Result<bool, Stop> {
         key.clear();
         let at = self.reader.position();
         let length = self.string_length("a metadata key")?;
         if length > MAX_KEY {
             self.errors.push(GgufError::KeyTooLong { length, at });
-            // Its beginning, for messages.
+            // Keep the start for messages.
             self.reader.each(64, |piece| key.extend_from_slice(piece))?;
             self.reader.skip(length - 64);
             key.retain(u8::is_ascii_graphic);
@@ -194,7 +194,7 @@ impl MetadataReader<'_, '_> {
         Ok(true)
     }
 
-    /// Reads the length of a string, which is in the file.
+    /// Reads the length of a string and checks that the string is in the file.
     fn string_length(&mut self, what: &'static str) -> Result<u64, Stop> {
         let at = self.reader.position();
         let length = self.reader.length()?;
@@ -212,12 +212,12 @@ impl MetadataReader<'_, '_> {
         ValueType::of(kind).ok_or_else(|| unknown().into())
     }
 
-    /// `general.alignment`, where it is one.
+    /// Reads `general.alignment`. Returns `None` if it is invalid.
     fn alignment(&mut self, kind: ValueType) -> Result<Option<u64>, Stop> {
-        const PLAIN: ValueType = ValueType::Integer { width: 4, signed: false };
+        const UINT32: ValueType = ValueType::Integer { width: 4, signed: false };
         let value = self.value(kind, "general.alignment", 0, true)?;
         let error = match value {
-            MetadataValue::Unsigned(number) if kind == PLAIN => {
+            MetadataValue::Unsigned(number) if kind == UINT32 => {
                 let alignment = number as u32;
                 if !alignment.is_power_of_two() || alignment < 8 {
                     GgufError::BadAlignment { alignment }
@@ -227,7 +227,9 @@ impl MetadataReader<'_, '_> {
                     return Ok(Some(number));
                 }
             }
-            MetadataValue::Unsigned(_) => GgufError::AlignmentType { found: "another integer" },
+            MetadataValue::Unsigned(_) => {
+                GgufError::AlignmentType { found: "an integer of another type" }
+            }
             MetadataValue::Text(_) => GgufError::AlignmentType { found: "text" },
             MetadataValue::AllEqual(_) => GgufError::AlignmentType { found: "an array" },
             MetadataValue::Other(found) => GgufError::AlignmentType { found },
@@ -236,7 +238,7 @@ impl MetadataReader<'_, '_> {
         Ok(None)
     }
 
-    /// Checks a value and passes over it; what `keep` asks for is given.
+    /// Checks and skips a value. Returns its contents if `keep` is set.
     fn value(
         &mut self,
         kind: ValueType,
@@ -264,7 +266,7 @@ impl MetadataReader<'_, '_> {
                 if value > 1 {
                     self.errors.push(GgufError::BadBool { key: key.to_owned(), value, at });
                 }
-                Ok(MetadataValue::Other("a truth value"))
+                Ok(MetadataValue::Other("a Boolean"))
             }
             ValueType::String => {
                 let length = self.string_length("a string")?;
@@ -292,13 +294,13 @@ impl MetadataReader<'_, '_> {
         let kind = self.kind(key)?;
         let count = self.reader.length()?;
         let left = self.reader.left();
-        let least = match kind {
+        let min_bytes = match kind {
             ValueType::Integer { width, .. } | ValueType::Float { width } => width.into(),
             ValueType::Bool => 1,
             ValueType::String => self.reader.length_width(),
             ValueType::Array => 4 + self.reader.length_width(),
         };
-        let Some(bytes) = count.checked_mul(least).filter(|bytes| *bytes <= left) else {
+        let Some(bytes) = count.checked_mul(min_bytes).filter(|bytes| *bytes <= left) else {
             let (key, kind) = (key.to_owned(), kind.name());
             return Err(GgufError::ArrayPastEnd { key, kind, count, left, at }.into());
         };
@@ -308,18 +310,18 @@ impl MetadataReader<'_, '_> {
             }
             ValueType::Integer { .. } | ValueType::Float { .. } => self.reader.skip(bytes),
             ValueType::Bool => {
-                self.look_at(count)?;
-                self.truth_values(key, count)?;
+                self.count_checked(count)?;
+                self.booleans(key, count)?;
             }
             ValueType::String => {
-                self.look_at(count)?;
+                self.count_checked(count)?;
                 for _ in 0..count {
                     let length = self.string_length("a string")?;
                     self.reader.skip(length);
                 }
             }
             ValueType::Array => {
-                self.look_at(count)?;
+                self.count_checked(count)?;
                 for _ in 0..count {
                     self.array(key, depth + 1, false)?;
                 }
@@ -328,7 +330,7 @@ impl MetadataReader<'_, '_> {
         Ok(MetadataValue::Other("an array"))
     }
 
-    /// Numbers of an array, which are few.
+    /// Reads the numbers of a short array.
     fn numbers(&mut self, kind: ValueType, key: &str, count: u64) -> Result<MetadataValue, Stop> {
         let mut all: Option<MetadataValue> = None;
         let mut equal = true;
@@ -343,7 +345,7 @@ impl MetadataReader<'_, '_> {
         })
     }
 
-    fn truth_values(&mut self, key: &str, count: u64) -> Result<(), Stop> {
+    fn booleans(&mut self, key: &str, count: u64) -> Result<(), Stop> {
         let mut at = self.reader.position();
         let mut bad = None;
         self.reader.each(count, |piece| {
@@ -360,11 +362,11 @@ impl MetadataReader<'_, '_> {
         Ok(())
     }
 
-    /// Counts values that are looked at one by one.
-    fn look_at(&mut self, count: u64) -> Result<(), Stop> {
-        self.looked_at = self.looked_at.saturating_add(count);
-        if self.looked_at > MAX_LOOKED_AT {
-            let (what, limit) = ("strings, truth values and arrays in arrays", MAX_LOOKED_AT);
+    /// Counts array elements that are checked one by one.
+    fn count_checked(&mut self, count: u64) -> Result<(), Stop> {
+        self.checked = self.checked.saturating_add(count);
+        if self.checked > MAX_CHECKED {
+            let (what, limit) = ("strings, Booleans and nested arrays", MAX_CHECKED);
             return Err(GgufError::TooMuchMetadata { what, limit }.into());
         }
         Ok(())

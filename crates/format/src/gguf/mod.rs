@@ -1,9 +1,9 @@
-//! GGUF files, of llama.cpp and its relatives: versions 1 to 3, in either byte order. The header is read and
-//! checked front to back; of the data, only the padding between tensors is looked at.
+//! Reads GGUF files, as llama.cpp and related programs use them: versions 1 to 3, in either byte order. The header
+//! is read and checked from start to end; of the data, only the padding between tensors is read.
 //!
-//! The layout: `GGUF`, version, number of tensors, number of metadata entries, the entries, what the tensors
-//! are and where, padding to the alignment, the data. Counts and lengths have 64 bits, in version 1 they
-//! have 32. A file in big-endian byte order is known by its version.
+//! A file consists of `GGUF`, the version, the number of tensors, the number of metadata entries, the metadata
+//! entries, the tensor entries, padding to the alignment, and the data. Counts and lengths have 64 bits (32 bits in
+//! version 1). The bytes of the version tell the byte order.
 
 mod error;
 mod layout;
@@ -29,17 +29,17 @@ use split::Split;
 use std::io;
 use tensorseal_base::display::is_hidden;
 
-/// Most dimensions of a tensor, as ggml has it.
+/// The largest number of dimensions of a tensor in ggml.
 pub const MAX_DIMENSIONS: usize = 4;
-/// How deep arrays in arrays may be nested.
+/// The deepest nesting of arrays in metadata values.
 pub const MAX_NESTING: u32 = 4;
-/// Largest alignment: the largest pages that systems have.
+/// The largest alignment in bytes: the largest page size of common systems.
 pub const MAX_ALIGNMENT: u64 = 64 << 10;
 
-/// What every file starts with, in either byte order.
+/// The start of every file, in either byte order.
 const MAGIC: [u8; 4] = *b"GGUF";
 
-/// `general.architecture`, and the numbers of heads that stand under it.
+/// Reads `general.architecture` and the numbers of heads of this architecture.
 fn architecture(metadata: &GgufMetadata) -> Option<ArchitectureMetadata> {
     let Some(MetadataValue::Text(name)) = metadata.kept.get("general.architecture") else {
         return None;
@@ -51,18 +51,18 @@ fn architecture(metadata: &GgufMetadata) -> Option<ArchitectureMetadata> {
     })
 }
 
-/// What a GGUF file was found to hold.
+/// The result of parsing a GGUF file.
 #[derive(Debug, Default)]
 pub struct GgufReport {
-    /// Tensors that can be read, in order of offset, length and name.
+    /// The tensors that can be read, ordered by offset, length and name.
     pub tensors: Vec<StoredTensor>,
-    /// Names of the tensors that are listed and cannot be read.
+    /// The names of the listed tensors that cannot be read.
     pub unreadable: Vec<String>,
-    /// Whether the layout could be read at all.
+    /// Whether the layout could be parsed.
     pub readable: bool,
-    /// Whether its numbers are in big-endian byte order.
+    /// Whether the file is big-endian.
     pub big_endian: bool,
-    /// Of the model, where the metadata say it.
+    /// The architecture in the metadata.
     pub architecture: Option<ArchitectureMetadata>,
     pub(super) part: Option<SplitPart>,
     errors: BoundedErrors<GgufError>,
@@ -70,7 +70,7 @@ pub struct GgufReport {
 }
 
 impl GgufReport {
-    /// The errors found, at most a few of each kind.
+    /// The errors of the file, at most a few of each kind.
     pub fn errors(&self) -> impl Iterator<Item = &GgufError> {
         self.errors.iter()
     }
@@ -81,8 +81,8 @@ impl GgufReport {
         report
     }
 
-    /// As what a file of any format holds; `path` is what problems call it.
-    fn into_contents(self, path: &str) -> ParsedFile {
+    /// Converts the result to that of any format. `path` is the name of the file in problems.
+    fn into_parsed_file(self, path: &str) -> ParsedFile {
         let swapped = |tensor: &StoredTensor| BigEndianRange {
             range: [tensor.offset, tensor.offset + tensor.bytes],
             dtype: tensor.dtype,
@@ -102,7 +102,7 @@ impl GgufReport {
     }
 }
 
-/// GGUF, of llama.cpp and its relatives.
+/// The GGUF format, used by llama.cpp and related programs.
 pub(crate) struct Gguf;
 
 impl FormatReader for Gguf {
@@ -128,9 +128,9 @@ impl FormatReader for Gguf {
 
     fn read(&self, path: &str, _: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
         if let Some(size) = lfs::pointer(opened)? {
-            return Ok(GgufReport::refused(GgufError::LfsPointer { size }).into_contents(path));
+            return Ok(GgufReport::refused(GgufError::LfsPointer { size }).into_parsed_file(path));
         }
-        Ok(check(&opened.file, opened.identity.bytes)?.into_contents(path))
+        Ok(check(&opened.file, opened.identity.bytes)?.into_parsed_file(path))
     }
 
     fn reads_from_start(&self, _: ContentClass) -> bool {
@@ -150,7 +150,7 @@ impl FormatReader for Gguf {
     }
 }
 
-/// Checks a file of that length which begins with `start` and goes on with zeros.
+/// Checks a file of `file_bytes` bytes that begins with `start` and continues with zeros.
 #[doc(hidden)]
 pub fn check_bytes(start: &[u8], file_bytes: u64) -> GgufReport {
     check(&FilePrefix(start), file_bytes).unwrap_or_default()
@@ -162,7 +162,7 @@ fn check(bytes: &dyn ByteReader, file_bytes: u64) -> io::Result<GgufReport> {
         Ok(()) => {}
         Err(Stop::Io(error)) => return Err(error),
         Err(Stop::Fault(error)) => {
-            // What was noted before may be part of the same fault.
+            // The errors so far may be part of the same fault.
             report = GgufReport::refused(error);
         }
     }
@@ -194,11 +194,12 @@ fn read(bytes: &dyn ByteReader, file_bytes: u64, report: &mut GgufReport) -> Res
     let counted_at = reader.position();
     let [tensors, entries] = [reader.length()?, reader.length()?];
     let left = reader.left();
-    let least_entry = reader.length_width() + 4 + 1;
-    for (what, count, least) in
-        [("tensors", tensors, tensors::least(&reader)), ("metadata entries", entries, least_entry)]
-    {
-        if count > left / least {
+    let min_entry_bytes = reader.length_width() + 4 + 1;
+    for (what, count, min_bytes) in [
+        ("tensors", tensors, tensors::min_entry_bytes(&reader)),
+        ("metadata entries", entries, min_entry_bytes),
+    ] {
+        if count > left / min_bytes {
             return Err(GgufError::CountPastEnd { what, count, left, at: counted_at }.into());
         }
     }
@@ -212,18 +213,18 @@ fn read(bytes: &dyn ByteReader, file_bytes: u64, report: &mut GgufReport) -> Res
     let metadata = metadata::read(&mut reader, entries, &mut report.errors, &mut report.remarks)?;
     report.architecture = architecture(&metadata);
     report.part = split::part(&metadata, &mut report.errors);
-    let mut wrong = BoundedErrors::default();
-    let listed = tensors::read(&mut reader, tensors, &mut wrong, &mut report.errors)?;
+    let mut layout_errors = BoundedErrors::default();
+    let listed = tensors::read(&mut reader, tensors, &mut layout_errors, &mut report.errors)?;
     let Some(alignment) = metadata.alignment else {
-        // Where the data begin is not known.
+        // The start of the data is unknown.
         report.unreadable = listed.into_iter().map(|entry| entry.name).collect();
-        report.errors.append(wrong);
+        report.errors.append(layout_errors);
         return Ok(());
     };
-    let place =
+    let geometry =
         layout::FileGeometry { bytes, header_end: reader.position(), file_bytes, alignment };
-    let layout = layout::check(listed, &place, &mut wrong)?;
-    report.errors.append(wrong);
+    let layout = layout::check(listed, &geometry, &mut layout_errors)?;
+    report.errors.append(layout_errors);
     report.tensors = layout.tensors;
     report.unreadable = layout.unreadable;
     report.readable = !report.tensors.is_empty() || report.unreadable.is_empty();
@@ -231,7 +232,7 @@ fn read(bytes: &dyn ByteReader, file_bytes: u64, report: &mut GgufReport) -> Res
     Ok(())
 }
 
-/// Names that a terminal acts on, or that are none.
+/// Finds tensor names that are empty or contain control characters.
 fn unusual_names(tensors: &[StoredTensor]) -> Option<GgufRemark> {
     let is_unusual = |t: &&StoredTensor| t.name.is_empty() || t.name.chars().any(is_hidden);
     let mut unusual = tensors.iter().filter(is_unusual).map(|tensor| &tensor.name);

@@ -1,14 +1,14 @@
-//! Reading the header of a GGUF file through a window: front to back, nothing before it is known to be in
-//! the file, and long values are passed over unread.
+//! Reads the header of a GGUF file from start to end through a buffer. Nothing is read before it is known to be in
+//! the file, and long values are skipped without reading them.
 
 use super::error::GgufError;
 use crate::file::{self, FileHandle};
 use std::io;
 
-/// Bytes that are asked of the system at once.
+/// The number of bytes that are read at once.
 const WINDOW: u64 = 64 << 10;
 
-/// Where the bytes are.
+/// A source of bytes with random access.
 pub(super) trait ByteReader {
     /// Fills `buffer` with the bytes from `at` on.
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
@@ -20,27 +20,27 @@ impl ByteReader for FileHandle {
     }
 }
 
-/// The start of a file; what comes after it reads as zero.
+/// The start of a file, which continues with zeros.
 pub(super) struct FilePrefix<'a>(pub &'a [u8]);
 
 impl ByteReader for FilePrefix<'_> {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let held = self.0;
-        let from = usize::try_from(at).unwrap_or(usize::MAX).min(held.len());
-        let have = &held[from..held.len().min(from.saturating_add(buffer.len()))];
-        let (start, rest) = buffer.split_at_mut(have.len());
-        start.copy_from_slice(have);
+        let prefix = self.0;
+        let from = usize::try_from(at).unwrap_or(usize::MAX).min(prefix.len());
+        let available = &prefix[from..prefix.len().min(from.saturating_add(buffer.len()))];
+        let (start, rest) = buffer.split_at_mut(available.len());
+        start.copy_from_slice(available);
         rest.fill(0);
         Ok(())
     }
 }
 
-/// Why reading goes no further.
+/// The reason why reading stops.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The operating system said no.
+    /// An error of the operating system.
     Io(io::Error),
-    /// What follows cannot be found.
+    /// An error after which the position of the following data is unknown.
     Fault(GgufError),
 }
 
@@ -56,17 +56,17 @@ impl From<GgufError> for Stop {
     }
 }
 
-/// See the module.
+/// Reads numbers and strings from start to end.
 pub(super) struct Reader<'a> {
     bytes: &'a dyn ByteReader,
-    /// A part of the file, and where in the file it begins.
+    /// The buffered part of the file; `start` is its position in the file.
     window: Vec<u8>,
     start: u64,
     position: u64,
     end: u64,
-    /// Byte order of numbers.
+    /// Whether numbers are big-endian.
     pub big_endian: bool,
-    /// Counts and lengths have 32 bits, as in version 1.
+    /// Whether counts and lengths have 32 bits, as in version 1.
     pub narrow: bool,
 }
 
@@ -77,41 +77,41 @@ impl<'a> Reader<'a> {
         Reader { bytes, window, start: 0, position: 0, end, big_endian: false, narrow: false }
     }
 
-    /// Where the next byte is.
+    /// The position of the next byte.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Bytes that are left.
+    /// The number of bytes up to the end of the file.
     pub(super) fn left(&self) -> u64 {
         self.end - self.position
     }
 
-    /// Bytes that a count or a length takes.
+    /// The size of a count or a length in bytes.
     pub(super) fn length_width(&self) -> u64 {
         if self.narrow { 4 } else { 8 }
     }
 
-    /// What of the next `most` bytes is at hand: not nothing, unless that many are not left.
-    fn ahead(&mut self, most: u64) -> Result<&[u8], Stop> {
+    /// Returns some of the next `max` bytes. The result is empty only at the end of the file.
+    fn ahead(&mut self, max: u64) -> Result<&[u8], Stop> {
         let at = usize::try_from(self.position - self.start).unwrap_or(usize::MAX);
         let mut at = at.min(self.window.len());
-        let have = (self.window.len() - at) as u64;
-        if have < most.min(WINDOW).min(self.left()) {
+        let buffered = (self.window.len() - at) as u64;
+        if buffered < max.min(WINDOW).min(self.left()) {
             self.start = self.position;
-            // A window that could not be filled is empty.
+            // If reading fails, the window stays empty.
             let mut window = std::mem::take(&mut self.window);
             window.resize(self.left().min(WINDOW) as usize, 0);
             self.bytes.read_at(self.start, &mut window)?;
             self.window = window;
             at = 0;
         }
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let until = self.window.len().min(at.saturating_add(most));
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let until = self.window.len().min(at.saturating_add(max));
         Ok(&self.window[at..until])
     }
 
-    /// The next bytes.
+    /// Reads the next `N` bytes.
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
         let mut array = [0; N];
         match self.ahead(N as u64)?.get(..N) {
@@ -132,12 +132,12 @@ impl<'a> Reader<'a> {
         Ok(if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
     }
 
-    /// A number of the size that counts, lengths and dimensions have.
+    /// Reads a count, a length or a dimension.
     pub(super) fn length(&mut self) -> Result<u64, Stop> {
         if self.narrow { self.u32().map(u64::from) } else { self.u64() }
     }
 
-    /// An unsigned number of `width` bytes, at most 8.
+    /// Reads an unsigned number of `width` bytes, at most 8.
     pub(super) fn number(&mut self, width: usize) -> Result<u64, Stop> {
         let mut bytes = [0; 8];
         for at in 0..width.min(8) {
@@ -147,8 +147,8 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// Shows the next `count` bytes, which were found to be left, in pieces.
-    pub(super) fn each(&mut self, count: u64, mut look: impl FnMut(&[u8])) -> Result<(), Stop> {
+    /// Passes the next `count` bytes in pieces to `visit`. The caller has checked that they are in the file.
+    pub(super) fn each(&mut self, count: u64, mut visit: impl FnMut(&[u8])) -> Result<(), Stop> {
         let mut left = count;
         while left > 0 {
             let piece = self.ahead(left)?;
@@ -156,14 +156,14 @@ impl<'a> Reader<'a> {
             if taken == 0 {
                 return Err(GgufError::HeaderCut { file_bytes: self.end }.into());
             }
-            look(piece);
+            visit(piece);
             self.position += taken;
             left -= taken;
         }
         Ok(())
     }
 
-    /// Passes over `count` bytes, which were found to be left.
+    /// Skips `count` bytes. The caller has checked that they are in the file.
     pub(super) fn skip(&mut self, count: u64) {
         self.position = self.position.saturating_add(count).min(self.end);
     }
@@ -179,13 +179,13 @@ mod tests {
         let at = WINDOW as usize - 3;
         bytes[at..at + 8].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
         let place: &[u8] = &bytes;
-        let held = FilePrefix(place);
-        let mut reader = Reader::new(&held, bytes.len() as u64);
+        let prefix = FilePrefix(place);
+        let mut reader = Reader::new(&prefix, bytes.len() as u64);
         reader.u32().unwrap();
         reader.skip(at as u64 - 4);
         assert_eq!(reader.u64().unwrap(), 0x0807_0605_0403_0201);
         assert_eq!(reader.left(), 15);
-        let mut reader = Reader::new(&held, bytes.len() as u64);
+        let mut reader = Reader::new(&prefix, bytes.len() as u64);
         reader.big_endian = true;
         reader.skip(at as u64);
         assert_eq!(reader.number(2).unwrap(), 0x0102);
@@ -198,8 +198,8 @@ mod tests {
     #[test]
     fn pieces_are_the_bytes() {
         let bytes: Vec<u8> = (0..3 * WINDOW + 7).map(|i| (i % 251) as u8).collect();
-        let held = FilePrefix(&bytes);
-        let mut reader = Reader::new(&held, bytes.len() as u64);
+        let prefix = FilePrefix(&bytes);
+        let mut reader = Reader::new(&prefix, bytes.len() as u64);
         reader.skip(5);
         let mut seen = Vec::new();
         let count = bytes.len() as u64 - 9;

@@ -1,4 +1,4 @@
-//! The entries that say what the tensors of a GGUF file are and where.
+//! Reads the tensor entries of a GGUF file.
 
 use super::error::GgufError;
 use super::reader::{Reader, Stop};
@@ -7,35 +7,35 @@ use crate::problem::BoundedErrors;
 use std::collections::HashMap;
 use tensorseal_base::dtype::Dtype;
 
-/// Longest name that llama.cpp takes.
-const LOADABLE_NAME: u64 = 63;
-/// Longest name that is kept.
+/// The longest name in bytes that llama.cpp accepts.
+const MAX_LOADABLE_NAME: u64 = 63;
+/// The longest name in bytes that is read.
 const MAX_NAME: u64 = 65535;
-/// Most bytes of all names.
+/// The largest total size of all names in bytes.
 const MAX_NAMES: u64 = 100_000_000;
 
-/// An entry as the header states it; what could not be read is `None` (and an error was noted).
+/// The entry of a tensor. A member that could not be read is `None`, and its error was recorded.
 #[derive(Debug)]
 pub(super) struct TensorEntry {
     pub name: String,
     pub dtype: Option<Dtype>,
-    /// Dimensions, row-major: the other way round than in the file.
+    /// The dimensions, outermost first: in reverse order of the file.
     pub shape: Vec<u64>,
-    /// Where its data begins, from the start of all data.
+    /// The start of the data, relative to the start of all data.
     pub offset: u64,
-    /// Length of its data.
+    /// The length of the data in bytes.
     pub bytes: Option<u64>,
-    /// A later entry has the same name.
+    /// Whether a later entry has the same name.
     pub superseded: bool,
 }
 
-/// Bytes that an entry takes at least.
-pub(super) fn least(reader: &Reader<'_>) -> u64 {
+/// The smallest size of an entry in bytes.
+pub(super) fn min_entry_bytes(reader: &Reader<'_>) -> u64 {
     reader.length_width() + 4 + 4 + 8
 }
 
-/// Reads `count` entries, which were found to have room. What leaves the layout in doubt goes to `errors`,
-/// what only loaders stumble over to `others`.
+/// Reads `count` entries; the caller has checked that the file has room for them. Errors that put the layout in
+/// doubt go to `errors`, and errors that only affect loaders go to `others`.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     count: u64,
@@ -43,9 +43,9 @@ pub(super) fn read(
     others: &mut BoundedErrors<GgufError>,
 ) -> Result<Vec<TensorEntry>, Stop> {
     let mut entries = Vec::new();
-    let mut of_names = 0;
+    let mut name_bytes = 0;
     for _ in 0..count {
-        let entry = read_one(reader, &mut of_names, errors, others)?;
+        let entry = read_one(reader, &mut name_bytes, errors, others)?;
         entries.push(entry);
     }
     mark_superseded(&mut entries, errors);
@@ -54,7 +54,7 @@ pub(super) fn read(
 
 fn read_one(
     reader: &mut Reader<'_>,
-    of_names: &mut u64,
+    name_bytes: &mut u64,
     errors: &mut BoundedErrors<GgufError>,
     others: &mut BoundedErrors<GgufError>,
 ) -> Result<TensorEntry, Stop> {
@@ -64,8 +64,8 @@ fn read_one(
         let (what, left) = ("a tensor name", reader.left());
         return Err(GgufError::StringPastEnd { what, length, left, at }.into());
     }
-    *of_names = of_names.saturating_add(length);
-    if length > MAX_NAME || *of_names > MAX_NAMES {
+    *name_bytes = name_bytes.saturating_add(length);
+    if length > MAX_NAME || *name_bytes > MAX_NAMES {
         return Err(GgufError::HugeName { length, at }.into());
     }
     let mut name = Vec::with_capacity(length as usize);
@@ -91,7 +91,7 @@ fn read_one(
         errors.push(GgufError::NameNotUtf8 { tensor: tensor() });
     } else if name.contains('\0') {
         others.push(GgufError::NameNul { tensor: tensor() });
-    } else if length > LOADABLE_NAME {
+    } else if length > MAX_LOADABLE_NAME {
         others.push(GgufError::LongName { tensor: tensor(), length });
     }
     let dtype = types::from_number(number);
@@ -102,7 +102,7 @@ fn read_one(
             None => GgufError::UnknownType { tensor, number },
         });
     }
-    // Named by what ggml calls them: the first dimension is the innermost.
+    // As in ggml, the first dimension is the innermost.
     let mut bytes = None;
     if let Some((index, &found)) = shape.iter().enumerate().find(|(_, n)| **n > i64::MAX as u64) {
         errors.push(GgufError::BadDimension { tensor: tensor(), index, found });
@@ -123,8 +123,8 @@ fn read_one(
     Ok(TensorEntry { name, dtype, shape, offset, bytes, superseded: false })
 }
 
-/// Bytes that a tensor takes, whose rows are whole blocks. Dimensions whose product overflows are refused
-/// even beside a 0: readers that multiply in another order would fail on them.
+/// The size in bytes of a tensor whose rows are whole blocks. Dimensions whose product overflows are refused even if
+/// another dimension is 0, because readers that multiply in another order would fail.
 fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
     let mut filled = shape.iter().filter(|&&n| n != 0);
     let elements = filled.try_fold(1u64, |product, &n| product.checked_mul(n))?;
@@ -136,7 +136,7 @@ fn byte_len(dtype: Dtype, shape: &[u64]) -> Option<u64> {
     Some(if shape.contains(&0) { 0 } else { bytes })
 }
 
-/// Notes names that occur twice. The later entry stands.
+/// Reports names that occur twice. The later entry wins.
 fn mark_superseded(entries: &mut [TensorEntry], errors: &mut BoundedErrors<GgufError>) {
     let mut superseded = Vec::new();
     {

@@ -137,7 +137,7 @@ fn made() -> impl Strategy<Value = GgufBuilder> {
     )
 }
 
-/// Whether it is accepted; what is, is read as it was written.
+/// Whether the file is accepted. An accepted file is read as it was written.
 fn accepted(made: &GgufBuilder) -> Result<bool, TestCaseError> {
     let report = made.check();
     is_sound(&report, made.whole().1)?;
@@ -271,7 +271,7 @@ fn a_cut_off_file_keeps_its_first_tensors() {
     let end = made.whole().1;
     assert_eq!(error.location().bytes, Some([end, end + 5]));
     assert_eq!(report.tensors.len(), 1);
-    assert_eq!(report.into_contents("x").big_endian.len(), 1);
+    assert_eq!(report.into_parsed_file("x").big_endian.len(), 1);
 }
 
 #[test]
@@ -291,9 +291,13 @@ fn errors_of_one_kind_are_counted_beyond_a_few() {
     let mut made = GgufBuilder::new(3, false);
     made.tensors = (0..1000).map(|n| (n.to_string(), vec![8], 4, n * 32)).collect();
     made.data = 32_000;
-    let problems = made.check().into_contents("x").problems;
+    let problems = made.check().into_parsed_file("x").problems;
     assert_eq!(problems.len(), 17);
-    assert!(problems[16].message.ends_with("984 more times"), "{}", problems[16].message);
+    assert!(
+        problems[16].message.contains("984 more problems of the same kind"),
+        "{}",
+        problems[16].message
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Long texts of the metadata, which the layout of a file has no use for: chat templates.
+//! Reads long texts in the metadata, such as chat templates, which the layout does not need.
 
 use super::metadata::MAX_ENTRIES;
 use super::reader::{ByteReader, Reader, Stop};
@@ -7,40 +7,40 @@ use crate::file::OpenedFile;
 use crate::parsed_file::MetadataText;
 use std::io;
 
-/// Most texts that are given.
-const MOST: usize = 256;
-/// Longest key that is compared.
+/// The largest number of texts that are returned.
+const MAX_TEXTS: usize = 256;
+/// The longest key in bytes that is compared.
 const MAX_KEY: u64 = 512;
 
-/// The texts whose key is wanted. Of a file that is damaged, those before the fault: what is wrong with it is
-/// told where its layout is read.
+/// Returns the texts whose key `is_wanted` accepts. For a damaged file these are the texts before the fault, which is
+/// reported where the layout is parsed.
 pub(super) fn texts(
     opened: &OpenedFile,
     is_wanted: &dyn Fn(&str) -> bool,
-    most: u64,
+    max: u64,
 ) -> io::Result<Vec<MetadataText>> {
-    of(&opened.file, opened.identity.bytes, is_wanted, most)
+    read_texts(&opened.file, opened.identity.bytes, is_wanted, max)
 }
 
-fn of(
+fn read_texts(
     bytes: &dyn ByteReader,
     file_bytes: u64,
     is_wanted: &dyn Fn(&str) -> bool,
-    most: u64,
+    max: u64,
 ) -> io::Result<Vec<MetadataText>> {
     let mut texts = Vec::new();
     let mut reader = Reader::new(bytes, file_bytes);
-    match read(&mut reader, is_wanted, most, &mut texts) {
+    match read(&mut reader, is_wanted, max, &mut texts) {
         Err(Stop::Io(error)) => Err(error),
         Err(Stop::Fault(_)) | Ok(None | Some(())) => Ok(texts),
     }
 }
 
-/// `None`: what follows is not where it should be.
+/// Reads the texts. Returns `None` if the position of the next entry is unknown.
 fn read(
     reader: &mut Reader<'_>,
     is_wanted: &dyn Fn(&str) -> bool,
-    most: u64,
+    max: u64,
     texts: &mut Vec<MetadataText>,
 ) -> Result<Option<()>, Stop> {
     if reader.array()? != MAGIC {
@@ -65,8 +65,8 @@ fn read(
         }
         let kind = reader.u32()?;
         let key = String::from_utf8_lossy(&key).into_owned();
-        if kind != STRING || texts.len() == MOST || !is_wanted(&key) {
-            if pass(reader, kind, 0)?.is_none() {
+        if kind != STRING || texts.len() == MAX_TEXTS || !is_wanted(&key) {
+            if skip_value(reader, kind, 0)?.is_none() {
                 return Ok(None);
             }
             continue;
@@ -76,10 +76,10 @@ fn read(
             return Ok(None);
         }
         let mut value = None;
-        match bytes <= most {
+        match bytes <= max {
             true => {
-                let held = value.insert(Vec::new());
-                reader.each(bytes, |piece| held.extend_from_slice(piece))?;
+                let text = value.insert(Vec::new());
+                reader.each(bytes, |piece| text.extend_from_slice(piece))?;
             }
             false => reader.skip(bytes),
         }
@@ -91,7 +91,7 @@ fn read(
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
-/// Bytes of a value that has always so many.
+/// The size in bytes of a value of a fixed-size type.
 fn width(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | 7 => Some(1),
@@ -102,8 +102,8 @@ fn width(kind: u32) -> Option<u64> {
     }
 }
 
-/// Passes over a value.
-fn pass(reader: &mut Reader<'_>, kind: u32, depth: u32) -> Result<Option<()>, Stop> {
+/// Skips a value. Returns `None` if its end is unknown.
+fn skip_value(reader: &mut Reader<'_>, kind: u32, depth: u32) -> Result<Option<()>, Stop> {
     let bytes = match kind {
         STRING => reader.length()?,
         ARRAY if depth > MAX_NESTING => return Ok(None),
@@ -114,10 +114,10 @@ fn pass(reader: &mut Reader<'_>, kind: u32, depth: u32) -> Result<Option<()>, St
                     Some(bytes) => bytes,
                     None => return Ok(None),
                 },
-                // Every one of them takes some bytes of the file.
+                // Each of these values takes at least some bytes of the file.
                 None => {
                     for _ in 0..count {
-                        if pass(reader, kind, depth + 1)?.is_none() {
+                        if skip_value(reader, kind, depth + 1)?.is_none() {
                             return Ok(None);
                         }
                     }
@@ -158,8 +158,8 @@ mod tests {
         file
     }
 
-    fn all(file: &[u8], most: u64) -> Vec<MetadataText> {
-        of(&FilePrefix(file), file.len() as u64, &|key| key.starts_with("t."), most).unwrap()
+    fn all(file: &[u8], max: u64) -> Vec<MetadataText> {
+        read_texts(&FilePrefix(file), file.len() as u64, &|key| key.starts_with("t."), max).unwrap()
     }
 
     #[test]

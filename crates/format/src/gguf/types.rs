@@ -1,8 +1,8 @@
-//! The element types of GGUF files by their numbers (`enum ggml_type` of ggml).
+//! The element types of GGUF files by their numbers (`enum ggml_type` in ggml).
 
 use tensorseal_base::dtype::Dtype;
 
-/// Names of the types that ggml once had and gave up, by number; no loader reads them any more.
+/// The numbers and names of the types that were removed from ggml and that no loader reads any more.
 const REMOVED: [(i32, &str); 8] = [
     (4, "Q4_2"),
     (5, "Q4_3"),
@@ -14,7 +14,7 @@ const REMOVED: [(i32, &str); 8] = [
     (38, "IQ4_NL_8_8"),
 ];
 
-/// The type of this number.
+/// The type with this number.
 pub(super) fn from_number(number: i32) -> Option<Dtype> {
     Some(match number {
         0 => Dtype::F32,
@@ -56,7 +56,7 @@ pub(super) fn from_number(number: i32) -> Option<Dtype> {
     })
 }
 
-/// The name of a type that was given up.
+/// The name of a removed type.
 pub(super) fn removed(number: i32) -> Option<&'static str> {
     REMOVED.iter().find(|(removed, _)| *removed == number).map(|(_, name)| *name)
 }

@@ -1,26 +1,26 @@
-//! What can be wrong with arrays of NumPy.
+//! The errors and remarks of NumPy files.
 
 use super::npy::NpyError;
 use crate::problem::{ErrorLocation, StructureError};
 use tensorseal_base::display::{display_name, quoted};
 use tensorseal_base::severity::Severity;
 
-/// A fault of an `.npy` file, or of a member of an `.npz` archive (`tensor` is its name there).
+/// An error in an `.npy` file, or in a member of an `.npz` archive, whose name is `tensor`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NumpyError {
-    #[error("{}{}", array(tensor), shown(error))]
+    #[error("{}{}", array_prefix(tensor), shown(error))]
     Array { tensor: Option<String>, error: NpyError, range: [u64; 2] },
-    #[error("has two arrays that are both called {}", quoted(tensor))]
+    #[error("has two arrays with the name {}", quoted(tensor))]
     SameName { tensor: String },
-    #[error("member {} of its zip archive is no array", quoted(member))]
-    NoArray { member: String, range: [u64; 2] },
+    #[error("member {} of the zip archive is not an array", quoted(member))]
+    NotAnArray { member: String, range: [u64; 2] },
 }
 
-fn array(tensor: &Option<String>) -> String {
+fn array_prefix(tensor: &Option<String>) -> String {
     tensor.as_ref().map_or(String::new(), |tensor| format!("array {}: ", quoted(tensor)))
 }
 
-/// The message may hold the name of a type as the file has it.
+/// Escapes the message, which may contain the name of a type in the file.
 fn shown(error: &NpyError) -> String {
     display_name(&error.to_string())
 }
@@ -38,14 +38,14 @@ impl StructureError for NumpyError {
                 NpyError::Records => ("format/npy-records", Medium),
                 NpyError::Object => ("format/npy-object", High),
                 NpyError::Dtype(_) => ("format/npy-dtype", Medium),
-                // Read here: never said.
+                // Fortran order is supported here, so this is never reported.
                 NpyError::Fortran => ("format/fortran-order", Info),
                 NpyError::Dimensions => ("format/npy-too-many-dimensions", High),
                 NpyError::Overflow => ("format/npy-size-overflow", High),
                 NpyError::Length { .. } => ("format/npy-size-mismatch", High),
             },
             NumpyError::SameName { .. } => ("format/npz-same-name", Critical),
-            NumpyError::NoArray { .. } => ("format/npz-no-array", Low),
+            NumpyError::NotAnArray { .. } => ("format/npz-no-array", Low),
         }
     }
 
@@ -53,23 +53,23 @@ impl StructureError for NumpyError {
         let (tensor, bytes) = match self {
             NumpyError::Array { tensor, range, .. } => (tensor.as_deref(), Some(*range)),
             NumpyError::SameName { tensor } => (Some(tensor.as_str()), None),
-            NumpyError::NoArray { range, .. } => (None, Some(*range)),
+            NumpyError::NotAnArray { range, .. } => (None, Some(*range)),
         };
         ErrorLocation { tensor, bytes, ..ErrorLocation::default() }
     }
 }
 
-/// What is legal and worth a remark.
+/// The remark that some arrays are in Fortran order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{count} arrays are in Fortran order (the first is {}): the first dimension varies fastest in the \
-     file, which their strides say",
+    "{count} arrays are in Fortran order (the first is {}): their first dimension varies fastest, as recorded in \
+     their strides",
     quoted(first)
 )]
 pub(super) struct FortranOrder {
-    /// How many.
+    /// The number of these arrays.
     pub count: usize,
-    /// The name of the first.
+    /// The name of the first one.
     pub first: String,
 }
 

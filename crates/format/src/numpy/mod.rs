@@ -1,4 +1,4 @@
-//! Arrays of NumPy: `.npy`, one array, and `.npz`, a zip archive of them.
+//! Reads NumPy files: `.npy`, a single array, and `.npz`, a zip archive of arrays.
 
 mod error;
 pub mod npy;
@@ -17,13 +17,13 @@ use npy::{NpyError, NpyHeader, START_LEN};
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-/// What every `.npy` file begins with.
+/// The start of every `.npy` file.
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Most pickles of one archive that are read.
+/// The largest number of pickles in one archive that are examined.
 const MAX_PICKLES: usize = 64;
 
-/// Arrays of NumPy.
+/// The NumPy formats.
 pub(crate) struct Numpy;
 
 impl FormatReader for Numpy {
@@ -48,14 +48,14 @@ impl FormatReader for Numpy {
     }
 
     fn read(&self, path: &str, class: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
-        contents(path, class, opened)
+        parse(path, class, opened)
     }
 
     fn reads_from_start(&self, class: ContentClass) -> bool {
         class == ContentClass::Npy
     }
 
-    /// An archive of arrays of which none has the name of one.
+    /// An `.npz` archive may hold arrays whose names do not end in `.npy`.
     fn accepts_any_zip(&self) -> bool {
         true
     }
@@ -69,39 +69,39 @@ impl FormatReader for Numpy {
     }
 }
 
-/// Reads and checks an opened file: an array, or an archive whatever it is called.
-fn contents(path: &str, class: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
+/// Parses and checks an opened file: an array, or an archive, whatever its name.
+fn parse(path: &str, class: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
     let start = file::read_at(&opened.file, 0, opened.identity.bytes.min(4) as usize)?;
     let is_archive = zip::is_archive_start(&start)
         || !start.starts_with(&MAGIC[..4])
             && (class == ContentClass::Npz || path.ends_with(".npz"));
-    let mut reading = NumpyArchiveReader::default();
-    let mut contents = ParsedFile::default();
+    let mut reader = NumpyArchiveReader::default();
+    let mut parsed = ParsedFile::default();
     if is_archive {
-        reading.archive(opened, &mut contents)?;
+        reader.archive(opened, &mut parsed)?;
     } else {
         let name = array_name(path);
         let range = [0, opened.identity.bytes];
-        reading.array(opened, name, range, &mut contents)?;
-        contents.readable = !contents.tensors.is_empty();
-        // What is wrong is wrong with the file, which is the array.
-        contents.unreadable.clear();
+        reader.array(opened, name, range, &mut parsed)?;
+        parsed.readable = !parsed.tensors.is_empty();
+        // The array is the whole file, so an error concerns the file.
+        parsed.unreadable.clear();
     }
-    contents.tensors.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
-    contents.big_endian.sort_by_key(|stretch| stretch.range);
-    let bare = reading.no_checksums.then(|| zip::NoChecksums.to_problem(path));
-    contents.remarks.extend(bare);
-    let NumpyArchiveReader { numpy, zip, pickles, fortran, .. } = reading;
-    contents.problems = zip.problems(path);
-    contents.problems.extend(numpy.problems(path));
-    contents.problems.extend(pickles.problems(path));
+    parsed.tensors.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
+    parsed.big_endian.sort_by_key(|swapped| swapped.range);
+    let no_checksums = reader.no_checksums.then(|| zip::NoChecksums.to_problem(path));
+    parsed.remarks.extend(no_checksums);
+    let NumpyArchiveReader { numpy, zip, pickles, fortran, .. } = reader;
+    parsed.problems = zip.problems(path);
+    parsed.problems.extend(numpy.problems(path));
+    parsed.problems.extend(pickles.problems(path));
     if let Some(first) = fortran.first().cloned() {
-        contents.remarks.push(FortranOrder { count: fortran.len(), first }.to_problem(path));
+        parsed.remarks.push(FortranOrder { count: fortran.len(), first }.to_problem(path));
     }
-    Ok(contents)
+    Ok(parsed)
 }
 
-/// An array by itself has no name but that of its file.
+/// The name of a single array, which is that of its file.
 fn array_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.strip_suffix(".npy").unwrap_or(file).to_owned()
@@ -112,22 +112,22 @@ struct NumpyArchiveReader {
     numpy: BoundedErrors<NumpyError>,
     zip: BoundedErrors<zip::ZipError>,
     pickles: BoundedErrors<PickleError>,
-    /// Names of arrays in Fortran order.
+    /// The names of the arrays in Fortran order.
     fortran: Vec<String>,
     /// Whether the archive records no checksums.
     no_checksums: bool,
 }
 
 impl NumpyArchiveReader {
-    fn archive(&mut self, opened: &OpenedFile, contents: &mut ParsedFile) -> io::Result<()> {
+    fn archive(&mut self, opened: &OpenedFile, parsed: &mut ParsedFile) -> io::Result<()> {
         let archive = zip::read(opened)?;
-        contents.checksums = archive.checksums();
+        parsed.checksums = archive.checksums();
         self.no_checksums = archive.has_no_checksums();
         let ZipArchive { members, readable, errors } = archive;
         self.zip = errors;
-        contents.readable = readable;
-        self.same_names(&members);
-        // PyTorch reads an archive whatever it is called: what it would load is looked at.
+        parsed.readable = readable;
+        self.check_same_names(&members);
+        // PyTorch loads an archive whatever its name is, so the pickles that it would load are examined.
         for member in members.iter().filter(|m| m.name.ends_with(".pkl")).take(MAX_PICKLES) {
             self.pickle(opened, member)?;
         }
@@ -139,25 +139,25 @@ impl NumpyArchiveReader {
             }
             if member.method == CompressionMethod::Deflated {
                 self.zip.push(member.compressed());
-                contents.unreadable.push(name);
+                parsed.unreadable.push(name);
                 continue;
             }
             let is_array =
                 member.name.ends_with(".npy") || member.start(opened, MAGIC.len())? == MAGIC;
             if is_array {
-                self.array(opened, name, member.range, contents)?;
+                self.array(opened, name, member.range, parsed)?;
             } else {
                 let ZipMember { name: member, range, .. } = member;
-                self.numpy.push(NumpyError::NoArray { member, range });
+                self.numpy.push(NumpyError::NotAnArray { member, range });
             }
         }
-        if contents.tensors.is_empty() && !contents.unreadable.is_empty() {
-            contents.readable = false;
+        if parsed.tensors.is_empty() && !parsed.unreadable.is_empty() {
+            parsed.readable = false;
         }
         Ok(())
     }
 
-    /// Examines a member that is called a pickle.
+    /// Examines a member whose name is that of a pickle.
     fn pickle(&mut self, opened: &OpenedFile, member: &ZipMember) -> io::Result<()> {
         match member.read(opened, MAX_PICKLE)? {
             Ok(bytes) => {
@@ -170,28 +170,28 @@ impl NumpyArchiveReader {
         Ok(())
     }
 
-    /// NumPy calls `a.npy` and `a` by one name.
-    fn same_names(&mut self, members: &[ZipMember]) {
+    /// Reports arrays with the same name: for NumPy, `a.npy` and `a` are both `a`.
+    fn check_same_names(&mut self, members: &[ZipMember]) {
         let mut names: HashMap<&str, u32> = HashMap::new();
         for member in members {
             *names.entry(member.name.strip_suffix(".npy").unwrap_or(&member.name)).or_default() +=
                 1;
         }
-        let mut twice: Vec<&str> =
+        let mut duplicates: Vec<&str> =
             names.into_iter().filter(|(_, count)| *count > 1).map(|(name, _)| name).collect();
-        twice.sort_unstable();
-        for tensor in twice {
+        duplicates.sort_unstable();
+        for tensor in duplicates {
             self.numpy.push(NumpyError::SameName { tensor: tensor.to_owned() });
         }
     }
 
-    /// Reads the array in these bytes of the file.
+    /// Parses the array in these bytes of the file.
     fn array(
         &mut self,
         opened: &OpenedFile,
         name: String,
         [start, end]: [u64; 2],
-        contents: &mut ParsedFile,
+        parsed: &mut ParsedFile,
     ) -> io::Result<()> {
         let bytes = end - start;
         let head = file::read_at(&opened.file, start, bytes.min(START_LEN as u64) as usize)?;
@@ -203,7 +203,7 @@ impl NumpyArchiveReader {
                 }
                 let tensor = Some(name.clone());
                 self.numpy.push(NumpyError::Array { tensor, error, range: [start, end] });
-                contents.unreadable.push(name);
+                parsed.unreadable.push(name);
                 return Ok(());
             }
         };
@@ -214,13 +214,13 @@ impl NumpyArchiveReader {
             self.fortran.push(name.clone());
         }
         if big_endian && bytes > 0 {
-            contents.big_endian.push(BigEndianRange { range: [offset, offset + bytes], dtype });
+            parsed.big_endian.push(BigEndianRange { range: [offset, offset + bytes], dtype });
         }
-        contents.tensors.push(StoredTensor { name, dtype, shape, strides, offset, bytes });
+        parsed.tensors.push(StoredTensor { name, dtype, shape, strides, offset, bytes });
         Ok(())
     }
 
-    /// Examines the pickle behind the header of an array of objects.
+    /// Examines the pickle after the header of an array of objects.
     fn objects(
         &mut self,
         opened: &OpenedFile,
@@ -230,8 +230,8 @@ impl NumpyArchiveReader {
     ) -> io::Result<()> {
         let Some(length) = npy::header_len(head) else { return Ok(()) };
         let from = start + length;
-        let most = end.saturating_sub(from).min(MAX_PICKLE);
-        let bytes = file::read_at(&opened.file, from, most as usize)?;
+        let bytes = end.saturating_sub(from).min(MAX_PICKLE);
+        let bytes = file::read_at(&opened.file, from, bytes as usize)?;
         let member = format!("{name}.npy");
         let place = PickleLocation { member: &member, start: Some(from) };
         pickle::read_only(&bytes, place, &mut self.pickles);

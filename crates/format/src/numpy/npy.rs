@@ -1,103 +1,105 @@
-//! The header of an `.npy` file, formats 1.0, 2.0 and 3.0.
+//! Parses the header of an `.npy` file, formats 1.0, 2.0 and 3.0.
 //!
-//! Source: the format as `numpy.lib.format` documents it: the magic bytes, two bytes of version, the
-//! length of the header (two bytes, or four from 2.0 on, little-endian), and the text of a Python
-//! dictionary with exactly the members `descr`, `fortran_order` and `shape`, padded with spaces and
-//! ended by a newline. The data follows, to the end of the file.
+//! Source: the documentation of `numpy.lib.format`. A file consists of the magic bytes, two bytes of version, the
+//! length of the header (two bytes, or four from 2.0 on, little-endian), the text of a Python dictionary with
+//! exactly the members `descr`, `fortran_order` and `shape`, padded with spaces and ended by a newline, and the data
+//! up to the end of the file.
 //!
-//! A reader of our own: `npyz` 0.9 is made for files one trusts. It allocates what the header states as
-//! its length, multiplies the dimensions unchecked, and its grammar takes time exponential in the depth
-//! of the text. Only what NumPy writes for plain arrays is read here.
+//! The crate `npyz` (0.9) is not used because it is made for trusted files: it allocates the stated length of the
+//! header, multiplies the dimensions unchecked, and its grammar takes time exponential in the nesting of the text.
+//! This parser only accepts what NumPy writes for plain arrays.
 
 use tensorseal_base::dtype::Dtype;
 
-/// What every file starts with.
+/// The start of every file.
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// The longest header; `numpy.load` refuses longer ones, too.
+/// The longest header in bytes. `numpy.load` refuses longer headers as well.
 pub const MAX_HEADER: usize = 10_000;
 
-/// Bytes from the start of a file that hold its header, if it has one.
+/// The number of bytes at the start of a file that are enough to parse any header.
 pub const START_LEN: usize = 12 + MAX_HEADER;
 
-/// Most dimensions that an array of NumPy has.
+/// The largest number of dimensions of a NumPy array.
 const MAX_DIMENSIONS: usize = 64;
 
-/// What a header says.
+/// A parsed header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NpyHeader {
-    /// Element type.
+    /// The element type.
     pub dtype: Dtype,
-    /// Dimensions; the last one varies fastest.
+    /// The dimensions, outermost first.
     pub shape: Vec<u64>,
-    /// Position of the first byte of the data in the file.
+    /// The position of the first byte of the data in the file.
     pub offset: u64,
-    /// Bytes of the data: all that follow.
+    /// The length of the data in bytes, up to the end of the file.
     pub bytes: u64,
-    /// Whether the first dimension varies fastest instead, where that makes a difference.
+    /// Whether the first dimension varies fastest instead of the last, if that makes a difference.
     pub fortran: bool,
     /// Whether the elements are big-endian.
     pub big_endian: bool,
 }
 
-/// Why a file is no array that can be used.
+/// The reason why a file is not a supported array.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NpyError {
-    /// Another kind of file.
-    #[error("is not an .npy file: it does not start as one")]
+    /// The file has another format.
+    #[error("is not an .npy file: it does not start with the magic bytes")]
     Magic,
-    /// A format that is not known.
-    #[error("is of .npy format {0}.{1}; 1.0, 2.0 and 3.0 are read")]
+    /// The format version is unsupported.
+    #[error("has .npy format {0}.{1}; supported are 1.0, 2.0 and 3.0")]
     Version(u8, u8),
     /// The file ends within its header.
     #[error("ends within its header")]
     Short,
-    /// No such header comes from NumPy.
-    #[error("has a header of {0} bytes; more than {MAX_HEADER} are not read")]
+    /// The header is longer than any header of NumPy.
+    #[error("has a header of {0} bytes; the limit is {MAX_HEADER} bytes")]
     LongHeader(u64),
-    /// Not the dictionary that NumPy writes.
-    #[error("has a header that NumPy does not write: {what} at its byte {at}")]
+    /// The header is not a dictionary as NumPy writes it.
+    #[error("has an invalid header: {what} at byte {at} of its text")]
     Syntax {
-        /// What is there or missing.
+        /// What is wrong or missing.
         what: &'static str,
-        /// From the start of the text.
+        /// The offset in bytes from the start of the text.
         at: usize,
     },
-    /// Several fields an element.
-    #[error("has records as elements; only plain numbers are read")]
+    /// The elements are records.
+    #[error("has records as elements; only plain numbers are supported")]
     Records,
-    /// Python objects as elements: a pickle.
-    #[error("has Python objects as elements, a pickle that numpy.load runs when it is told to")]
-    Object,
-    /// An element type that is not read.
+    /// The elements are Python objects, stored as a pickle.
     #[error(
-        "has elements of type {0}; little-endian integers and floats of 1, 2, 4 or 8 bytes are read (for others: array.astype)"
+        "has Python objects as elements: a pickle, which numpy.load executes with allow_pickle=True"
+    )]
+    Object,
+    /// The element type is unsupported.
+    #[error(
+        "has elements of type {0}; supported are little-endian integers and floats of 1, 2, 4 or 8 bytes (convert others with array.astype)"
     )]
     Dtype(String),
-    /// Columns before rows.
+    /// The array is in Fortran order.
     #[error("is in Fortran order; save numpy.ascontiguousarray(array) instead")]
     Fortran,
-    /// More dimensions than NumPy has.
+    /// The array has more dimensions than NumPy allows.
     #[error("has more than {MAX_DIMENSIONS} dimensions")]
     Dimensions,
-    /// A size that no file has.
+    /// The size of the array overflows.
     #[error("has dimensions whose product overflows 64 bits")]
     Overflow,
-    /// Cut off, or followed by something else.
+    /// The file is truncated, or other bytes follow the array.
     #[error("has {has} bytes of data, but its shape and type take {needed}")]
     Length {
-        /// Bytes that follow the header.
+        /// The number of bytes after the header.
         has: u64,
-        /// Bytes of the array.
+        /// The number of bytes of the array.
         needed: u64,
     },
 }
 
-/// As [`parse_any_order`], and refuses what is not in the order in which it is used: little-endian, the last
-/// dimension fastest.
+/// Like [`parse_any_order`], but accepts only little-endian arrays whose last dimension varies fastest.
 ///
 /// # Errors
-/// See [`NpyError`].
+/// Returns the errors of [`parse_any_order`], [`NpyError::Fortran`] for Fortran order and [`NpyError::Dtype`] for
+/// big-endian elements.
 pub fn parse(start: &[u8], file_bytes: u64) -> Result<NpyHeader, NpyError> {
     let header = parse_any_order(start, file_bytes)?;
     if header.fortran {
@@ -109,11 +111,10 @@ pub fn parse(start: &[u8], file_bytes: u64) -> Result<NpyHeader, NpyError> {
     Ok(header)
 }
 
-/// Reads the header from the first bytes of a file of `file_bytes` bytes: [`START_LEN`] of them, or all
-/// there are.
+/// Parses the header from the first [`START_LEN`] bytes, or all bytes, of a file of `file_bytes` bytes.
 ///
 /// # Errors
-/// See [`NpyError`].
+/// Returns an [`NpyError`] if the header is invalid or unsupported, or does not match the length of the file.
 pub fn parse_any_order(start: &[u8], file_bytes: u64) -> Result<NpyHeader, NpyError> {
     let (rest, length) = preamble(start)?;
     if length > MAX_HEADER as u64 {
@@ -121,9 +122,9 @@ pub fn parse_any_order(start: &[u8], file_bytes: u64) -> Result<NpyHeader, NpyEr
     }
     let before = start.len() - rest.len();
     let text = rest.get(..length as usize).ok_or(NpyError::Short)?;
-    let described = Scanner { text, at: 0 }.dictionary()?;
-    let HeaderDictionary { dtype: (dtype, big_endian), fortran, shape } = described;
-    // An array of one dimension is in both orders.
+    let dictionary = Scanner { text, at: 0 }.dictionary()?;
+    let HeaderDictionary { dtype: (dtype, big_endian), fortran, shape } = dictionary;
+    // For an array with one dimension both orders are the same.
     let fortran = fortran && shape.iter().filter(|size| **size != 1).count() > 1;
     let offset = before as u64 + length;
     let elements = shape.iter().try_fold(1u64, |all, one| all.checked_mul(*one));
@@ -136,7 +137,7 @@ pub fn parse_any_order(start: &[u8], file_bytes: u64) -> Result<NpyHeader, NpyEr
     Ok(NpyHeader { dtype, shape, offset, bytes: needed, fortran, big_endian })
 }
 
-/// What follows the magic bytes, the version and the length of the text; and that length.
+/// Returns the bytes after the magic bytes, the version and the length of the text, and that length.
 fn preamble(start: &[u8]) -> Result<(&[u8], u64), NpyError> {
     let (magic, rest) = start.split_first_chunk::<6>().ok_or(NpyError::Magic)?;
     if magic != MAGIC {
@@ -157,7 +158,7 @@ fn preamble(start: &[u8]) -> Result<(&[u8], u64), NpyError> {
     Ok((rest, length))
 }
 
-/// Bytes before the data; `None`: this is no header.
+/// The number of bytes before the data, or `None` if the file does not start with a header.
 pub fn header_len(start: &[u8]) -> Option<u64> {
     let (rest, length) = preamble(start).ok()?;
     Some((start.len() - rest.len()) as u64 + length)
@@ -165,13 +166,13 @@ pub fn header_len(start: &[u8]) -> Option<u64> {
 
 /// The members of the dictionary.
 struct HeaderDictionary {
-    /// And whether it is big-endian.
+    /// The element type, and whether it is big-endian.
     dtype: (Dtype, bool),
     fortran: bool,
     shape: Vec<u64>,
 }
 
-/// The element type of NumPy's name for it, and whether it is big-endian.
+/// Parses the name that NumPy gives to an element type. Returns the type and whether it is big-endian.
 fn dtype_of(descr: &str) -> Option<(Dtype, bool)> {
     let dtype = match descr.get(1..)? {
         "b1" => Dtype::BOOL,
@@ -189,7 +190,7 @@ fn dtype_of(descr: &str) -> Option<(Dtype, bool)> {
         "c8" => Dtype::C64,
         _ => return None,
     };
-    // A single byte has no order.
+    // A single byte has no byte order.
     match descr.bytes().next()? {
         b'|' | b'<' | b'>' if dtype.bits() == 8 => Some((dtype, false)),
         b'<' => Some((dtype, false)),
@@ -198,7 +199,7 @@ fn dtype_of(descr: &str) -> Option<(Dtype, bool)> {
     }
 }
 
-/// Reads the text of a header, left to right, without recursion.
+/// Scans the text of a header from left to right, without recursion.
 struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
@@ -228,7 +229,7 @@ impl<'a> Scanner<'a> {
             }
         }
         self.skip_space();
-        // Some writers leave the newline out.
+        // Some writers omit the newline.
         if !matches!(self.text.get(self.at..), Some(b"" | b"\n")) {
             return Err(self.error("something after the dictionary"));
         }
@@ -254,7 +255,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether this is what comes next; passed over if so.
+    /// Skips `byte` if it comes next, and returns whether it did.
     fn take(&mut self, byte: u8) -> bool {
         self.skip_space();
         let is_next = self.peek() == Some(byte);
@@ -266,7 +267,7 @@ impl<'a> Scanner<'a> {
         if self.take(byte) { Ok(()) } else { Err(self.error(otherwise)) }
     }
 
-    /// A string in single or double quotes, without escapes.
+    /// Parses a string in single or double quotes, without escapes.
     fn string(&mut self) -> Result<&'a [u8], NpyError> {
         self.skip_space();
         let quote = self.peek().filter(|byte| matches!(byte, b'\'' | b'"'));
@@ -286,7 +287,7 @@ impl<'a> Scanner<'a> {
         if self.peek() == Some(b'[') {
             return Err(NpyError::Records);
         }
-        // Printable ASCII, or it would be no string.
+        // A string consists of printable ASCII characters.
         let name = String::from_utf8_lossy(self.string()?);
         if matches!(&*name, "|O" | "O" | "|O8" | "|O4" | "<O" | ">O") {
             return Err(NpyError::Object);
@@ -315,7 +316,7 @@ impl<'a> Scanner<'a> {
             }
             shape.push(self.dimension()?);
             if !self.take(b',') {
-                // A lone number in brackets is no tuple.
+                // A single number in parentheses is not a tuple.
                 if shape.len() < 2 {
                     return Err(self.error("no comma"));
                 }
@@ -337,7 +338,7 @@ impl<'a> Scanner<'a> {
             value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
         });
         self.at += digits;
-        // Python 2 wrote some numbers so.
+        // Python 2 wrote some numbers with the suffix L.
         self.at += usize::from(self.peek() == Some(b'L'));
         value.ok_or(NpyError::Overflow)
     }
@@ -412,24 +413,24 @@ mod tests {
         let many = format!("({})", "1,".repeat(65));
         let dict =
             |descr: &str, fortran: &str, shape: &str| file(1, &text(descr, fortran, shape), 8);
-        for (file, said) in [
+        for (file, expected) in [
             (b"PK\x03\x04 and so on".to_vec(), "not an .npy file"),
             (b"\x93NUM".to_vec(), "not an .npy file"),
             (MAGIC.to_vec(), "ends within"),
             (file(4, "{}", 0), "format 4.0"),
             (file(1, "{}", 0)[..9].to_vec(), "ends within"),
             (file(1, &text("<f8", "False", "(1,)"), 0)[..40].to_vec(), "ends within"),
-            (file(2, &long, 0), "more than 10000"),
+            (file(2, &long, 0), "the limit is 10000"),
             (file(1, "{}", 0), "a member is missing"),
             (file(1, "[]", 0), "no dictionary"),
             (file(1, "{'descr'}", 0), "no colon"),
             (file(1, "{'descr': '<f8'", 0), "no end of the dictionary"),
-            (file(1, "{'descr': '<f8', 'descr': '<f8'}", 0), "a member twice at its byte 17"),
+            (file(1, "{'descr': '<f8', 'descr': '<f8'}", 0), "a member twice at byte 17"),
             (file(1, "{'other': 1}", 0), "an unknown member"),
             (file(1, &(text("<f8", "False", "(1,)") + "x"), 8), "something after"),
             (file(1, "{'descr': [('a', '<f8')]}", 0), "records as elements"),
             (file(1, "{'de\\x73cr': '<f8'}", 0), "not plain"),
-            (dict(">f8", "False", "(1,)"), "type F64 (big-endian); little-endian"),
+            (dict(">f8", "False", "(1,)"), "type F64 (big-endian); supported are little-endian"),
             (dict("|O", "False", "(1,)"), "Python objects"),
             (dict("<U2", "False", "(1,)"), "type <U2"),
             (dict("|f8", "False", "(1,)"), "type |f8"),
@@ -448,7 +449,7 @@ mod tests {
             (dict("<f4", "False", "(1,)"), "has 8 bytes of data, but its shape and type take 4"),
         ] {
             let error = read(&file).unwrap_err().to_string();
-            assert!(error.contains(said), "{error} is not {said}");
+            assert!(error.contains(expected), "{error} is not {expected}");
         }
     }
 

@@ -1,80 +1,77 @@
-//! What can be wrong with a pickle, and what a loader would do with it.
+//! The errors of pickles.
 
 use super::globals::is_dangerous;
 use crate::problem::{ErrorLocation, StructureError};
 use tensorseal_base::display::quoted;
 use tensorseal_base::severity::Severity;
 
-/// Most operations of one pickle.
+/// The largest number of operations in a pickle.
 pub(super) const MAX_OPERATIONS: usize = 8_000_000;
 
-/// A fault of a pickle, or something it asks for that a file of weights needs not. `member` is where the
-/// pickle is: the name of a member of an archive, or empty.
+/// A fault of a pickle, with its location.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{fault}", place(member))]
+#[error("{}{fault}", member_prefix(member))]
 pub struct PickleError {
-    /// The member of an archive that is a pickle; empty: the file itself.
+    /// The name of the archive member that is the pickle, or empty if the file itself is.
     pub member: String,
-    /// What is wrong.
+    /// The fault.
     pub fault: Fault,
-    /// Bytes of the file that say so, where it is stored as it is.
+    /// The bytes of the file with the fault, if the pickle is stored uncompressed.
     pub range: Option<[u64; 2]>,
 }
 
-fn place(member: &str) -> String {
+fn member_prefix(member: &str) -> String {
     match member {
         "" => String::new(),
         member => format!("member {}: ", quoted(member)),
     }
 }
 
-/// See [`PickleError`].
+/// A fault of a pickle: damage, or something that a weights file does not need.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error(
-        "its pickle asks for {}, which no file of weights needs; a loader that runs pickles would {}",
+        "the pickle asks for {}, which no weights file needs; a loader that runs pickles would {}",
         quoted(&format!("{module}.{name}")),
         if is_dangerous(module, name) { "run it" } else { "import it" }
     )]
     Global { module: String, name: String },
-    #[error("its pickle looks up a name that is no plain string")]
+    #[error("the pickle looks up a name that is not a plain string")]
     ComputedGlobal,
-    #[error("its pickle calls {what}, which is none of the functions that make tensors")]
+    #[error("the pickle calls {what}, which is not one of the functions that create tensors")]
     Call { what: String },
-    #[error("its pickle sets the state of {what}")]
+    #[error("the pickle sets the state of {what}")]
     Build { what: String },
-    #[error("its pickle changes a tensor that it made: {what}")]
+    #[error("the pickle modifies a tensor after creating it: {what}")]
     TensorState { what: &'static str },
-    #[error("its pickle keeps tensors {what}, where no name leads to them")]
+    #[error("the pickle has tensors {what}, where they have no name")]
     OddKey { what: String },
-    #[error("its pickle has two tensors that are both called {}", quoted(name))]
+    #[error("the pickle has two tensors with the name {}", quoted(name))]
     AmbiguousName { name: String },
-    #[error("its pickle gives the part {} of a storage two places", quoted(key))]
+    #[error("the pickle gives two positions for the part {} of a storage", quoted(key))]
     ViewKey { key: String },
-    #[error(
-        "its pickle uses extension code {code}, which stands for something the file does not say"
-    )]
+    #[error("the pickle uses extension code {code}, whose meaning is not in the file")]
     Extension { code: u32 },
-    #[error("its pickle refers to something outside that is no storage of a tensor")]
+    #[error("the pickle refers to an external object that is not a tensor storage")]
     PersistentId,
-    #[error("its pickle is followed by {bytes} bytes{}", if *pickle { ", another pickle" } else { "" })]
+    #[error("the pickle is followed by {bytes} bytes{}", if *pickle { ", another pickle" } else { "" })]
     Trailing { bytes: u64, pickle: bool },
-    #[error("its pickle ends before it is complete")]
+    #[error("the pickle is truncated")]
     Truncated,
-    #[error("its pickle has the unknown operation {code:#04x}")]
+    #[error("the pickle has the unknown operation {code:#04x}")]
     Operation { code: u8 },
-    #[error("its pickle is of protocol {protocol}; 0 to 5 are known")]
+    #[error("the pickle has protocol {protocol}; supported are 0 to 5")]
     Protocol { protocol: u8 },
-    #[error("its pickle is not one: {what}")]
+    #[error("the pickle is malformed: {what}")]
     Malformed { what: &'static str },
-    #[error("its pickle is too large: more than {what}")]
+    #[error("the pickle is too large: more than {what}")]
     TooLarge { what: String },
-    #[error("its pickle has the key {} twice in one dictionary", quoted(key))]
+    #[error("the pickle has the key {} twice in the same dictionary", quoted(key))]
     DuplicateKey { key: String },
 }
 
 impl Fault {
-    /// Rule identifier and severity.
+    /// The rule identifier and the severity of the fault.
     pub fn rule(&self) -> (&'static str, Severity) {
         use Fault::*;
         use Severity::*;

@@ -1,24 +1,23 @@
-//! The names that a pickle may ask for: what they stand for here, and which others are known to be used
-//! for attacks.
+//! The names that a pickle may import, and the names that are known from attacks.
 //!
-//! The allow-list is what PyTorch itself takes with `weights_only=True`, as far as it makes plain data.
+//! The allow-list contains the names that PyTorch accepts with `weights_only=True`, as far as they create plain data.
 
 use super::torchao::{self, Torchao};
 use tensorseal_base::dtype::Dtype;
 
-/// The elements of a storage.
+/// The element type of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StorageType {
-    /// Of one type.
+    /// A supported element type.
     Typed(Dtype),
-    /// Bytes.
+    /// Untyped bytes.
     Untyped,
-    /// Of a type that is not read; the bytes of an element, where they are known.
+    /// An unsupported element type, with the bytes per element if known.
     Refused(Option<u32>),
 }
 
 impl StorageType {
-    /// The element type, if it has one that is read.
+    /// The element type, if it is supported.
     pub fn dtype(self) -> Option<Dtype> {
         match self {
             StorageType::Typed(dtype) => Some(dtype),
@@ -26,7 +25,7 @@ impl StorageType {
         }
     }
 
-    /// The bytes of an element, where they are known.
+    /// The number of bytes per element, if known.
     pub fn width(self) -> Option<u64> {
         match self {
             StorageType::Typed(dtype) => Some(u64::from(dtype.bits() / 8)),
@@ -36,76 +35,76 @@ impl StorageType {
     }
 }
 
-/// What an allowed name stands for.
+/// The meaning of an allowed name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AllowedGlobal {
-    /// A function that makes a tensor of a storage.
+    /// A function that creates a tensor from a storage.
     Rebuild(Rebuild),
-    /// A function that makes a tensor of a kind that is not read.
+    /// A function that creates a tensor of an unsupported kind.
     Unreadable(&'static str),
     /// A class of storages.
     Storage(StorageType),
-    /// An element type; `None`: one that is not read.
+    /// An element type, or `None` for an unsupported one.
     Dtype(Option<Dtype>),
-    /// A class of tensors; whether a call of it with a tensor gives that tensor.
+    /// A tensor class.
     TensorClass {
-        /// See [`AllowedGlobal::TensorClass`].
+        /// Whether a call with a tensor returns that tensor.
         wraps: bool,
     },
-    /// A class of dictionaries.
+    /// A dictionary class.
     Mapping(DictionaryClass),
-    /// A class of lists or tuples; whether its instances are complete when they are new.
+    /// A list or tuple class.
     Sequence {
-        /// See [`AllowedGlobal::Sequence`].
+        /// Whether new instances are complete, as tuples are.
         complete: bool,
     },
-    /// A class of sets; as [`AllowedGlobal::Sequence`].
+    /// A set class.
     Set {
-        /// See [`AllowedGlobal::Sequence`].
+        /// Whether new instances are complete, as frozen sets are.
         complete: bool,
     },
-    /// A function or class whose results are plain data without tensors, neither text nor numbers.
+    /// A function or class whose results are plain data without tensors, but neither text nor numbers.
     Plain,
     /// A function or class whose results are text or numbers.
     Scalar,
-    /// The class of complex numbers, which are numbers without an imaginary part, too.
+    /// The class of complex numbers, which equal real numbers if the imaginary part is zero.
     Complex,
-    /// The function that makes bytes of text.
+    /// The function that encodes text as bytes.
     Encode,
 }
 
-/// How a tensor is put together.
+/// How a function creates a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rebuild {
-    /// Of a storage, an offset, a shape and strides; the element type is that of the storage.
+    /// From a storage, an offset, a shape and strides. The element type is that of the storage.
     Bare,
-    /// As [`Rebuild::Bare`]; behind it whether it has gradients, hooks, and perhaps notes that change values.
+    /// Like [`Rebuild::Bare`], followed by the gradient flag, hooks, and optional metadata that changes values.
     Tensor,
-    /// As [`Rebuild::Tensor`], with an element type of its own before the notes.
+    /// Like [`Rebuild::Tensor`], with an element type before the metadata.
     TypedTensor,
-    /// Of a tensor, the first argument; behind it whether it has gradients, and hooks.
+    /// From a tensor, followed by the gradient flag and hooks.
     Parameter,
-    /// As [`Rebuild::Parameter`], with a state behind.
+    /// Like [`Rebuild::Parameter`], followed by a state.
     ParameterWithState,
-    /// Of a tensor, the first argument, and the element type that it is converted to.
+    /// From a tensor and the element type to convert it to.
     Converted,
-    /// By another of these functions, the first argument, with the arguments in the third; the fourth is a
-    /// state.
+    /// With another of these functions (the first argument) and its arguments (the third). The second argument is a
+    /// class, the fourth a state.
     ByType,
 }
 
-/// What a dictionary is made of when its class is called.
+/// What a dictionary class takes when it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DictionaryClass {
-    /// Of a dictionary or pairs.
+    /// A dictionary or pairs.
     Pairs,
-    /// Of a function, then as [`DictionaryClass::Pairs`].
+    /// A function, followed by a dictionary or pairs.
     Defaults,
-    /// Of a dictionary.
+    /// A dictionary.
     Counts,
 }
 
-/// What a name stands for; `None`: it is not allowed.
+/// The meaning of a name, or `None` if it is not allowed.
 pub(super) fn allowed_global(module: &str, name: &str) -> Option<AllowedGlobal> {
     use AllowedGlobal::*;
     Some(match (module, name) {
@@ -128,11 +127,9 @@ pub(super) fn allowed_global(module: &str, name: &str) -> Option<AllowedGlobal> 
         ("torch._utils", "_rebuild_qtensor") => Unreadable("a quantised tensor"),
         ("torch._utils", "_rebuild_nested_tensor") => Unreadable("a nested tensor"),
         ("torch._utils", "_rebuild_meta_tensor_no_storage") => Unreadable("a tensor without data"),
-        ("torch._utils", "_rebuild_wrapper_subclass") => {
-            Unreadable("a tensor of a class of its own")
-        }
+        ("torch._utils", "_rebuild_wrapper_subclass") => Unreadable("a tensor of a custom class"),
         ("torch._utils", "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor") => {
-            Unreadable("a tensor kept as an array of NumPy")
+            Unreadable("a tensor stored as a NumPy array")
         }
         ("torch.storage" | "torch", "UntypedStorage" | "_UntypedStorage") => {
             Storage(StorageType::Untyped)
@@ -182,7 +179,7 @@ pub(super) fn allowed_global(module: &str, name: &str) -> Option<AllowedGlobal> 
     })
 }
 
-/// The classes of storages that have an element type.
+/// The storage classes with an element type.
 fn storage(name: &str) -> Option<StorageType> {
     use StorageType::{Refused, Typed};
     Some(match name.strip_suffix("Storage")? {
@@ -204,7 +201,7 @@ fn storage(name: &str) -> Option<StorageType> {
     })
 }
 
-/// The element type of a class of storages that are not read, by the name it has in PyTorch.
+/// The PyTorch name of the element type of an unsupported storage class.
 pub(super) fn refused_type(class: &str) -> Option<&'static str> {
     let name = class.rsplit('.').next()?;
     Some(match name.strip_suffix("Storage")? {
@@ -218,7 +215,7 @@ pub(super) fn refused_type(class: &str) -> Option<&'static str> {
     })
 }
 
-/// Element types by the names they have in `torch`; inner `None`: not read.
+/// The element type with this name in `torch`. The inner `None` means that it is unsupported.
 fn dtype(name: &str) -> Option<Option<Dtype>> {
     Some(Some(match name {
         "float32" | "float" => Dtype::F32,
@@ -240,7 +237,7 @@ fn dtype(name: &str) -> Option<Option<Dtype>> {
         "float8_e4m3fnuz" => Dtype::F8_E4M3FNUZ,
         "float8_e5m2fnuz" => Dtype::F8_E5M2FNUZ,
         "float8_e8m0fnu" => Dtype::F8_E8M0,
-        // Dimensions and strides of such a tensor count pairs.
+        // The dimensions and strides of such a tensor count pairs of elements.
         "float4_e2m1fn_x2" => Dtype::F4,
         "complex128" | "cdouble" | "complex32" | "chalf" | "quint8" | "qint8" | "qint32"
         | "quint4x2" | "quint2x4" | "bits8" | "bits16" | "bits1x8" | "bits2x4" | "bits4x2"
@@ -250,8 +247,8 @@ fn dtype(name: &str) -> Option<Option<Dtype>> {
     }))
 }
 
-/// Whether a name is known to run, import, load or reach anything: what attacks are made of. Dots in
-/// either part lead to members, so that every part counts.
+/// Whether a name is known from attacks because it can run, import, load or reach other code. Dots in either part
+/// lead to members, so every component counts.
 pub(super) fn is_dangerous(module: &str, name: &str) -> bool {
     const MODULES: &[&str] = &[
         "os",
@@ -372,7 +369,7 @@ pub(super) fn is_dangerous(module: &str, name: &str) -> bool {
         "load_library",
         "run_code",
     ];
-    // Of libraries that are needed, what loads or runs.
+    // The parts of legitimate libraries that load or run code.
     const INSIDE: &[&str] = &[
         "torch.hub",
         "torch.jit",
@@ -408,8 +405,8 @@ pub(super) fn is_dangerous(module: &str, name: &str) -> bool {
     let inside = |path: &str| {
         whole.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    // A name with a dot looks up a member of a member: no pickler of weights writes one, and any
-    // module has `os` or `sys` in reach.
+    // A name with a dot looks up a member of a member. No pickler of weights writes such a name, and `os` or `sys`
+    // can be reached from any module.
     let member = name.split('.').count() > 1;
     MODULES.contains(&top)
         || INSIDE.iter().any(|path| inside(path))

@@ -1,4 +1,4 @@
-//! The machine: a stack, a memo and the larger values. It makes data and executes nothing.
+//! The pickle machine: a stack, a memo and nodes for larger values. It creates data and executes nothing.
 
 use super::error::{Fault, MAX_OPERATIONS};
 use super::globals::StorageType;
@@ -10,35 +10,35 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
 
-/// Most names that are not allowed of which each is told.
+/// The largest number of forbidden names that are reported separately.
 const MAX_GLOBALS: usize = 256;
-/// Most faults besides names.
+/// The largest number of other faults.
 const MAX_FAULTS: usize = 64;
-/// Most dimensions of a tensor; PyTorch has 64.
+/// The largest number of dimensions of a tensor in PyTorch.
 const MAX_DIMENSIONS: usize = 64;
 
-/// Longest name of a storage; they are numbers.
-const LONGEST_KEY: usize = 256;
+/// The longest key of a storage in bytes. Keys are numbers.
+const MAX_KEY: usize = 256;
 
-/// What a pickle was found to be.
+/// The result of reading a pickle.
 #[derive(Debug)]
 pub struct Unpickled {
-    /// The value it makes; `None`: it is no whole pickle.
+    /// The value of the pickle, or `None` if it is incomplete.
     pub value: Option<Value>,
-    /// Larger values.
+    /// The nodes for larger values.
     pub nodes: Nodes,
-    /// What is wrong, with the bytes of the pickle that say so.
+    /// The faults with their byte ranges in the pickle.
     pub faults: Vec<(Fault, [usize; 2])>,
-    /// Where it ends: behind its last operation.
+    /// The end of the pickle, after its last operation.
     pub end: usize,
-    /// Storages that are described in two ways: a loader takes the first, used or not.
+    /// The storages with contradictory descriptions. A loader uses the first description.
     pub conflicts: BTreeSet<String>,
-    /// What dictionaries have as notes beside their entries.
+    /// The values of attributes that dictionaries have in addition to their entries.
     pub notes: Vec<Value>,
 }
 
 impl Unpickled {
-    /// Whether it asks for arrays of NumPy, whose values are in the pickle itself.
+    /// Whether the pickle creates NumPy arrays, whose values are in the pickle itself.
     pub fn makes_arrays(&self) -> bool {
         self.nodes.0.iter().any(|node| match node {
             Node::Global(global) => {
@@ -50,7 +50,7 @@ impl Unpickled {
     }
 }
 
-/// Reads the pickle that `bytes` begin with.
+/// Reads the pickle at the start of `bytes`.
 pub fn unpickle(bytes: &[u8]) -> Unpickled {
     let mut machine = Machine::default();
     let mut reader = Reader { bytes, at: 0 };
@@ -66,7 +66,7 @@ pub fn unpickle(bytes: &[u8]) -> Unpickled {
                 Err(fault) => machine.faults.push(fault),
             }
         }
-        // Faults that end it are the last ones; the others are told and passed over.
+        // Some faults end the pickle; the others are reported and skipped.
         let place = [at, reader.at.max(at + 1).min(bytes.len())];
         for fault in machine.faults.drain(..) {
             let ends = matches!(
@@ -99,20 +99,20 @@ enum Step {
 #[derive(Default)]
 struct Machine {
     stack: Vec<Value>,
-    /// Heights of the stack.
+    /// The heights of the stack at the marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
     nodes: Nodes,
-    /// Of the operation at hand.
+    /// The faults of the current operation.
     faults: Vec<Fault>,
     reported: Vec<(Fault, [usize; 2])>,
-    /// Names that are not allowed and were told of.
+    /// The forbidden names that were reported.
     globals: HashSet<(String, String)>,
-    /// Items of containers that were made of other containers.
+    /// The number of items that were copied from other containers.
     copies: usize,
-    /// What was said first of each storage.
+    /// The first description of each storage: element type and number of elements.
     storages: HashMap<String, (StorageType, i64)>,
-    /// What was said first of each part of one: the storage, its elements, where it begins, how many it has.
+    /// The first description of each part of a storage: storage, element type, offset and number of elements.
     views: HashMap<String, (String, StorageType, i64, i64)>,
     conflicts: BTreeSet<String>,
     notes: Vec<Value>,
@@ -139,23 +139,23 @@ impl Machine {
         self.stack.push(value);
     }
 
-    /// The top of the stack, which may not lie below a mark.
+    /// Pops the top of the stack, which must not be below a mark.
     fn pop(&mut self) -> Result<Value, Fault> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
-            return Err(malformed("it takes more from the stack than is there"));
+            return Err(malformed("it takes a value from the empty stack"));
         }
-        self.stack.pop().ok_or(malformed("it takes more from the stack than is there"))
+        self.stack.pop().ok_or(malformed("it takes a value from the empty stack"))
     }
 
     fn top(&self) -> Result<Value, Fault> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let top = self.stack.last().filter(|_| self.stack.len() > floor);
-        top.copied().ok_or(malformed("it takes more from the stack than is there"))
+        top.copied().ok_or(malformed("it takes a value from the empty stack"))
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<Value>, Fault> {
-        let mark = self.marks.pop().ok_or(malformed("it goes back to a mark that is not there"))?;
+        let mark = self.marks.pop().ok_or(malformed("it uses a mark that does not exist"))?;
         Ok(self.stack.split_off(mark))
     }
 
@@ -165,7 +165,7 @@ impl Machine {
             Operation::Stop => return Ok(Step::Done(self.pop()?)),
             Operation::Mark => self.marks.push(self.stack.len()),
             Operation::Pop => {
-                // A mark is on the stack, too.
+                // A mark counts as a value on the stack.
                 if self.marks.last() == Some(&self.stack.len()) {
                     self.marks.pop();
                 } else {
@@ -252,7 +252,7 @@ impl Machine {
             Operation::Object => {
                 let mut arguments = self.pop_to_mark()?;
                 if arguments.is_empty() {
-                    return Err(malformed("it makes an object of no class"));
+                    return Err(malformed("it creates an object without a class"));
                 }
                 let class = arguments.remove(0);
                 let made = self.call(class, &arguments, false);
@@ -313,8 +313,7 @@ impl Machine {
             }
             Operation::Get(at) => {
                 let value = self.memo.get(&at).copied();
-                let value =
-                    value.ok_or(malformed("it takes something from the memo that is not there"))?;
+                let value = value.ok_or(malformed("it reads a missing entry of the memo"))?;
                 self.stack.push(value);
             }
             Operation::Put(at) => {
@@ -336,10 +335,10 @@ impl Machine {
             Value::Node(at) => match self.nodes.0.get_mut(at as usize) {
                 Some(Node::Sequence(all)) => all.extend(items),
                 Some(Node::Object | Node::Scalar) => {}
-                _ => return Err(malformed("it adds items to what is no list")),
+                _ => return Err(malformed("it adds items to a value that is not a list")),
             },
             Value::Opaque => {}
-            _ => return Err(malformed("it adds items to what is no list")),
+            _ => return Err(malformed("it adds items to a value that is not a list")),
         }
         Ok(())
     }
@@ -351,10 +350,10 @@ impl Machine {
             Value::Node(at) => match self.nodes.0.get_mut(at as usize) {
                 Some(Node::Set(all)) => all.extend(items),
                 Some(Node::Object | Node::Scalar) => {}
-                _ => return Err(malformed("it adds items to what is no set")),
+                _ => return Err(malformed("it adds items to a value that is not a set")),
             },
             Value::Opaque => {}
-            _ => return Err(malformed("it adds items to what is no set")),
+            _ => return Err(malformed("it adds items to a value that is not a set")),
         }
         Ok(())
     }
@@ -366,15 +365,15 @@ impl Machine {
             Value::Node(at) => match self.nodes.0.get_mut(at as usize) {
                 Some(Node::Mapping(all)) => all.extend(entries),
                 Some(Node::Object | Node::Scalar) => {}
-                _ => return Err(malformed("it adds entries to what is no dictionary")),
+                _ => return Err(malformed("it adds entries to a value that is not a dictionary")),
             },
             Value::Opaque => {}
-            _ => return Err(malformed("it adds entries to what is no dictionary")),
+            _ => return Err(malformed("it adds entries to a value that is not a dictionary")),
         }
         Ok(())
     }
 
-    /// What a name stands for; one that is not allowed is told of once.
+    /// Resolves a name. A forbidden name is reported once.
     fn global(&mut self, module: &str, name: &str) -> Value {
         if let Some(known) = allowed_global(module, name) {
             return self.node(Node::Global(Box::new((known, format!("{module}.{name}")))));
@@ -388,19 +387,22 @@ impl Machine {
         Value::Opaque
     }
 
-    /// Calls something with the arguments in a tuple; `new`: makes an instance and does not set it up.
+    /// Calls a function or class with the arguments in a tuple. With `new` it creates an instance without
+    /// initialising it.
     fn apply(&mut self, callee: Value, arguments: Value, new: bool) -> Value {
-        // No function that is allowed takes more of them and looks at them.
-        const LOOKED_AT: usize = 9;
+        // No allowed function uses more arguments.
+        const MAX_ARGUMENTS: usize = 9;
         match self.nodes.items(arguments) {
             Some(items) => {
-                let items: Vec<Value> = items.iter().take(LOOKED_AT).copied().collect();
+                let items: Vec<Value> = items.iter().take(MAX_ARGUMENTS).copied().collect();
                 self.call(callee, &items, new)
             }
             None if callee == Value::Opaque => Value::Opaque,
-            // Nothing that is allowed gets its arguments from elsewhere.
+            // Allowed functions always get their arguments in a tuple.
             None => {
-                self.fault(Fault::Call { what: "something with arguments of no tuple".to_owned() });
+                self.fault(Fault::Call {
+                    what: "a function with arguments not in a tuple".to_owned(),
+                });
                 Value::Opaque
             }
         }
@@ -408,7 +410,7 @@ impl Machine {
 
     fn call(&mut self, callee: Value, arguments: &[Value], new: bool) -> Value {
         if callee == Value::Opaque {
-            // What is not allowed was told of; what comes of it is not known.
+            // Forbidden names were reported, and their results are unknown.
             return Value::Opaque;
         }
         let global = match self.nodes.get(callee) {
@@ -427,26 +429,26 @@ impl Machine {
             AllowedGlobal::TensorClass { wraps } => {
                 match arguments.first().map(|first| self.tensor(*first)) {
                     Some(Some(tensor)) if wraps => Some(tensor),
-                    _ => Some(Node::Unreadable(OWN_CLASS.into())),
+                    _ => Some(Node::Unreadable(CUSTOM_CLASS.into())),
                 }
             }
             AllowedGlobal::Mapping(_) if new => Some(Node::Mapping(Vec::new())),
             AllowedGlobal::Mapping(of) => self.entries(of, arguments).map(Node::Mapping),
             AllowedGlobal::Sequence { complete: false } if new => Some(Node::Sequence(Vec::new())),
             AllowedGlobal::Set { complete: false } if new => Some(Node::Set(Vec::new())),
-            AllowedGlobal::Sequence { .. } => self.listed(arguments).map(Node::Sequence),
-            AllowedGlobal::Set { .. } => self.listed(arguments).map(Node::Set),
+            AllowedGlobal::Sequence { .. } => self.called_items(arguments).map(Node::Sequence),
+            AllowedGlobal::Set { .. } => self.called_items(arguments).map(Node::Set),
             AllowedGlobal::Plain => Some(Node::Object),
             AllowedGlobal::Scalar => Some(Node::Scalar),
             AllowedGlobal::Complex => match arguments {
-                // What it equals.
+                // The complex number equals its real part.
                 [Value::Float(real), Value::Float(0.0)] => return Value::Float(*real),
                 [Value::Float(_), Value::Float(_)] => Some(Node::Object),
                 _ => Some(Node::Scalar),
             },
             AllowedGlobal::Encode => match arguments {
                 [_, codec] if self.nodes.text(*codec) == Some("latin1") => Some(Node::Object),
-                // Others make text.
+                // Other codecs may return text.
                 _ => Some(Node::Scalar),
             },
             AllowedGlobal::Rebuild(_)
@@ -473,7 +475,7 @@ impl Machine {
         }
     }
 
-    /// A tensor, read or not.
+    /// Returns a value that is a tensor, supported or not.
     fn tensor(&self, value: Value) -> Option<Node> {
         match self.nodes.get(value)? {
             tensor @ (Node::Tensor(_) | Node::Unreadable(_)) => Some(tensor.clone()),
@@ -481,20 +483,20 @@ impl Machine {
         }
     }
 
-    /// What a list, tuple or set is made of when its class is called.
-    fn listed(&self, arguments: &[Value]) -> Option<Vec<Value>> {
+    /// The items of a list, tuple or set that a call of its class creates.
+    fn called_items(&self, arguments: &[Value]) -> Option<Vec<Value>> {
         match arguments {
             [] => Some(Vec::new()),
             [items] => match self.nodes.get(*items)? {
                 Node::Sequence(items) | Node::Set(items) => Some(items.clone()),
-                // Characters, keys: nothing that tensors are in.
+                // Characters or keys, which hold no tensors.
                 _ => None,
             },
             _ => None,
         }
     }
 
-    /// What a dictionary is made of when its class is called.
+    /// The entries of a dictionary that a call of its class creates.
     fn entries(&self, of: DictionaryClass, arguments: &[Value]) -> Option<Vec<(Value, Value)>> {
         let arguments = match (of, arguments) {
             (DictionaryClass::Defaults, [_, rest @ ..]) => rest,
@@ -514,7 +516,7 @@ impl Machine {
         }
     }
 
-    /// Containers made of others are copies: a short pickle must not make many long ones.
+    /// Counts copied items, so that a short pickle cannot create many long containers.
     fn copied(&mut self, items: usize) {
         self.copies += items;
         if self.copies > MAX_OPERATIONS {
@@ -522,35 +524,35 @@ impl Machine {
         }
     }
 
-    /// Puts a tensor together; `None`: not of these arguments. What changes it besides is told of, and the
-    /// tensor is the one without.
+    /// Creates a tensor, or returns `None` if the arguments are wrong. Arguments that would modify the tensor are
+    /// reported and ignored.
     fn rebuild(&mut self, how: Rebuild, arguments: &[Value], depth: usize) -> Option<Node> {
         match (how, arguments) {
             (Rebuild::Bare, [_, _, _, _]) => self.view(arguments, None),
             (Rebuild::Tensor, [.., hooks]) if arguments.len() == 6 => {
-                self.no_state(&[(*hooks, "it has hooks")]);
+                self.report_state(&[(*hooks, "it has hooks")]);
                 self.view(arguments, None)
             }
             (Rebuild::Tensor, [.., hooks, notes]) if arguments.len() == 7 => {
-                self.no_state(&[(*hooks, "it has hooks"), (*notes, METADATA)]);
+                self.report_state(&[(*hooks, "it has hooks"), (*notes, METADATA)]);
                 self.view(arguments, None)
             }
             (Rebuild::TypedTensor, [.., hooks, dtype]) if arguments.len() == 7 => {
-                self.no_state(&[(*hooks, "it has hooks")]);
+                self.report_state(&[(*hooks, "it has hooks")]);
                 let dtype = self.dtype(*dtype)?;
                 self.view(arguments, Some(dtype))
             }
             (Rebuild::TypedTensor, [.., hooks, dtype, notes]) if arguments.len() == 8 => {
-                self.no_state(&[(*hooks, "it has hooks"), (*notes, METADATA)]);
+                self.report_state(&[(*hooks, "it has hooks"), (*notes, METADATA)]);
                 let dtype = self.dtype(*dtype)?;
                 self.view(arguments, Some(dtype))
             }
             (Rebuild::Parameter, [tensor, _, hooks]) => {
-                self.no_state(&[(*hooks, "it has hooks")]);
+                self.report_state(&[(*hooks, "it has hooks")]);
                 self.tensor(*tensor)
             }
             (Rebuild::ParameterWithState, [tensor, _, hooks, state]) => {
-                self.no_state(&[(*hooks, "it has hooks"), (*state, STATE)]);
+                self.report_state(&[(*hooks, "it has hooks"), (*state, STATE)]);
                 self.tensor(*tensor)
             }
             (Rebuild::Converted, [tensor, dtype, _, _]) => {
@@ -558,7 +560,7 @@ impl Machine {
                 let tensor = self.tensor(*tensor)?;
                 Some(match &tensor {
                     Node::Tensor(view) if view.element_type() != dtype => {
-                        Node::Unreadable("a tensor that is converted to another type".into())
+                        Node::Unreadable("a tensor with a conversion to another type".into())
                     }
                     _ => tensor,
                 })
@@ -569,16 +571,16 @@ impl Machine {
                 match self.nodes.get(*class) {
                     Some(Node::Global(class))
                         if matches!(class.0, AllowedGlobal::TensorClass { .. }) => {}
-                    // One that is not allowed was told of.
+                    // A forbidden class was reported.
                     None if *class == Value::Opaque => {}
                     _ => return None,
                 }
-                // Of what is not read nothing is said that a state could change.
+                // A state does not matter for an unsupported tensor.
                 if !matches!(function, AllowedGlobal::Unreadable(_)) {
-                    self.no_state(&[(*state, STATE)]);
+                    self.report_state(&[(*state, STATE)]);
                 }
                 match function {
-                    // No function of these is written around itself.
+                    // These functions are never nested.
                     AllowedGlobal::Rebuild(how) if depth == 0 => {
                         let inner: Vec<Value> =
                             self.nodes.items(*inner)?.iter().take(9).copied().collect();
@@ -594,7 +596,7 @@ impl Machine {
         }
     }
 
-    /// What kind of tensor is not read: where a class of its own is known, of which.
+    /// Describes an unsupported tensor, with its class if it is known.
     fn kind(&self, kind: &'static str, class: Option<Value>) -> Cow<'static, str> {
         match class.and_then(|class| self.nodes.get(class)) {
             Some(Node::Global(class)) if matches!(class.0, AllowedGlobal::TensorClass { .. }) => {
@@ -604,8 +606,8 @@ impl Machine {
         }
     }
 
-    /// Tells of what would change a tensor after it was made: everything that is not empty.
-    fn no_state(&mut self, parts: &[(Value, &'static str)]) {
+    /// Reports the arguments that are not empty and would modify a tensor.
+    fn report_state(&mut self, parts: &[(Value, &'static str)]) {
         for (part, what) in parts {
             if !self.is_empty(*part) {
                 self.fault(Fault::TensorState { what });
@@ -613,17 +615,17 @@ impl Machine {
         }
     }
 
-    /// Whether a state says nothing: none, an empty dictionary, or a pair of such.
+    /// Whether a state is empty: `None`, an empty dictionary, or a pair of these.
     fn is_empty(&self, state: Value) -> bool {
-        let nothing = |value: &Value| match self.nodes.get(*value) {
+        let is_nothing = |value: &Value| match self.nodes.get(*value) {
             Some(Node::Mapping(entries)) => entries.is_empty(),
             Some(_) => false,
             None => *value == Value::None,
         };
         match self.nodes.items(state) {
-            Some(parts @ [_, _]) => parts.iter().all(nothing),
+            Some(parts @ [_, _]) => parts.iter().all(is_nothing),
             Some(_) => false,
-            None => nothing(&state),
+            None => is_nothing(&state),
         }
     }
 
@@ -638,7 +640,7 @@ impl Machine {
         }
     }
 
-    /// A part of a storage.
+    /// Creates a tensor that is a view of a storage.
     fn view(&self, arguments: &[Value], dtype: Option<ElementType>) -> Option<Node> {
         let [storage, offset, shape, stride, ..] = arguments else { return None };
         let Node::Storage(storage) = self.nodes.get(*storage)? else { return None };
@@ -652,7 +654,7 @@ impl Machine {
         Some(Node::Tensor(Arc::new(View { storage, dtype, offset, shape, stride })))
     }
 
-    /// Sets the state of an object: harmless for plain data, and notes for dictionaries.
+    /// Sets the state of an object. This is harmless for plain data and sets the attributes of dictionaries.
     fn build(&mut self, object: Value, state: Value) {
         let what = match self.nodes.get(object) {
             None if object == Value::Opaque => return,
@@ -662,10 +664,10 @@ impl Machine {
                     self.notes.extend(notes.iter().map(|(_, note)| *note));
                     return;
                 }
-                _ => "a dictionary to something else than notes".to_owned(),
+                _ => "a dictionary to something other than attributes".to_owned(),
             },
             Some(Node::Tensor(_) | Node::Unreadable(_)) => {
-                return self.fault(Fault::TensorState { what: "it gets a state of its own" });
+                return self.fault(Fault::TensorState { what: "it sets its state" });
             }
             Some(Node::Global(global)) => format!("{}, a function or class", global.1),
             Some(Node::Storage(_)) => "a storage".to_owned(),
@@ -674,9 +676,9 @@ impl Machine {
         self.fault(Fault::Build { what });
     }
 
-    /// Whether these attributes of a dictionary stand for none that it has.
+    /// Whether these attributes of a dictionary do not replace its methods.
     fn are_notes(&self, notes: &[(Value, Value)]) -> bool {
-        /// Of `OrderedDict` and `Counter`.
+        /// The methods of `OrderedDict` and `Counter`.
         const METHODS: &[&str] = &[
             "clear",
             "copy",
@@ -702,7 +704,7 @@ impl Machine {
         })
     }
 
-    /// The storage that a persistent id stands for.
+    /// Parses the storage that a persistent id refers to.
     fn storage(&self, id: Value) -> Option<StorageReference> {
         let [kind, class, key, location, elements, rest @ ..] = self.nodes.items(id)? else {
             return None;
@@ -710,18 +712,18 @@ impl Machine {
         if self.nodes.text(*kind)? != "storage" {
             return None;
         }
-        // Where storages of no data are.
+        // Storages on the device `meta` have no data.
         if self.nodes.text(*location)? == "meta" {
             return None;
         }
         let Node::Global(global) = self.nodes.get(*class)? else { return None };
         let AllowedGlobal::Storage(kind) = global.0 else { return None };
         let Value::Int(elements) = *elements else { return None };
-        let name = |value| self.nodes.text(value).filter(|key| key.len() <= LONGEST_KEY);
+        let name = |value| self.nodes.text(value).filter(|key| key.len() <= MAX_KEY);
         let key = name(*key)?.to_owned();
         let (part, view) = match rest {
             [] | [Value::None] => (None, None),
-            // The key of the view, where it begins and how many elements it has.
+            // The key of the view, its offset and its number of elements.
             [view] => match self.nodes.items(*view)? {
                 [part, Value::Int(offset), Value::Int(count)] => {
                     (Some(name(*part)?.to_owned()), Some((*offset, *count)))
@@ -734,44 +736,44 @@ impl Machine {
         Some(StorageReference { storage: Storage { key, kind, class, elements, view }, part })
     }
 
-    /// Holds what is said of a storage to what was said of it first, which is what a loader keeps.
+    /// Compares a description of a storage with the first one, which a loader keeps.
     fn compare(&mut self, referred: &StorageReference) {
         let Storage { key, kind, elements, view, .. } = &referred.storage;
         let first = self.storages.entry(key.clone()).or_insert((*kind, *elements));
         if *first != (*kind, *elements) {
             self.conflicts.insert(key.clone());
         }
-        let mut told = self.views.contains_key(key).then(|| key.clone());
+        let mut conflict = self.views.contains_key(key).then(|| key.clone());
         if let (Some(part), Some((offset, count))) = (&referred.part, view) {
-            let said = (key.clone(), *kind, *offset, *count);
-            let first = self.views.entry(part.clone()).or_insert_with(|| said.clone());
-            if *first != said || self.storages.contains_key(part) {
-                told = Some(part.clone());
+            let described = (key.clone(), *kind, *offset, *count);
+            let first = self.views.entry(part.clone()).or_insert_with(|| described.clone());
+            if *first != described || self.storages.contains_key(part) {
+                conflict = Some(part.clone());
             }
         }
-        if let Some(key) = told {
+        if let Some(key) = conflict {
             self.fault(Fault::ViewKey { key });
         }
     }
 }
 
-/// A storage, and what the part of it that is meant is called.
+/// A storage, and the key of the part that is used, if any.
 struct StorageReference {
     storage: Storage,
     part: Option<String>,
 }
 
-/// What a class makes of anything.
-const OWN_CLASS: &str = "a tensor that its class makes of something else";
-/// What changes the values of a tensor when it is made: conjugation, a sign.
-const METADATA: &str = "it has metadata, which change its values";
-/// Attributes, the data among them.
+/// The kind of a tensor that a custom class creates.
+const CUSTOM_CLASS: &str = "a tensor that a custom class creates";
+/// Metadata can conjugate or negate a tensor.
+const METADATA: &str = "it has metadata, which changes its values";
+/// A state sets attributes, which include the data.
 const STATE: &str = "it has a state, which may replace its data";
 
-/// Names are told of; a very long one is no name.
+/// Cuts a name for messages.
 fn clipped(name: &str) -> String {
-    const LONGEST: usize = 256;
-    name.chars().take(LONGEST).collect()
+    const MAX_CHARS: usize = 256;
+    name.chars().take(MAX_CHARS).collect()
 }
 
 fn pairs(items: &[Value]) -> Result<Vec<(Value, Value)>, Fault> {
@@ -783,12 +785,12 @@ fn pairs(items: &[Value]) -> Result<Vec<(Value, Value)>, Fault> {
 }
 
 impl View {
-    /// The type of its elements.
+    /// The element type of the tensor.
     pub fn element_type(&self) -> ElementType {
         match (&self.dtype, self.storage.kind) {
             (Some(dtype), _) => dtype.clone(),
             (None, StorageType::Typed(dtype)) => ElementType::Read(dtype),
-            // What a storage of bytes holds for a loader.
+            // Loaders treat an untyped storage as bytes.
             (None, StorageType::Untyped) => ElementType::Read(Dtype::U8),
             (None, StorageType::Refused(_)) => {
                 let class = &self.storage.class;

@@ -1,8 +1,7 @@
-//! Pickles, read without executing anything.
+//! Reads pickles without executing anything.
 //!
-//! A pickle is a program for a machine with a stack. The one here makes plain data and places of
-//! tensors; whatever name a pickle asks for that no file of weights needs is told of, and what would come
-//! of it is not known.
+//! A pickle is a program for a stack machine. The machine here creates plain data and views of storages. Every name
+//! that a pickle imports and that no weights file needs is reported, and the results of such names are unknown.
 
 mod error;
 mod globals;
@@ -21,18 +20,18 @@ pub use value::{ElementType, Node, Nodes, Storage, Value, View};
 use super::problem::{BoundedErrors, StructureError};
 use tensorseal_base::severity::Severity;
 
-/// Longest pickle that is read: state dictionaries of 100,000 tensors take some 20 MB.
+/// The longest pickle in bytes that is read. State dictionaries of 100,000 tensors take about 20 MB.
 pub const MAX_PICKLE: u64 = 64 << 20;
 
-/// Most pickles behind one another in one place.
+/// The largest number of consecutive pickles that are examined.
 const MAX_PICKLES: usize = 16;
 
-/// Where a pickle lies.
+/// The location of a pickle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PickleLocation<'a> {
-    /// The member of an archive; empty: the file itself.
+    /// The name of the archive member, or empty if the file itself is the pickle.
     pub member: &'a str,
-    /// Position in the file of its first byte, where it is stored as it is.
+    /// The position of the first byte in the file, if the pickle is stored uncompressed.
     pub start: Option<u64>,
 }
 
@@ -43,7 +42,7 @@ impl PickleLocation<'_> {
     }
 }
 
-/// Gathers faults, the gravest first, so that those are the ones that are kept.
+/// Adds faults to `errors`, the critical ones first, so that these are kept.
 pub(crate) fn gather(
     faults: Vec<(Fault, [usize; 2])>,
     place: PickleLocation<'_>,
@@ -57,8 +56,7 @@ pub(crate) fn gather(
     }
 }
 
-/// Reads a place that must hold one pickle and nothing else. What follows it is told of, and examined
-/// for names, too.
+/// Reads bytes that must be a single pickle. Bytes after it are reported, and their imports are checked as well.
 pub(crate) fn read_only(
     bytes: &[u8],
     place: PickleLocation<'_>,
@@ -67,15 +65,15 @@ pub(crate) fn read_only(
     let mut first = unpickle(bytes);
     let mut faults = std::mem::take(&mut first.faults);
     if first.value.is_some() && first.end < bytes.len() {
-        faults.extend(behind(bytes, first.end));
+        faults.extend(trailing_faults(bytes, first.end));
     }
     gather(faults, place, errors);
     first
 }
 
-/// What follows a pickle.
-pub(crate) fn behind(bytes: &[u8], from: usize) -> Vec<(Fault, [usize; 2])> {
-    let mut found = Vec::new();
+/// The faults of the bytes after a pickle, from `from` on.
+pub(crate) fn trailing_faults(bytes: &[u8], from: usize) -> Vec<(Fault, [usize; 2])> {
+    let mut faults = Vec::new();
     let (mut at, mut pickle) = (from, false);
     for _ in 0..MAX_PICKLES {
         if at >= bytes.len() {
@@ -83,21 +81,21 @@ pub(crate) fn behind(bytes: &[u8], from: usize) -> Vec<(Fault, [usize; 2])> {
         }
         let next = unpickle(&bytes[at..]);
         pickle |= next.value.is_some();
-        // Of arbitrary bytes only what they ask for counts.
+        // In arbitrary bytes only imports count.
         let globals = next
             .faults
             .into_iter()
             .filter(|(fault, _)| matches!(fault, Fault::Global { .. } | Fault::ComputedGlobal));
-        found.extend(globals.map(|(fault, [a, b])| (fault, [at + a, at + b])));
+        faults.extend(globals.map(|(fault, [a, b])| (fault, [at + a, at + b])));
         if next.value.is_none() {
             break;
         }
         at += next.end;
     }
     let range = [from, bytes.len()];
-    pickle |= !found.is_empty();
-    found.insert(0, (Fault::Trailing { bytes: (bytes.len() - from) as u64, pickle }, range));
-    found
+    pickle |= !faults.is_empty();
+    faults.insert(0, (Fault::Trailing { bytes: (bytes.len() - from) as u64, pickle }, range));
+    faults
 }
 
 #[cfg(test)]

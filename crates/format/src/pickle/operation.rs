@@ -1,13 +1,13 @@
-//! The operations of pickles, protocols 0 to 5: from bytes to one operation at a time.
+//! Decodes the operations of pickles, protocols 0 to 5.
 //!
-//! Source: Python's `pickletools`, which documents the name, code and argument of each.
+//! Source: `pickletools` of Python, which documents the name, code and argument of each operation.
 
 use super::error::Fault;
 
 /// An operation with its argument.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Operation<'a> {
-    /// Says something of the stream, does nothing.
+    /// An operation without effect, such as a frame.
     Nothing,
     Stop,
     Mark,
@@ -21,9 +21,9 @@ pub(super) enum Operation<'a> {
     EmptyDict,
     EmptyTuple,
     EmptySet,
-    /// Of the top n values.
+    /// Makes a tuple of the top values; the argument is their number.
     TupleOf(usize),
-    /// Of the values from the mark on.
+    /// Makes a tuple of the values from the mark on.
     Tuple,
     List,
     Dict,
@@ -86,12 +86,12 @@ impl<'a> Reader<'a> {
         Ok(u64::from(self.u32()?) | u64::from(self.u32()?) << 32)
     }
 
-    /// Bytes whose number is stated.
+    /// Takes a stated number of bytes.
     fn counted(&mut self, count: u64) -> Result<&'a [u8], Fault> {
         self.take(usize::try_from(count).map_err(|_| Fault::Truncated)?)
     }
 
-    /// Up to a newline, which is passed over.
+    /// Takes a line without its newline.
     fn line(&mut self) -> Result<&'a [u8], Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let end = rest.iter().position(|byte| *byte == b'\n').ok_or(Fault::Truncated)?;
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
             .map_err(|_| Fault::Malformed { what: "a name is not UTF-8" })
     }
 
-    /// The operation at the position, which moves behind it.
+    /// Decodes the next operation.
     pub(super) fn next(&mut self) -> Result<Operation<'a>, Fault> {
         use super::value::Value::{Bool, Float, Int, None as Nothing, Opaque};
         use Operation::*;
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
                 let bits = u64::from(self.u32()?) | u64::from(self.u32()?) << 32;
                 Push(Float(f64::from_bits(bits.swap_bytes())))
             }
-            // Strings of Python 2: bytes, or names.
+            // Strings of Python 2, which are bytes or names.
             b'S' => text(&unquoted(self.line()?).ok_or(malformed("a string has no quotes"))?),
             b'T' => {
                 let count = self.u32()?;
@@ -218,14 +218,14 @@ impl<'a> Reader<'a> {
             0x82 => Extension(self.u8()?.into()),
             0x83 => Extension(self.u16()?.into()),
             0x84 => Extension(self.u32()?),
-            b'g' => Get(number(self.line()?).ok_or(malformed("a place in the memo is no number"))?),
+            b'g' => Get(number(self.line()?).ok_or(malformed("a memo index is not a number"))?),
             b'h' => Get(self.u8()?.into()),
             b'j' => Get(self.u32()?),
-            b'p' => Put(number(self.line()?).ok_or(malformed("a place in the memo is no number"))?),
+            b'p' => Put(number(self.line()?).ok_or(malformed("a memo index is not a number"))?),
             b'q' => Put(self.u8()?.into()),
             b'r' => Put(self.u32()?),
             0x94 => Memoize,
-            // A buffer from beside the pickle, and one that is made to be read only.
+            // An out-of-band buffer, and a buffer that becomes read-only.
             0x97 => Push(Opaque),
             0x98 => Operation::Nothing,
             0x80 => match self.u8()? {
@@ -234,7 +234,7 @@ impl<'a> Reader<'a> {
             },
             0x95 => {
                 let count = self.u64()?;
-                // A frame that is not there whole is refused by every reader.
+                // Every reader refuses an incomplete frame.
                 if count > (self.bytes.len() - self.at) as u64 {
                     return Err(Fault::Truncated);
                 }
@@ -245,8 +245,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// An integer as Python reads it from text: with a sign, in the base that it begins with, with underscores
-/// between digits. One of more than 64 bits is opaque.
+/// Parses an integer as Python does: with a sign, a prefix for the base, and underscores between digits. An integer
+/// of more than 64 bits is opaque.
 fn integer(digits: &[u8]) -> Option<super::value::Value> {
     use super::value::Value::{Int, Opaque};
     let text = std::str::from_utf8(digits).ok()?.trim();
@@ -261,7 +261,7 @@ fn integer(digits: &[u8]) -> Option<super::value::Value> {
     if plain.is_empty() || !plain.chars().all(|digit| digit.is_digit(base)) {
         return None;
     }
-    // One of Python's readers takes these for octal, another for no number.
+    // One Python reader takes such numbers as octal, and another refuses them.
     if base == 10 && plain.len() > 1 && plain.starts_with('0') {
         return Some(Opaque);
     }
@@ -274,7 +274,7 @@ fn number(digits: &[u8]) -> Option<u32> {
     text.strip_prefix('+').unwrap_or(text).replace('_', "").parse().ok()
 }
 
-/// A little-endian integer in two's complement.
+/// Parses a little-endian integer in two's complement.
 fn long(bytes: &[u8]) -> super::value::Value {
     use super::value::Value::{Int, Opaque};
     let Some(last) = bytes.last() else { return Int(0) };
@@ -289,7 +289,7 @@ fn long(bytes: &[u8]) -> super::value::Value {
     if bytes.len() > 8 && (value < 0) != (fill != 0) { Opaque } else { Int(value) }
 }
 
-/// Text, or what is none: Python lets lone surrogates through, and two that are shown alike are not equal.
+/// Parses text. What is not UTF-8 is opaque, because Python accepts lone surrogates, which Rust cannot represent.
 fn text(bytes: &[u8]) -> Operation<'static> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Operation::Text(text.to_owned()),
@@ -297,7 +297,7 @@ fn text(bytes: &[u8]) -> Operation<'static> {
     }
 }
 
-/// The text of a string in quotes, the escapes of Python resolved as far as names need it.
+/// Parses a quoted Python string and resolves the escapes that names can have.
 fn unquoted(line: &[u8]) -> Option<Vec<u8>> {
     let quote = line.first().filter(|byte| matches!(byte, b'\'' | b'"'))?;
     let inner = line.get(1..)?.strip_suffix(&[*quote])?;
@@ -334,8 +334,8 @@ fn unquoted(line: &[u8]) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// Text with `\uXXXX` and `\UXXXXXXXX` for what is not in Latin-1 (Python's raw-unicode-escape); `None`: it is
-/// none, or holds what no text of Rust can.
+/// Parses text in the raw-unicode-escape encoding of Python, with `\uXXXX` and `\UXXXXXXXX` for characters outside of
+/// Latin-1. Returns `None` if it is invalid or contains surrogates.
 fn escaped(line: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(line.len());
     let mut at = 0;
@@ -343,7 +343,7 @@ fn escaped(line: &[u8]) -> Option<String> {
         let digits = match (byte, line.get(at + 1)) {
             (b'\\', Some(b'u')) => 4,
             (b'\\', Some(b'U')) => 8,
-            // The second of two backslashes begins nothing.
+            // The second of two backslashes does not start an escape.
             (b'\\', Some(next)) => {
                 text.extend(['\\', char::from(*next)]);
                 at += 2;

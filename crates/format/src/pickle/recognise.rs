@@ -1,9 +1,9 @@
-//! Whether bytes are a pickle, whatever operation they begin with.
+//! Recognises pickles, whatever operation they begin with.
 //!
-//! Nearly any text and many raw numbers begin with a few bytes that are operations. A pickle is what does
-//! something before its first fault: it resolves a name and calls it or builds with it, or it is whole and
-//! names something or holds a tensor. Heights of the stack are kept and what kind of value lies there, no
-//! values. Text and bytes are passed over unread, however long.
+//! Nearly any text and many raw numbers begin with a few bytes that are valid operations. Bytes count as a pickle if
+//! they do something before the first fault: they import a name and call it or build with it, or they are a complete
+//! pickle that imports a name or holds a tensor. The machine here only tracks the kinds of the values on the stack.
+//! Text and bytes are skipped without reading them.
 
 use super::super::zip;
 use super::MAX_PICKLE;
@@ -12,45 +12,44 @@ use super::operation::{Operation, Reader};
 use std::collections::HashMap;
 use std::io;
 
-/// Bytes that are read at once, first and when an operation does not fit.
+/// The number of bytes that are read at once: at first, and again if an operation does not fit.
 const WINDOWS: [usize; 2] = [64 << 10, 1 << 20];
 
-/// With the operation that states a protocol in front, this many without a fault are a pickle, too.
+/// The number of operations without a fault that are enough if the bytes start with a protocol.
 const ENOUGH: usize = 16;
 
-/// What a value on the stack is good for.
+/// The kind of a value on the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StackItem {
     Text,
-    /// A name that was resolved.
+    /// An imported name.
     Name,
-    /// What a call gave.
+    /// The result of a call.
     Made,
     Other,
 }
 
-/// Whether the `bytes` bytes that `read` gives by offset and length are a pickle. `head` are the first of
-/// them. With a name that promises a pickle, any that is whole is one.
+/// Whether the `bytes` bytes that `read` returns by offset and length are a pickle. `head` are the first of these
+/// bytes. If the name of the file has an extension of pickles (`promised`), any complete pickle counts.
 pub(crate) fn is_pickle(
     head: &[u8],
     bytes: u64,
     promised: bool,
     read: &mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
 ) -> io::Result<bool> {
-    // As a pickle an archive begins with a reference to something outside, which plain readers have not: what
-    // the line of it passes over says nothing.
+    // As a pickle, a zip archive begins with a reference to an external object, which plain readers do not support.
     if zip::is_archive_start(head) {
         return Ok(false);
     }
-    let mut tape =
+    let mut stream =
         OperationStream { read, bytes, window: head.to_vec(), start: 0, at: 0, left: MAX_PICKLE };
     let stated = matches!(head, [0x80, 0..=5, ..]);
     let mut machine = StackModel { stated, ..StackModel::default() };
     for operations in 0..MAX_OPERATIONS {
         let enough = || stated && operations >= ENOUGH;
-        let step = match tape.next(&mut machine)? {
+        let step = match stream.next(&mut machine)? {
             Next::Step(step) => step,
-            // Cut off: what stands there was a pickle.
+            // A truncated pickle.
             Next::End => return Ok(stated && operations > 1),
             Next::Fault => return Ok(enough()),
             Next::TooMuch => return Ok(true),
@@ -59,11 +58,11 @@ pub(crate) fn is_pickle(
             Some(Step::On) => {}
             Some(Step::Used) => return Ok(true),
             Some(Step::Stop) => {
-                let whole = tape.position() == bytes;
+                let whole = stream.position() == bytes;
                 if stated || whole {
                     return Ok(stated || machine.named || machine.holds || promised);
                 }
-                // Whoever reads several pickles one after the other comes to what is behind.
+                // A reader of consecutive pickles continues with the next one.
                 let StackModel { named, holds, .. } = machine;
                 machine = StackModel { named, holds, ..StackModel::default() };
             }
@@ -75,29 +74,29 @@ pub(crate) fn is_pickle(
 
 enum Step {
     On,
-    /// A name was called, or built with.
+    /// A name was called or used to build an object.
     Used,
     Stop,
 }
 
-/// What came of an operation; `None` within: the stack does not fit it.
+/// The result of decoding an operation. The inner `None` means that the stack does not fit the operation.
 enum Next {
     Step(Option<Step>),
     Fault,
-    /// The bytes are at an end.
+    /// The end of the bytes.
     End,
-    /// More was read than a pickle may have.
+    /// The limit of a pickle was exceeded.
     TooMuch,
 }
 
-/// The bytes, a window at a time.
+/// Decodes operations from a buffered part of the file.
 struct OperationStream<'r> {
     read: &'r mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
     bytes: u64,
     window: Vec<u8>,
     start: u64,
     at: usize,
-    /// How much more may be read.
+    /// The number of bytes that may still be read.
     left: u64,
 }
 
@@ -106,7 +105,7 @@ impl OperationStream<'_> {
         self.start + self.at as u64
     }
 
-    /// Performs the operation at hand.
+    /// Decodes and performs the next operation.
     fn next(&mut self, machine: &mut StackModel) -> io::Result<Next> {
         let mut windows = WINDOWS.iter();
         loop {
@@ -130,23 +129,23 @@ impl OperationStream<'_> {
                         return Ok(Next::TooMuch);
                     }
                 }
-                None => return self.pass_over(machine),
+                None => return self.skip_long_operation(machine),
             }
         }
     }
 
-    /// Reads a window; `false`: that is more than may be read.
+    /// Fills the buffer. Returns `false` if that exceeds the limit.
     fn load(&mut self, position: u64, length: usize) -> io::Result<bool> {
-        let there = self.bytes.saturating_sub(position).min(length as u64);
-        let Some(left) = self.left.checked_sub(there) else { return Ok(false) };
+        let available = self.bytes.saturating_sub(position).min(length as u64);
+        let Some(left) = self.left.checked_sub(available) else { return Ok(false) };
         self.left = left;
-        self.window = (self.read)(position, there as usize)?;
+        self.window = (self.read)(position, available as usize)?;
         (self.start, self.at) = (position, 0);
         Ok(true)
     }
 
-    /// Goes past an operation that is longer than a window.
-    fn pass_over(&mut self, machine: &mut StackModel) -> io::Result<Next> {
+    /// Skips the argument of an operation that is longer than the buffer.
+    fn skip_long_operation(&mut self, machine: &mut StackModel) -> io::Result<Next> {
         let position = self.position();
         let Some((&code, rest)) = self.window.split_first() else { return Ok(Next::End) };
         let number = |width: usize| {
@@ -161,21 +160,21 @@ impl OperationStream<'_> {
             b'B' | 0x8B => (4, Operation::Push(super::Value::Opaque)),
             0x8E | 0x96 => (8, Operation::Push(super::Value::Opaque)),
             0x95 => (8, Operation::Nothing),
-            _ => return self.pass_over_lines(code, machine),
+            _ => return self.skip_lines(code, machine),
         };
         let Some(count) = number(width) else { return Ok(Next::End) };
         let front = position + 1 + width as u64;
         let Some(end) = front.checked_add(count).filter(|end| *end <= self.bytes) else {
             return Ok(Next::Fault);
         };
-        // What is in a frame are operations.
+        // The contents of a frame are operations.
         let end = if code == 0x95 { front } else { end };
         (self.window, self.start, self.at) = (Vec::new(), end, 0);
         Ok(Next::Step(machine.perform(&operation)))
     }
 
-    /// The same of an operation that ends with its line.
-    fn pass_over_lines(&mut self, code: u8, machine: &mut StackModel) -> io::Result<Next> {
+    /// Skips the argument of an operation that ends with a newline.
+    fn skip_lines(&mut self, code: u8, machine: &mut StackModel) -> io::Result<Next> {
         let nameless = || Operation::Global { module: "", name: "" };
         let (lines, operation) = match code {
             b'c' => (2, nameless()),
@@ -205,21 +204,21 @@ impl OperationStream<'_> {
     }
 }
 
-/// The stack, of which kinds are known.
+/// The stack and the memo, as kinds of values.
 #[derive(Debug, Default)]
 struct StackModel {
     stack: Vec<StackItem>,
     marks: Vec<usize>,
     memo: HashMap<u32, StackItem>,
-    /// A name was resolved.
+    /// Whether a name was imported.
     named: bool,
-    /// Something outside was referred to, as tensors are.
+    /// Whether an external object was referred to, as tensor storages are.
     holds: bool,
-    /// The bytes state a protocol: they are no text that happens to begin so.
+    /// Whether the bytes start with a protocol, so that they are not text.
     stated: bool,
 }
 
-/// Whether a name can be that of a module or of something in one: a line of text is none.
+/// Whether a text can be the name of a module or of a member.
 fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
     !name.is_empty() && name.chars().all(fits)
@@ -247,14 +246,14 @@ impl StackModel {
         self.stack.push(kind);
     }
 
-    /// Notes that a name is resolved; `None`: it is none, in what states no protocol.
+    /// Records an import. Returns `None` if the names are invalid and the bytes do not start with a protocol.
     fn resolve(&mut self, module: &str, name: &str) -> Option<()> {
         let resolves = self.stated || is_name(module) && is_name(name);
         self.named |= resolves;
         resolves.then_some(())
     }
 
-    /// Pushes what a call of `callee` gives.
+    /// Pushes the result of a call.
     fn call(&mut self, callee: StackItem) -> Option<Step> {
         self.push(StackItem::Made);
         match callee {
@@ -263,7 +262,7 @@ impl StackModel {
         }
     }
 
-    /// `None`: the stack does not fit the operation.
+    /// Performs an operation. Returns `None` if the stack does not fit it.
     fn perform(&mut self, operation: &Operation<'_>) -> Option<Step> {
         match operation {
             Operation::Nothing => {}
@@ -460,7 +459,7 @@ mod tests {
             recognised(&bytes);
         }
 
-        /// Whatever is put in front that leaves the stack as it was.
+        /// Prefixes that do not change the stack.
         #[test]
         fn any_operation_may_come_first(front in prop::collection::vec(0usize..6, 0..200)) {
             let pieces: [&[u8]; 6] = [b"N0", b"K\x010", b"(1", b"]0", b"S'a'\n0", b"X\x01\0\0\0a0"];

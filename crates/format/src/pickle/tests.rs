@@ -10,8 +10,8 @@ fn rules(bytes: &[u8]) -> Vec<(&'static str, Severity)> {
 fn says(bytes: &[u8], text: &str) {
     let mut errors = BoundedErrors::default();
     read_only(bytes, PickleLocation { member: "", start: Some(0) }, &mut errors);
-    let said: Vec<String> = errors.iter().map(|error| error.to_string()).collect();
-    assert!(said.iter().any(|line| line.contains(text)), "{text}: {said:?}");
+    let messages: Vec<String> = errors.iter().map(|error| error.to_string()).collect();
+    assert!(messages.iter().any(|line| line.contains(text)), "{text}: {messages:?}");
 }
 
 #[test]

@@ -1,16 +1,16 @@
-//! Names of torchao, the library of quantised tensors of PyTorch: what it lets PyTorch load with
-//! `weights_only=True` once it is imported, from version 0.4 to 0.18. Exact names, never a beginning of one.
+//! The names that torchao, a library of quantised tensors for PyTorch, adds to the allow-list of `weights_only=True`
+//! (versions 0.4 to 0.18). Names are compared exactly, never by prefix.
 
-/// What a name of torchao stands for.
+/// The meaning of a torchao name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Torchao {
-    /// A class of tensors that are made of others.
+    /// A tensor class that wraps other tensors.
     Tensor,
-    /// A class of settings: enumerations and tuples.
+    /// A settings class: an enumeration or a tuple.
     Setting,
 }
 
-/// What a name stands for; `None`: it is none of those.
+/// The meaning of a name, or `None` if it is not in the tables.
 pub(super) fn known(module: &str, name: &str) -> Option<Torchao> {
     let is_in = |table: &[(&str, &[&str])]| {
         let row = table.binary_search_by(|(of, _)| of.cmp(&module));
@@ -22,7 +22,7 @@ pub(super) fn known(module: &str, name: &str) -> Option<Torchao> {
     is_in(SETTINGS).then_some(Torchao::Setting)
 }
 
-/// Classes of tensors, and of what such a tensor is kept as, in order of their modules.
+/// The tensor classes and their implementation classes, in the order of their modules.
 const TENSORS: &[(&str, &[&str])] = &[
     (
         "torchao.dtypes.affine_quantized_tensor",
@@ -197,7 +197,7 @@ const TENSORS: &[(&str, &[&str])] = &[
     ("torchao.utils", &["PlainAQTLayout", "PlainAQTTensorImpl"]),
 ];
 
-/// Classes of settings, in order of their modules.
+/// The settings classes, in the order of their modules.
 const SETTINGS: &[(&str, &[&str])] = &[
     (
         "torchao.dtypes.affine_quantized_tensor",

@@ -1,16 +1,16 @@
-//! What a pickle can make here: plain data, and tensors as places in storages. Nothing else exists.
+//! The values that the pickle machine can create: plain data, and tensors as views of storages.
 
 use super::globals::{AllowedGlobal, StorageType};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
 
-/// A value on the stack. Larger ones are nodes, so that a value that is used twice is there once.
+/// A value on the stack. Larger values are nodes, so that a value that is used twice is stored once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {
     /// `None`.
     None,
-    /// A truth value.
+    /// A Boolean.
     Bool(bool),
     /// An integer of up to 64 bits.
     Int(i64),
@@ -18,8 +18,7 @@ pub enum Value {
     Float(f64),
     /// An index into [`Nodes`].
     Node(u32),
-    /// Data that do not matter: bytes, long integers, text that is not UTF-8, results of what is not
-    /// allowed.
+    /// Data that does not matter: bytes, long integers, text that is not UTF-8, and results of forbidden names.
     Opaque,
 }
 
@@ -30,9 +29,9 @@ pub enum Node {
     Text(Box<str>),
     /// A list or a tuple.
     Sequence(Vec<Value>),
-    /// A set: its items are in no order.
+    /// A set, whose items are unordered.
     Set(Vec<Value>),
-    /// A dictionary, keys and values in order.
+    /// A dictionary with its keys and values in order.
     Mapping(Vec<(Value, Value)>),
     /// An allowed name.
     Global(Box<(AllowedGlobal, String)>),
@@ -40,15 +39,15 @@ pub enum Node {
     Storage(Arc<Storage>),
     /// A tensor.
     Tensor(Arc<View>),
-    /// A tensor that is not read, and what kind it is.
+    /// An unsupported tensor, with its kind.
     Unreadable(Cow<'static, str>),
-    /// An object of plain data that may get a state. It equals no text and no number.
+    /// A plain object that may get a state. It does not equal any text or number.
     Object,
-    /// An object of plain data that may equal any text or number.
+    /// A plain object that may equal any text or number.
     Scalar,
 }
 
-/// All larger values of a pickle.
+/// All nodes of a pickle.
 #[derive(Debug, Default)]
 pub struct Nodes(pub Vec<Node>);
 
@@ -61,7 +60,7 @@ impl Nodes {
         }
     }
 
-    /// The text of a value, if it is some.
+    /// The text of a value, if it is text.
     pub fn text(&self, value: Value) -> Option<&str> {
         match self.get(value) {
             Some(Node::Text(text)) => Some(text),
@@ -88,41 +87,41 @@ impl Nodes {
     }
 }
 
-/// A stretch of bytes that tensors lie in.
+/// A storage: the bytes that tensors are views of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
-    /// What it is called: the number of the member that holds it.
+    /// The key: the number of the archive member that holds the storage.
     pub key: String,
-    /// Its elements.
+    /// The element type.
     pub kind: StorageType,
-    /// The name of its class.
+    /// The name of the class.
     pub class: String,
-    /// How many there are, as stated.
+    /// The stated number of elements.
     pub elements: i64,
-    /// The part of it that is meant, as the oldest files say: elements before it, and how many it has.
+    /// The part of the storage that is used, in the oldest files: offset and number of elements.
     pub view: Option<(i64, i64)>,
 }
 
 /// An element type of PyTorch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ElementType {
-    /// One that is read.
+    /// A supported type.
     Read(Dtype),
-    /// One that is not, and its name.
+    /// An unsupported type, with its name.
     Named(String),
 }
 
-/// A tensor: a part of a storage.
+/// A tensor: a view of a storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// The storage.
     pub storage: Arc<Storage>,
-    /// The element type, where it is not that of the storage.
+    /// The element type, if it is not that of the storage.
     pub dtype: Option<ElementType>,
-    /// Elements before the first one.
+    /// The offset in elements.
     pub offset: i64,
-    /// Dimensions.
+    /// The dimensions.
     pub shape: Vec<i64>,
-    /// By dimension: elements from one to the next.
+    /// The number of elements between consecutive indexes of each dimension.
     pub stride: Vec<i64>,
 }

@@ -1,4 +1,4 @@
-//! The JSON header of a safetensors file: from text to entries, every fault by its name.
+//! Parses the JSON header of a safetensors file, with a named error for every fault.
 
 use crate::parsed_file::MAX_TENSORS;
 use crate::problem::{BoundedErrors, ErrorLocation, StructureError, faults};
@@ -10,16 +10,17 @@ use tensorseal_base::dtype::Dtype;
 use tensorseal_base::json::{self, JsonError, JsonScalar, JsonSink, KeySink, ScalarSink, SinkSeed};
 use tensorseal_base::severity::Severity;
 
-/// Longest header, as the reference implementation has it.
+/// The longest header in bytes, as in the reference implementation.
 pub(super) const MAX_HEADER: u64 = 100_000_000;
-/// Most dimensions of one tensor; no framework goes beyond 64.
+/// The largest number of dimensions of a tensor. No framework supports more than 64.
 pub(super) const MAX_DIMENSIONS: usize = 256;
-/// Most `__metadata__` entries of one file.
+/// The largest number of `__metadata__` entries in a file.
 pub(super) const MAX_METADATA: usize = 100_000;
 
 faults! {
-    /// What can be wrong with the container of a safetensors file.
+    /// An error in the header of a safetensors file.
     #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+    #[non_exhaustive]
     pub enum HeaderError {
         #[error("is empty; a safetensors file starts with the length of its header")]
         Empty => ("format/empty-file", High),
@@ -32,17 +33,17 @@ faults! {
         LfsPointer { size: Option<u64> } => ("format/git-lfs-pointer", High),
         #[error("states a header of length 0")]
         HeaderLengthZero => ("format/header-length-zero", High) at [0, 8],
-        #[error("states a header of {length} bytes; more than {MAX_HEADER} are not read")]
+        #[error("states a header of {length} bytes; the limit is {MAX_HEADER} bytes")]
         HeaderTooLarge { length: u64 } => ("format/header-too-large", High) at [0, 8],
         #[error(
-            "states a header of {length} bytes, but only {available} bytes follow: cut off, or not a \
-             safetensors file"
+            "states a header of {length} bytes, but only {available} bytes follow: the file is truncated, or \
+             it is not a safetensors file"
         )]
         HeaderPastEnd { length: u64, available: u64 } => ("format/header-past-end", High) at [0, 8],
 
-        #[error("header starts with a byte-order mark; safetensors headers have none")]
+        #[error("header starts with a byte-order mark, which safetensors does not allow")]
         ByteOrderMark => ("format/byte-order-mark", High) at [8, 11],
-        #[error("header is not UTF-8 from byte {at} of the file on")]
+        #[error("header is not UTF-8 at byte {at} of the file")]
         NotUtf8 { at: u64 } => ("format/header-not-utf8", High),
         #[error("header is {error}")]
         NotJson { error: JsonError }
@@ -69,7 +70,7 @@ faults! {
         MetadataTooLarge => ("format/metadata-too-large", Medium),
 
         #[error(
-            "tensor {} is listed twice: which of the two is loaded depends on the reader",
+            "tensor {} is listed twice; it depends on the reader which entry is loaded",
             quoted(tensor)
         )]
         DuplicateTensor { tensor: String } => ("format/duplicate-tensor", Critical),
@@ -80,7 +81,7 @@ faults! {
         #[error("tensor {}: the entry has no {}", quoted(tensor), quoted(member))]
         MissingMember { tensor: String, member: &'static str } => ("format/missing-member", High),
         #[error(
-            "tensor {}: the entry has {}, which the format does not know",
+            "tensor {}: the entry has {}, which the format does not define",
             quoted(tensor),
             quoted(member)
         )]
@@ -102,7 +103,7 @@ faults! {
         SizeOverflow { tensor: String, shape: String } => ("format/size-overflow", High),
         #[error("tensor {}: {elements} elements of {dtype} do not fill whole bytes", quoted(tensor))]
         PartialByte { tensor: String, elements: u64, dtype: Dtype } => ("format/partial-byte", High),
-        #[error("tensor {}: data_offsets is {found}, not two integers from 0 on", quoted(tensor))]
+        #[error("tensor {}: data_offsets is {found}, not two non-negative integers", quoted(tensor))]
         BadOffsets { tensor: String, found: String } => ("format/bad-offsets", High),
         #[error("tensor {}: data_offsets are reversed: {start} comes after {end}", quoted(tensor))]
         ReversedOffsets { tensor: String, start: u64, end: u64 } => ("format/reversed-offsets", High),
@@ -135,17 +136,17 @@ faults! {
         #[error("bytes {} to {} of the file follow the last tensor", range[0], range[1])]
         TrailingBytes { range: [u64; 2] } => ("format/trailing-bytes", Medium),
         #[error(
-            "is cut off: bytes {} to {} are missing, which hold {} of its tensors ({}); download the \
+            "is truncated: bytes {} to {} are missing, which hold {} of its tensors ({}); download the \
              file again",
             missing[0], missing[1], tensors.len(), quoted_list(tensors.iter().map(String::as_str))
         )]
         Truncated { missing: [u64; 2], tensors: Vec<String> } => ("format/truncated", High),
-        #[error("the reference safetensors reader refuses it: {reason}")]
+        #[error("the reference safetensors reader refuses this header: {reason}")]
         ReferenceRefuses { reason: String } => ("format/reference-reader-refuses", Medium),
     }
 }
 
-/// Says how to write a dtype that was only spelled in other letters.
+/// A hint at the correct spelling of a dtype that is written in the wrong case.
 fn hint(dtype: &str) -> String {
     match dtype.to_ascii_uppercase().parse::<Dtype>() {
         Ok(known) if !known.is_block_quantised() => format!(" (it is spelled {known})"),
@@ -165,18 +166,18 @@ impl From<JsonError> for HeaderError {
     }
 }
 
-/// An entry as the header states it; what could not be read is `None` (and an error was noted).
+/// The entry of a tensor in the header. A member that could not be read is `None`, and its error was recorded.
 #[derive(Debug)]
 pub(crate) struct TensorEntry<'a> {
     pub name: Cow<'a, str>,
     pub dtype: Option<Dtype>,
     pub shape: Option<Vec<u64>>,
     pub offsets: Option<[u64; 2]>,
-    /// A later entry has the same name; readers that keep the last one do not see this one.
+    /// Whether a later entry has the same name. Readers that keep the last entry do not see this one.
     pub superseded: bool,
 }
 
-/// Reads the text of a header; `None` where nothing can be said of the layout.
+/// Parses the text of a header. Returns `None` if the layout cannot be known.
 pub(crate) fn parse<'a>(
     text: &'a [u8],
     errors: &mut BoundedErrors<HeaderError>,
@@ -187,14 +188,14 @@ pub(crate) fn parse<'a>(
     match outcome {
         Ok(()) => {}
         Err(_) if too_many => {
-            // What was wrong with those before it is of no use without the rest.
+            // The errors of the entries before are useless without the rest.
             *errors = BoundedErrors::default();
             errors.push(HeaderError::TooManyTensors);
             return None;
         }
         Err(error) => {
-            // What was noted before the text went wrong is part of the same fault; and where text
-            // follows the object, the length that says where the data begins is in doubt.
+            // The errors so far are part of the same fault. If text follows the object, the length of the
+            // header, and thus the start of the data, is in doubt.
             *errors = BoundedErrors::default();
             errors.push(error.into());
             return None;
@@ -207,7 +208,7 @@ pub(crate) fn parse<'a>(
     Some(entries)
 }
 
-/// Notes names that occur twice. The later entry stands, as with the readers that take both.
+/// Reports names that occur twice. The later entry wins, as in readers that accept both.
 fn mark_superseded(entries: &mut [TensorEntry<'_>], errors: &mut BoundedErrors<HeaderError>) {
     let mut superseded = Vec::new();
     {
@@ -229,7 +230,7 @@ struct State<'a, 'e> {
     too_many: bool,
 }
 
-/// Takes the whole header.
+/// Receives the whole header.
 struct Top<'s, 'a, 'e>(&'s mut State<'a, 'e>);
 
 impl<'a> JsonSink<'a> for Top<'_, 'a, '_> {
@@ -263,7 +264,7 @@ impl<'a> JsonSink<'a> for Top<'_, 'a, '_> {
     }
 }
 
-/// Takes `__metadata__`. Null is what the reference reader takes for none.
+/// Receives `__metadata__`. As in the reference reader, `null` means that there is none.
 struct Metadata<'e>(&'e mut BoundedErrors<HeaderError>);
 
 impl<'a> JsonSink<'a> for Metadata<'_> {
@@ -300,7 +301,7 @@ impl<'a> JsonSink<'a> for Metadata<'_> {
     }
 }
 
-/// Takes the entry of one tensor.
+/// Receives the entry of one tensor.
 struct EntrySink<'e, 'a> {
     name: Cow<'a, str>,
     errors: &'e mut BoundedErrors<HeaderError>,
@@ -322,7 +323,7 @@ impl<'a> JsonSink<'a> for EntrySink<'_, 'a> {
         let tensor: &str = &name;
         let (mut dtype, mut shape, mut offsets) = (None, None, None);
         let mut seen = [false; 3];
-        let mut note_twice = |member: usize, errors: &mut BoundedErrors<HeaderError>| {
+        let mut check_duplicate = |member: usize, errors: &mut BoundedErrors<HeaderError>| {
             if std::mem::replace(&mut seen[member], true) {
                 let member = MEMBERS[member].to_owned();
                 errors.push(HeaderError::DuplicateMember { tensor: tensor.to_owned(), member });
@@ -331,16 +332,16 @@ impl<'a> JsonSink<'a> for EntrySink<'_, 'a> {
         while let Some(member) = object.next_key_seed(SinkSeed(KeySink))? {
             match &*member {
                 "dtype" => {
-                    note_twice(0, errors);
+                    check_duplicate(0, errors);
                     dtype =
                         read_dtype(tensor, object.next_value_seed(SinkSeed(ScalarSink))?, errors);
                 }
                 "shape" => {
-                    note_twice(1, errors);
+                    check_duplicate(1, errors);
                     shape = object.next_value_seed(SinkSeed(Shape { tensor, errors }))?;
                 }
                 "data_offsets" => {
-                    note_twice(2, errors);
+                    check_duplicate(2, errors);
                     offsets = object.next_value_seed(SinkSeed(Offsets { tensor, errors }))?;
                 }
                 _ => {
@@ -384,7 +385,7 @@ fn read_dtype(
     }
 }
 
-/// Takes the dimensions of a tensor.
+/// Receives the dimensions of a tensor.
 struct Shape<'e> {
     tensor: &'e str,
     errors: &'e mut BoundedErrors<HeaderError>,
@@ -416,7 +417,7 @@ impl<'a> JsonSink<'a> for Shape<'_> {
                     }
                 }
                 other => {
-                    // One error is enough for one shape.
+                    // Report only one error per shape.
                     if shape.take().is_some() {
                         let found = other.to_string();
                         let error = HeaderError::BadDimension { tensor: tensor(), index, found };
@@ -430,7 +431,7 @@ impl<'a> JsonSink<'a> for Shape<'_> {
     }
 }
 
-/// Takes the two offsets of a tensor.
+/// Receives the two offsets of a tensor.
 struct Offsets<'e> {
     tensor: &'e str,
     errors: &'e mut BoundedErrors<HeaderError>,

@@ -1,25 +1,25 @@
-//! Whether the entries of a header agree with each other and with the length of their file.
+//! Checks that the entries of a header are consistent with each other and with the length of the file.
 
 use super::header::{HeaderError, TensorEntry};
 use crate::parsed_file::StoredTensor;
 use crate::problem::BoundedErrors;
 use tensorseal_base::dtype::Dtype;
 
-/// The tensors that can be read, in file order, and the names of those that cannot.
+/// The readable tensors in file order, and the names of the unreadable ones.
 #[derive(Debug, Default)]
 pub(crate) struct TensorTable {
     pub tensors: Vec<StoredTensor>,
     pub unreadable: Vec<String>,
 }
 
-/// The range of one entry, relative to the start of the data.
+/// The byte range of one entry, relative to the start of the data.
 struct EntryRange {
     start: u64,
     end: u64,
     entry: usize,
 }
 
-/// Checks every entry by itself, then all together. `data_start` is where the header ends.
+/// Checks every entry separately, and then all entries together. `data_start` is the end of the header.
 pub(crate) fn check(
     entries: Vec<TensorEntry<'_>>,
     data_start: u64,
@@ -29,89 +29,89 @@ pub(crate) fn check(
     let mut sound: Vec<bool> =
         entries.iter().map(|entry| is_sound(entry, data_start, errors)).collect();
 
-    // An entry that is wrong by itself leaves gaps and overlaps behind: those are no second fault.
-    let mut together = BoundedErrors::default();
-    let alone = errors.is_empty();
+    // An inconsistent entry causes gaps and overlaps, which are not reported as second faults.
+    let mut joint_errors = BoundedErrors::default();
+    let entries_are_sound = errors.is_empty();
 
-    let mut claims = Vec::with_capacity(entries.len());
+    let mut spans = Vec::with_capacity(entries.len());
     let mut all_known = true;
     for (at, entry) in entries.iter().enumerate() {
         match entry.offsets {
-            Some([start, end]) if start <= end => claims.push(EntryRange { start, end, entry: at }),
+            Some([start, end]) if start <= end => spans.push(EntryRange { start, end, entry: at }),
             _ => all_known = false,
         }
     }
-    claims.sort_unstable_by_key(|claim| (claim.start, claim.end, claim.entry));
+    spans.sort_unstable_by_key(|span| (span.start, span.end, span.entry));
 
     let data_bytes = file_bytes.saturating_sub(data_start);
-    let in_file =
+    let file_range =
         |start: u64, end: u64| [data_start.saturating_add(start), data_start.saturating_add(end)];
-    let name = |claim: &EntryRange| entries[claim.entry].name.to_string();
+    let name = |span: &EntryRange| entries[span.entry].name.to_string();
 
-    // Overlaps are between what the last entry of each name claims.
+    // Only the last entry of each name is checked for overlaps.
     let mut cursor = 0;
     let mut owner: Option<&EntryRange> = None;
     let mut contiguous = all_known;
-    for claim in claims.iter().filter(|claim| !entries[claim.entry].superseded) {
-        contiguous &= claim.start == cursor;
-        if claim.start < cursor {
-            // The bytes stay with the tensor that comes first: read twice or more, a small file
-            // could ask for any amount of work.
-            sound[claim.entry] = false;
-            together.push(HeaderError::Overlap {
-                tensor: name(claim),
+    for span in spans.iter().filter(|span| !entries[span.entry].superseded) {
+        contiguous &= span.start == cursor;
+        if span.start < cursor {
+            // The first tensor keeps the bytes. If bytes were read several times, a small file could cause any
+            // amount of work.
+            sound[span.entry] = false;
+            joint_errors.push(HeaderError::Overlap {
+                tensor: name(span),
                 other: owner.map(name).unwrap_or_default(),
-                range: in_file(claim.start, claim.end.min(cursor)),
+                range: file_range(span.start, span.end.min(cursor)),
             });
         }
-        if claim.end > cursor {
-            cursor = claim.end;
-            owner = Some(claim);
+        if span.end > cursor {
+            cursor = span.end;
+            owner = Some(span);
         }
     }
 
-    let beyond: Vec<&EntryRange> = claims
+    let past_end: Vec<&EntryRange> = spans
         .iter()
-        .filter(|claim| claim.end > data_bytes && !entries[claim.entry].superseded)
+        .filter(|span| span.end > data_bytes && !entries[span.entry].superseded)
         .collect();
-    for claim in &beyond {
-        sound[claim.entry] = false;
+    for span in &past_end {
+        sound[span.entry] = false;
     }
-    if !beyond.is_empty() && contiguous {
-        // The ranges are as a writer makes them: it is the file that is too short.
-        together.push(HeaderError::Truncated {
+    if !past_end.is_empty() && contiguous {
+        // The ranges are as a writer makes them, so the file is too short.
+        joint_errors.push(HeaderError::Truncated {
             missing: [file_bytes, data_start.saturating_add(cursor)],
-            tensors: beyond.iter().map(|claim| name(claim)).collect(),
+            tensors: past_end.iter().map(|span| name(span)).collect(),
         });
     } else {
-        for claim in &beyond {
-            let range = in_file(claim.start, claim.end);
-            together.push(HeaderError::RangePastEnd { tensor: name(claim), range, file_bytes });
+        for span in &past_end {
+            let range = file_range(span.start, span.end);
+            joint_errors.push(HeaderError::RangePastEnd { tensor: name(span), range, file_bytes });
         }
     }
 
-    // Where a range is unknown, the bytes nobody claims are probably its own: no second finding.
+    // If a range is unknown, the bytes that no tensor covers probably belong to it: do not report them.
     if all_known {
         let mut cursor = 0;
-        for claim in &claims {
-            if claim.start > cursor && cursor < data_bytes {
-                let range = in_file(cursor, claim.start.min(data_bytes));
-                together.push(HeaderError::Gap { range });
+        for span in &spans {
+            if span.start > cursor && cursor < data_bytes {
+                let range = file_range(cursor, span.start.min(data_bytes));
+                joint_errors.push(HeaderError::Gap { range });
             }
-            cursor = cursor.max(claim.end);
+            cursor = cursor.max(span.end);
         }
         if cursor < data_bytes {
-            together.push(HeaderError::TrailingBytes { range: in_file(cursor, data_bytes) });
+            joint_errors.push(HeaderError::TrailingBytes { range: file_range(cursor, data_bytes) });
         }
     }
-    drop(claims);
-    if alone {
-        *errors = together;
+    drop(spans);
+    if entries_are_sound {
+        *errors = joint_errors;
     }
     collect(entries, sound, data_start)
 }
 
-/// The sound tensors in order of offset, then name.
+/// Collects the sound tensors, ordered by offset and name.
 fn collect(entries: Vec<TensorEntry<'_>>, sound: Vec<bool>, data_start: u64) -> TensorTable {
     let mut layout = TensorTable::default();
     for (entry, sound) in entries.into_iter().zip(sound) {
@@ -134,7 +134,7 @@ fn collect(entries: Vec<TensorEntry<'_>>, sound: Vec<bool>, data_start: u64) -> 
     layout
 }
 
-/// Whether type, shape and range of one entry agree.
+/// Whether the type, shape and range of one entry are consistent.
 fn is_sound(
     entry: &TensorEntry<'_>,
     data_start: u64,
@@ -176,14 +176,14 @@ fn is_sound(
     given == needed
 }
 
-/// Why a type and shape have no size.
+/// The reason why a type and a shape have no size.
 enum Unsized {
     Overflow,
     PartialByte(u64),
 }
 
-/// Bytes that a tensor takes. Dimensions whose product overflows are refused even beside a 0:
-/// readers that multiply in another order would fail on them.
+/// The size of a tensor in bytes. Dimensions whose product overflows are refused even if another dimension is 0,
+/// because readers that multiply in another order would fail.
 fn byte_len(dtype: Dtype, shape: &[u64]) -> Result<u64, Unsized> {
     let bits = shape
         .iter()
@@ -198,7 +198,7 @@ fn byte_len(dtype: Dtype, shape: &[u64]) -> Result<u64, Unsized> {
     dtype.byte_len(elements).ok_or(Unsized::PartialByte(elements))
 }
 
-/// A shape for a message.
+/// Formats a shape for a message.
 fn shown(shape: &[u64]) -> String {
     const SHOWN: usize = 8;
     let mut text: Vec<_> = shape.iter().take(SHOWN).map(u64::to_string).collect();

@@ -1,4 +1,5 @@
-//! The texts in `__metadata__` of a file, read again on demand: its layout has no use for them, and some are long.
+//! Reads the texts in `__metadata__` of a file on demand. They are not kept when a model is opened, because the
+//! layout does not need them and some are long.
 
 use super::header::{HeaderError, MAX_METADATA};
 use super::{Header, read_header};
@@ -11,34 +12,44 @@ use std::collections::{BTreeMap, HashSet};
 use tensorseal_base::display::{display_name, quoted};
 use tensorseal_base::json::{self, JsonScalar, JsonSink, KeySink, ScalarSink, SinkSeed};
 
-/// Most bytes of keys and values that are given of one file.
+/// The largest total size in bytes of the keys and values that are returned for one file.
 pub const MAX_TEXT: usize = 16 << 20;
 
-/// Why the texts of a file are not known.
+/// The reason why the texts of a file cannot be returned.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MetadataError {
-    /// It cannot be read, or is not the file that was opened.
+    /// The file cannot be read, or has changed since it was opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// What its header says is in doubt.
+    /// The header is damaged.
     #[error("{}: {error}", display_name(file))]
-    Header { file: String, error: HeaderError },
-    /// More than is kept.
+    Header {
+        /// The path of the file in the model.
+        file: String,
+        /// The error in the header.
+        error: HeaderError,
+    },
+    /// The requested texts are too long.
     #[error(
-        "{}: '__metadata__' has more than {MAX_TEXT} bytes of what is looked for (at the key {})",
+        "{}: '__metadata__' has more than {MAX_TEXT} bytes of requested text (at the key {})",
         display_name(file),
         quoted(key)
     )]
-    TooLong { file: String, key: String },
+    TooLong {
+        /// The path of the file in the model.
+        file: String,
+        /// The key whose text exceeds the limit.
+        key: String,
+    },
 }
 
-/// The texts of `__metadata__` whose key is wanted; none of a file of another format. The memory it takes is
-/// bounded by the header of the file.
+/// Returns the texts in `__metadata__` whose key `is_wanted` accepts, or nothing for files of other formats. The
+/// header of the file limits the memory that this takes.
 ///
 /// # Errors
-///
-/// When the file changed since it was opened, when its header is none or a key is there twice, wanted or not, and
-/// when the wanted texts are longer than [`MAX_TEXT`] together.
+/// Returns a [`MetadataError`] if the file has changed since it was opened, if the header is damaged or has any key
+/// twice, and if the wanted texts take more than [`MAX_TEXT`] bytes together.
 pub fn metadata(
     file: &ModelFile,
     is_wanted: &dyn Fn(&str) -> bool,
@@ -46,11 +57,10 @@ pub fn metadata(
     metadata_if(file, &|key, _| is_wanted(key))
 }
 
-/// As [`metadata`], of the texts that are wanted by their key and what they say.
+/// Like [`metadata`], but `is_wanted` gets the key and the text.
 ///
 /// # Errors
-///
-/// Those of [`metadata`].
+/// Returns the errors of [`metadata`].
 pub fn metadata_if(
     file: &ModelFile,
     is_wanted: &dyn Fn(&str, &str) -> bool,
@@ -59,24 +69,24 @@ pub fn metadata_if(
         return Ok(BTreeMap::new());
     }
     let failed = |error| OpenError::for_found_path(&file.location.display_path(), error);
-    let wrong = |error| MetadataError::Header { file: file.path.clone(), error };
+    let header_error = |error| MetadataError::Header { file: file.path.clone(), error };
     let opened = file::open(&file.location)?;
     if opened.identity != file.identity {
         return Err(OpenError::ChangedSinceListing { path: file.location.display_path() }.into());
     }
     let text = match read_header(&opened).map_err(failed)? {
         Header::Text(text) => text,
-        Header::Refused(error) => return Err(wrong(error)),
+        Header::Refused(error) => return Err(header_error(error)),
     };
-    let mut gathered = MetadataTexts { is_wanted, texts: BTreeMap::new(), bytes: 0, stopped: None };
-    let outcome = json::parse(&text, Top(&mut gathered));
-    match (gathered.stopped, outcome) {
-        (Some(Stop::Wrong(error)), _) => Err(wrong(error)),
+    let mut reader = MetadataTexts { is_wanted, texts: BTreeMap::new(), bytes: 0, stopped: None };
+    let outcome = json::parse(&text, Top(&mut reader));
+    match (reader.stopped, outcome) {
+        (Some(Stop::Wrong(error)), _) => Err(header_error(error)),
         (Some(Stop::TooLong(key)), _) => {
             Err(MetadataError::TooLong { file: file.path.clone(), key })
         }
-        (None, Err(error)) => Err(wrong(error.into())),
-        (None, Ok(())) => Ok(gathered.texts),
+        (None, Err(error)) => Err(header_error(error.into())),
+        (None, Ok(())) => Ok(reader.texts),
     }
 }
 
@@ -87,21 +97,21 @@ struct MetadataTexts<'w> {
     stopped: Option<Stop>,
 }
 
-/// What ended the reading.
+/// The reason why reading stopped.
 enum Stop {
     Wrong(HeaderError),
     TooLong(String),
 }
 
 impl MetadataTexts<'_> {
-    /// Ends the reading: the parser's own error is of no interest.
+    /// Stops the parser. Its error is not used.
     fn stop<E: serde::de::Error>(&mut self, reason: Stop) -> E {
         self.stopped = Some(reason);
         E::custom("stopped")
     }
 }
 
-/// Takes the whole header.
+/// Receives the whole header.
 struct Top<'g, 'w>(&'g mut MetadataTexts<'w>);
 
 impl<'a> JsonSink<'a> for Top<'_, '_> {
@@ -113,7 +123,7 @@ impl<'a> JsonSink<'a> for Top<'_, '_> {
     }
 
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
-        let gathered = self.0;
+        let texts = self.0;
         let mut is_seen = false;
         while let Some(name) = object.next_key_seed(SinkSeed(KeySink))? {
             if name != "__metadata__" {
@@ -121,10 +131,10 @@ impl<'a> JsonSink<'a> for Top<'_, '_> {
                 continue;
             }
             if std::mem::replace(&mut is_seen, true) {
-                return Err(gathered.stop(Stop::Wrong(HeaderError::DuplicateMetadata)));
+                return Err(texts.stop(Stop::Wrong(HeaderError::DuplicateMetadata)));
             }
-            object.next_value_seed(SinkSeed(Entries(gathered)))?;
-            if gathered.stopped.is_some() {
+            object.next_value_seed(SinkSeed(Entries(texts)))?;
+            if texts.stopped.is_some() {
                 return Err(A::Error::custom("stopped"));
             }
         }
@@ -132,7 +142,7 @@ impl<'a> JsonSink<'a> for Top<'_, '_> {
     }
 }
 
-/// Takes `__metadata__`. Null is what the reference reader takes for none.
+/// Receives `__metadata__`. As in the reference reader, `null` means that there is none.
 struct Entries<'g, 'w>(&'g mut MetadataTexts<'w>);
 
 impl<'a> JsonSink<'a> for Entries<'_, '_> {
@@ -146,30 +156,30 @@ impl<'a> JsonSink<'a> for Entries<'_, '_> {
     }
 
     fn object<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
-        let gathered = self.0;
+        let texts = self.0;
         let mut seen = HashSet::new();
         while let Some(key) = object.next_key_seed(SinkSeed(KeySink))? {
             if seen.len() == MAX_METADATA {
-                return Err(gathered.stop(Stop::Wrong(HeaderError::MetadataTooLarge)));
+                return Err(texts.stop(Stop::Wrong(HeaderError::MetadataTooLarge)));
             }
             let text = match object.next_value_seed(SinkSeed(ScalarSink))? {
                 JsonScalar::Text(text) => text,
                 other => {
                     let (key, found) = (key.into_owned(), other.to_string());
                     let error = HeaderError::MetadataNotAString { key, found };
-                    return Err(gathered.stop(Stop::Wrong(error)));
+                    return Err(texts.stop(Stop::Wrong(error)));
                 }
             };
-            if (gathered.is_wanted)(&key, &text) {
-                gathered.bytes = gathered.bytes.saturating_add(key.len() + text.len());
-                if gathered.bytes > MAX_TEXT {
-                    return Err(gathered.stop(Stop::TooLong(key.into_owned())));
+            if (texts.is_wanted)(&key, &text) {
+                texts.bytes = texts.bytes.saturating_add(key.len() + text.len());
+                if texts.bytes > MAX_TEXT {
+                    return Err(texts.stop(Stop::TooLong(key.into_owned())));
                 }
-                gathered.texts.insert(key.to_string(), text.into_owned());
+                texts.texts.insert(key.to_string(), text.into_owned());
             }
             if let Some(key) = seen.replace(key) {
                 let key = key.into_owned();
-                return Err(gathered.stop(Stop::Wrong(HeaderError::DuplicateMetadataKey { key })));
+                return Err(texts.stop(Stop::Wrong(HeaderError::DuplicateMetadataKey { key })));
             }
         }
         Ok(())
@@ -235,7 +245,7 @@ mod tests {
         let file = opened(dir.path(), &header);
         let error = metadata(&file, &|_| true).unwrap_err();
         assert!(matches!(&error, MetadataError::TooLong { key, .. } if key == "15"), "{error}");
-        // What nobody wants takes no room.
+        // Unwanted texts do not count towards the limit.
         assert_eq!(metadata(&file, &|key| key == "16").unwrap()["16"].len(), 1 << 20);
     }
 
@@ -249,8 +259,8 @@ mod tests {
             (r#"{"k":"1"},"__metadata__":{"k":"2"}"#, "header has '__metadata__' twice"),
             (r#"{"k":"1""#, "header is not JSON: EOF while parsing an object"),
         ] {
-            let told = refused(&format!(r#"{{{X},"__metadata__":{texts}}}"#));
-            assert!(told.starts_with(&format!("model.safetensors: {why}")), "{told}");
+            let message = refused(&format!(r#"{{{X},"__metadata__":{texts}}}"#));
+            assert!(message.starts_with(&format!("model.safetensors: {why}")), "{message}");
         }
     }
 

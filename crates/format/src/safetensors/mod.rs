@@ -1,4 +1,4 @@
-//! One safetensors file: its header is read and checked, its data is not touched.
+//! Reads and checks the header of a safetensors file. The data is not read.
 
 mod header;
 mod layout;
@@ -19,27 +19,27 @@ use std::io;
 use tensorseal_base::display::is_hidden;
 use tensorseal_base::severity::Severity;
 
-/// What a header was found to say.
+/// The result of parsing a header.
 #[derive(Debug, Default)]
 pub struct HeaderReport {
-    /// Tensors that can be read, in order of offset, then name.
+    /// The tensors that can be read, ordered by offset and name.
     pub tensors: Vec<StoredTensor>,
-    /// Names of the tensors that are listed and cannot be read.
+    /// The names of the listed tensors that cannot be read.
     pub unreadable: Vec<String>,
-    /// Whether the layout could be read at all.
+    /// Whether the layout could be parsed.
     pub readable: bool,
     pub(crate) errors: BoundedErrors<HeaderError>,
     pub(crate) remarks: Vec<HeaderRemark>,
 }
 
 impl HeaderReport {
-    /// The errors found, at most a few of each kind.
+    /// The errors of the header, at most a few of each kind.
     pub fn errors(&self) -> impl Iterator<Item = &HeaderError> {
         self.errors.iter()
     }
 
-    /// As what a file of any format holds; `path` is what problems call it.
-    pub(crate) fn into_contents(self, path: &str) -> ParsedFile {
+    /// Converts the result to that of any format. `path` is the name of the file in problems.
+    pub(crate) fn into_parsed_file(self, path: &str) -> ParsedFile {
         ParsedFile {
             problems: self.errors.problems(path),
             remarks: self.remarks.iter().map(|remark| remark.to_problem(path)).collect(),
@@ -57,21 +57,31 @@ impl HeaderReport {
     }
 }
 
-/// What is legal in a header and still worth a remark.
+/// A remark about a header: legal, but worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderRemark {
-    /// Tensors that cannot be used where they lie.
+    /// Some tensors are not aligned.
     #[error(
         "{count} tensors do not start at a multiple of their element size (the first is {first}); \
          loaders have to copy them"
     )]
-    Misaligned { count: u64, first: String },
-    /// Names of tensors that cannot be shown as they are.
+    Misaligned {
+        /// The number of these tensors.
+        count: u64,
+        /// The quoted name of the first one.
+        first: String,
+    },
+    /// Some tensor names are unusual.
     #[error(
-        "{count} tensor names are empty, very long or hold control characters (the first is \
+        "{count} tensor names are empty, very long or contain control characters (the first is \
          {first})"
     )]
-    UnusualNames { count: u64, first: String },
+    UnusualNames {
+        /// The number of these tensors.
+        count: u64,
+        /// The quoted name of the first one.
+        first: String,
+    },
 }
 
 impl StructureError for HeaderRemark {
@@ -83,7 +93,7 @@ impl StructureError for HeaderRemark {
     }
 }
 
-/// Safetensors: a header in JSON, and the data behind it.
+/// The safetensors format: a JSON header followed by the data.
 pub(crate) struct Safetensors;
 
 impl FormatReader for Safetensors {
@@ -108,7 +118,7 @@ impl FormatReader for Safetensors {
     }
 
     fn read(&self, path: &str, _: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
-        Ok(read(opened)?.into_contents(path))
+        Ok(read(opened)?.into_parsed_file(path))
     }
 
     fn reads_from_start(&self, _: ContentClass) -> bool {
@@ -130,9 +140,9 @@ pub(crate) fn read(opened: &OpenedFile) -> io::Result<HeaderReport> {
 
 /// The header of a file.
 enum Header {
-    /// Its text, of which nothing is known.
+    /// The unchecked text of the header.
     Text(Vec<u8>),
-    /// There is none.
+    /// There is no valid header.
     Refused(HeaderError),
 }
 
@@ -153,7 +163,7 @@ fn read_header(opened: &OpenedFile) -> io::Result<Header> {
     if let Err(error) = check_length(length, bytes) {
         return Ok(Header::Refused(error));
     }
-    // At most 100 MB, and known to be in the file.
+    // The length is at most 100 MB and was checked against the file.
     Ok(Header::Text(file::read_at(&opened.file, 8, length as usize)?))
 }
 
@@ -167,27 +177,27 @@ fn check_length(length: u64, file_bytes: u64) -> Result<(), HeaderError> {
     }
 }
 
-/// Whether a header of this length fits a file of that one.
+/// Whether a header of `length` bytes fits a file of `file_bytes` bytes.
 pub(crate) fn is_length(length: u64, file_bytes: u64) -> bool {
     check_length(length, file_bytes).is_ok()
 }
 
-/// Checks the text of a header (without the 8 bytes of its length) of a file of that length; when
-/// all is well, asks the reference reader too.
+/// Checks the text of a header (without the 8 bytes of its length) of a file of `file_bytes` bytes. If it has no
+/// errors, the reference reader must accept it as well.
 #[doc(hidden)]
 pub fn check_header(text: &[u8], file_bytes: u64) -> HeaderReport {
     let mut report = check_header_alone(text, file_bytes);
     if report.errors.is_empty()
         && let Err(error) = serde_json::from_slice::<safetensors::tensor::Metadata>(text)
     {
-        // The JSON error holds the text of the header: escaped, and one line.
+        // The JSON error may contain text of the header, so it is escaped to one line.
         let reason = tensorseal_base::display::display_name(&error.to_string());
         report.errors.push(HeaderError::ReferenceRefuses { reason });
     }
     report
 }
 
-/// [`check_header`] without the reference reader.
+/// Like [`check_header`], but without the reference reader.
 #[doc(hidden)]
 pub fn check_header_alone(text: &[u8], file_bytes: u64) -> HeaderReport {
     if let Err(error) = check_length(text.len() as u64, file_bytes) {
@@ -202,7 +212,7 @@ pub fn check_header_alone(text: &[u8], file_bytes: u64) -> HeaderReport {
         layout::check(entries, data_start, file_bytes, &mut errors);
     HeaderReport {
         remarks: remarks(&tensors),
-        // A header that only lists what cannot be read says nothing of the layout.
+        // A header with only unreadable entries says nothing about the layout.
         readable: !tensors.is_empty() || unreadable.is_empty(),
         tensors,
         unreadable,
@@ -211,7 +221,7 @@ pub fn check_header_alone(text: &[u8], file_bytes: u64) -> HeaderReport {
 }
 
 fn remarks(tensors: &[StoredTensor]) -> Vec<HeaderRemark> {
-    /// Longer than any framework makes them.
+    /// Longer than the names of any framework.
     const LONG: usize = 1024;
     let (mut misaligned, mut unusual) = (Vec::new(), Vec::new());
     for tensor in tensors {
@@ -390,6 +400,10 @@ mod tests {
         let text = format!("{{{}}}", entries.join(","));
         let problems = check_header(text.as_bytes(), 8 + text.len() as u64).errors.problems("x");
         assert_eq!(problems.len(), 17);
-        assert!(problems[16].message.ends_with("984 more times"), "{}", problems[16].message);
+        assert!(
+            problems[16].message.contains("984 more problems of the same kind"),
+            "{}",
+            problems[16].message
+        );
     }
 }

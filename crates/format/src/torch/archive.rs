@@ -1,8 +1,8 @@
-//! The zip archive of `torch.save`, from PyTorch 1.6 on: `NAME/data.pkl`, and a member for each storage.
+//! Reads the zip archive of `torch.save` since PyTorch 1.6: `NAME/data.pkl` and one member for each storage.
 
 use super::error::{TorchError, has_unread};
 use super::tensors::{self, CollectedTensors};
-use super::views::{self, StoragePlacement as StoragePlace};
+use super::views::{self, StoragePlacement};
 use super::weightless;
 use crate::file::OpenedFile;
 use crate::parsed_file::ParsedFile;
@@ -12,33 +12,33 @@ use crate::zip::{self, CompressionMethod, ZipArchive, ZipError, ZipMember};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
-/// The pickle of the object that was saved.
+/// The name of the pickle of the saved object.
 const OBJECT: &str = "data.pkl";
-/// Most pickles of one archive that are read.
+/// The largest number of pickles in an archive that are examined.
 const MAX_PICKLES: usize = 64;
 
-/// Reads an archive.
-pub(super) fn contents(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
+/// Parses an archive.
+pub(super) fn parse(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
     let ZipArchive { members, readable, errors } = zip::read(opened)?;
-    let mut reading = TorchArchiveReader {
+    let mut reader = TorchArchiveReader {
         opened,
         zip: errors,
         pickles: BoundedErrors::default(),
         torch: BoundedErrors::default(),
         reported: HashSet::new(),
-        arrays: false,
+        has_arrays: false,
     };
     let archive = ZipArchive { members, readable, errors: BoundedErrors::default() };
-    let mut contents = ParsedFile { checksums: archive.checksums(), ..ParsedFile::default() };
-    let bare = archive.has_no_checksums();
+    let mut parsed = ParsedFile { checksums: archive.checksums(), ..ParsedFile::default() };
+    let has_no_checksums = archive.has_no_checksums();
     if readable {
-        reading.read(path, &archive.members, &mut contents)?;
+        reader.read(path, &archive.members, &mut parsed)?;
     }
-    contents.remarks.extend(bare.then(|| zip::NoChecksums.to_problem(path)));
-    contents.problems = reading.zip.problems(path);
-    contents.problems.extend(reading.pickles.problems(path));
-    contents.problems.extend(reading.torch.problems(path));
-    Ok(contents)
+    parsed.remarks.extend(has_no_checksums.then(|| zip::NoChecksums.to_problem(path)));
+    parsed.problems = reader.zip.problems(path);
+    parsed.problems.extend(reader.pickles.problems(path));
+    parsed.problems.extend(reader.torch.problems(path));
+    Ok(parsed)
 }
 
 struct TorchArchiveReader<'a> {
@@ -46,10 +46,10 @@ struct TorchArchiveReader<'a> {
     zip: BoundedErrors<ZipError>,
     pickles: BoundedErrors<PickleError>,
     torch: BoundedErrors<TorchError>,
-    /// Compressed members that were told of.
+    /// The compressed members that were reported.
     reported: HashSet<String>,
-    /// Whether a pickle has arrays of NumPy in it.
-    arrays: bool,
+    /// Whether a pickle holds NumPy arrays.
+    has_arrays: bool,
 }
 
 impl TorchArchiveReader<'_> {
@@ -57,9 +57,9 @@ impl TorchArchiveReader<'_> {
         &mut self,
         path: &str,
         members: &[ZipMember],
-        contents: &mut ParsedFile,
+        parsed: &mut ParsedFile,
     ) -> io::Result<()> {
-        self.alike(members);
+        self.check_same_names(members);
         let is_script = |member: &ZipMember| {
             let (_, inner) = split(&member.name);
             let inner = inner.to_ascii_lowercase();
@@ -69,7 +69,7 @@ impl TorchArchiveReader<'_> {
         if script {
             self.torch.push(TorchError::TorchScript);
         }
-        // The reader of PyTorch takes the directory of the first member for the one of all.
+        // PyTorch uses the directory of the first member for all members.
         let directory = members.first().map_or("", |first| split(&first.name).0);
         let mut object = None;
         let pickles = members.iter().filter(|m| is_pickle(&m.name)).take(MAX_PICKLES);
@@ -86,36 +86,36 @@ impl TorchArchiveReader<'_> {
             }
         }
         if script {
-            contents.unreadable = Vec::new();
+            parsed.unreadable = Vec::new();
             return Ok(());
         }
         if !members.iter().any(|m| is_at(m, directory, OBJECT)) {
-            // What is encrypted or of an unknown method was told of.
+            // Encrypted members and unknown compression methods were reported.
             if self.zip.is_empty() {
                 self.torch.push(TorchError::NoPickle);
             }
             return Ok(());
         }
-        let Some(found) = object else { return Ok(()) };
-        contents.readable = true;
-        // In whatever directory: bytes that no tensor is known to lie in may be those of one all the same.
+        let Some(object) = object else { return Ok(()) };
+        parsed.readable = true;
+        // Storages in any directory count: a tensor that was not recognised may use them.
         let is_storage = |member: &ZipMember| {
             storage_key(member, split(&member.name).0).is_some() && member.bytes > 0
         };
-        let (tensors, _) = &found;
+        let (tensors, _) = &object;
         let is_weightless = !tensors.too_deep
             && !tensors.hidden
             && tensors.views.is_empty()
             && tensors.unreadable.is_empty()
             && !members.iter().any(is_storage);
         if is_weightless {
-            contents.weightless = weightless(self.arrays, self.opened.identity.bytes);
+            parsed.weightless = weightless(self.has_arrays, self.opened.identity.bytes);
         }
-        self.place(path, directory, members, found, contents)
+        self.place_tensors(path, directory, members, object, parsed)
     }
 
-    /// PyTorch looks members up without regard to case.
-    fn alike(&mut self, members: &[ZipMember]) {
+    /// Reports members whose names differ only in case, because PyTorch ignores the case.
+    fn check_same_names(&mut self, members: &[ZipMember]) {
         let mut seen = HashSet::new();
         for member in members {
             if !seen.insert(member.name.to_ascii_lowercase()) {
@@ -124,7 +124,7 @@ impl TorchArchiveReader<'_> {
         }
     }
 
-    /// Reads a member that is a pickle, and gives its tensors.
+    /// Reads a pickle and returns its tensors.
     fn pickle(&mut self, member: &ZipMember, script: bool) -> io::Result<Option<PickledObject>> {
         let bytes = match member.read(self.opened, MAX_PICKLE)? {
             Ok(bytes) => bytes,
@@ -145,45 +145,45 @@ impl TorchArchiveReader<'_> {
         };
         let start = (member.method == CompressionMethod::Stored).then_some(member.range[0]);
         let place = PickleLocation { member: &member.name, start };
-        let mut read = BoundedErrors::default();
+        let mut errors = BoundedErrors::default();
         let unpickled = match script {
-            // The classes and functions of the script itself are no names of Python.
+            // The classes and functions of the script itself are not Python names.
             true => {
                 let mut unpickled = pickle::unpickle(&bytes);
                 let faults = std::mem::take(&mut unpickled.faults);
                 let faults = faults.into_iter().filter(|(fault, _)| !is_of_script(fault)).collect();
-                pickle::gather(faults, place, &mut read);
+                pickle::gather(faults, place, &mut errors);
                 unpickled
             }
-            false => pickle::read_only(&bytes, place, &mut read),
+            false => pickle::read_only(&bytes, place, &mut errors),
         };
-        for error in read.iter() {
+        for error in errors.iter() {
             self.pickles.push(error.clone());
         }
-        self.arrays |= unpickled.makes_arrays();
+        self.has_arrays |= unpickled.makes_arrays();
         let stored = member.range[1].saturating_sub(member.range[0]);
-        let mut found = tensors::collect(&unpickled, stored);
-        for fault in found.faults.drain(..) {
+        let mut tensors = tensors::collect(&unpickled, stored);
+        for fault in tensors.faults.drain(..) {
             let member = member.name.clone();
             self.pickles.push(PickleError { member, fault, range: None });
         }
-        Ok(unpickled.value.is_some().then_some((found, unpickled.conflicts)))
+        Ok(unpickled.value.is_some().then_some((tensors, unpickled.conflicts)))
     }
 
-    fn place(
+    fn place_tensors(
         &mut self,
         path: &str,
         directory: &str,
         members: &[ZipMember],
-        (found, conflicts): PickledObject,
-        contents: &mut ParsedFile,
+        (collected, conflicts): PickledObject,
+        parsed: &mut ParsedFile,
     ) -> io::Result<()> {
-        if found.too_deep {
+        if collected.too_deep {
             self.torch.push(TorchError::TooDeep);
         }
-        for (name, kind) in found.unreadable {
+        for (name, kind) in collected.unreadable {
             self.torch.push(TorchError::Kind { tensor: name.clone(), kind });
-            contents.unreadable.push(name);
+            parsed.unreadable.push(name);
         }
         let mut storages: HashMap<String, &ZipMember> = HashMap::new();
         for member in members {
@@ -192,7 +192,7 @@ impl TorchArchiveReader<'_> {
             }
         }
         let used: BTreeSet<String> =
-            found.views.iter().map(|(_, view)| view.storage.key.to_ascii_lowercase()).collect();
+            collected.views.iter().map(|(_, view)| view.storage.key.to_ascii_lowercase()).collect();
         for member in members {
             let (of, inner) = split(&member.name);
             match storage_key(member, directory) {
@@ -203,8 +203,9 @@ impl TorchArchiveReader<'_> {
                         self.zip.push(member.compressed());
                     }
                 }
-                // Storages of tensors that are not read are not known.
-                Some(_) if found.too_deep || found.hidden || !contents.unreadable.is_empty() => {}
+                // The storages of unread tensors are unknown.
+                Some(_)
+                    if collected.too_deep || collected.hidden || !parsed.unreadable.is_empty() => {}
                 Some(_) => self.torch.push(TorchError::Unreferenced {
                     member: member.name.clone(),
                     range: member.range,
@@ -221,41 +222,41 @@ impl TorchArchiveReader<'_> {
         let is_big_endian = self.byte_order(directory, members)?;
         let place = |key: &str| match storages.get(&key.to_ascii_lowercase()) {
             Some(member) if member.method == CompressionMethod::Stored => {
-                StoragePlace::Range(member.range)
+                StoragePlacement::Range(member.range)
             }
-            Some(_) => StoragePlace::Unreadable,
-            // Members that cannot be read were told of.
-            None if !self.zip.is_empty() => StoragePlace::Unreadable,
-            None => StoragePlace::Missing,
+            Some(_) => StoragePlacement::Unreadable,
+            // Unreadable members were reported.
+            None if !self.zip.is_empty() => StoragePlacement::Unreadable,
+            None => StoragePlacement::Missing,
         };
         let bytes = self.opened.identity.bytes;
         let placed = views::place_views(
-            found.views,
+            collected.views,
             &conflicts,
             bytes,
             is_big_endian,
             place,
             &mut self.torch,
         );
-        contents.tensors = placed.tensors;
-        contents.unreadable.extend(placed.unreadable);
-        contents.unread = has_unread(&self.torch);
-        contents.big_endian = placed.big_endian;
-        contents.remarks = placed.remarks.iter().map(|remark| remark.to_problem(path)).collect();
+        parsed.tensors = placed.tensors;
+        parsed.unreadable.extend(placed.unreadable);
+        parsed.has_unread = has_unread(&self.torch);
+        parsed.big_endian = placed.big_endian;
+        parsed.remarks = placed.remarks.iter().map(|remark| remark.to_problem(path)).collect();
         Ok(())
     }
 
-    /// Whether the storages are big-endian; without a note they are not.
+    /// Whether the storages are big-endian, by the member `byteorder`. Without it they are little-endian.
     fn byte_order(&mut self, directory: &str, members: &[ZipMember]) -> io::Result<bool> {
-        /// Longer than any byte order.
-        const MOST: u64 = 64;
-        let is_note = |member: &&ZipMember| is_at(member, directory, "byteorder");
-        let Some(member) = members.iter().find(is_note) else { return Ok(false) };
-        let found = match member.read(self.opened, MOST)? {
+        /// Longer than any valid byte order.
+        const MAX_LEN: u64 = 64;
+        let is_byte_order = |member: &&ZipMember| is_at(member, directory, "byteorder");
+        let Some(member) = members.iter().find(is_byte_order) else { return Ok(false) };
+        let text = match member.read(self.opened, MAX_LEN)? {
             Ok(bytes) => bytes,
             Err(_) => b"(too long)".to_vec(),
         };
-        match &found[..] {
+        match &text[..] {
             b"little" => Ok(false),
             b"big" => Ok(true),
             other => {
@@ -267,16 +268,16 @@ impl TorchArchiveReader<'_> {
     }
 }
 
-/// The tensors of the object, and the storages that are described in two ways.
+/// The tensors of an object, and the storages with contradictory descriptions.
 type PickledObject = (CollectedTensors, BTreeSet<String>);
 
-/// Whether a member is the one that PyTorch finds under this path, which it looks up without regard to case.
+/// Whether PyTorch finds a member under this path. PyTorch ignores the case.
 fn is_at(member: &ZipMember, directory: &str, path: &str) -> bool {
     let (of, inner) = split(&member.name);
     of.eq_ignore_ascii_case(directory) && inner.eq_ignore_ascii_case(path)
 }
 
-/// The storage that a member is found as, in lower case.
+/// The key of the storage that a member holds, in lower case.
 fn storage_key(member: &ZipMember, directory: &str) -> Option<String> {
     let (of, inner) = split(&member.name);
     let inner = inner.to_ascii_lowercase();
@@ -284,17 +285,17 @@ fn storage_key(member: &ZipMember, directory: &str) -> Option<String> {
     key.map(str::to_owned)
 }
 
-/// The directory of a member and its path in it.
+/// Splits a name into the directory and the path in it.
 fn split(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or(("", name))
 }
 
-/// Whether a member is a pickle by its name. PyTorch looks members up without regard to case.
+/// Whether the name of a member is that of a pickle. PyTorch ignores the case.
 fn is_pickle(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".pkl")
 }
 
-/// Whether `torch.save` writes such a member beside the storages.
+/// Whether `torch.save` writes such a member besides the storages.
 fn is_known(inner: &str) -> bool {
     matches!(inner, OBJECT | "version" | "byteorder") || inner.starts_with('.')
 }
@@ -305,7 +306,7 @@ fn is_of_script(fault: &Fault) -> bool {
             let top = module.split('.').next();
             top == Some("__torch__") || module == "torch.jit._pickle"
         }
-        // Of the pickler of C++, which leaves out what Python's writes.
+        // The C++ pickler omits some of what the Python pickler writes.
         Fault::Call { .. } | Fault::Build { .. } => true,
         _ => false,
     }

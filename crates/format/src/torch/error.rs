@@ -1,45 +1,45 @@
-//! What can be wrong with a file that `torch.save` is said to have written.
+//! The errors and remarks of PyTorch files.
 
 use crate::problem::{BoundedErrors, ErrorLocation, StructureError, faults};
 use std::borrow::Cow;
 use tensorseal_base::display::{quoted, quoted_list};
 use tensorseal_base::severity::Severity;
 
-/// How to make a file that can be read out of one that cannot.
+/// How to convert an unsupported file to a supported one.
 const CONVERT: &str =
-    "load it where it is trusted and save it anew with torch.save, or as safetensors";
+    "load it in an environment that trusts it, and save it again with torch.save or as safetensors";
 
-/// Most of the file that tensors which share bytes may add up to.
+/// The largest total size of tensors that share bytes, as a multiple of the size of the file.
 pub(super) const MAX_SHARED: u64 = 8;
-/// Most of the file that elements which are at several places of their tensors may add up to.
+/// The largest total size of repeated elements, as a multiple of the size of the file.
 pub(super) const MAX_REPEATED: u64 = 64;
 
 faults! {
-    /// A fault of a file of PyTorch. Ranges are bytes of the file, half-open.
+    /// An error in a PyTorch file. Ranges are bytes of the file, half-open.
     #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
     pub(super) enum TorchError {
-        #[error("is a zip archive without a 'data.pkl': not one that torch.save wrote")]
+        #[error("is a zip archive without 'data.pkl', so it was not written by torch.save")]
         NoPickle => ("format/torch-no-pickle", High),
         #[error(
-            "is a TorchScript archive: torch.jit.load runs the code in it, so that it is no file of \
-             weights; {CONVERT} (the state_dict of the module)"
+            "is a TorchScript archive, whose code torch.jit.load runs; it is not a weights file; \
+             {CONVERT} (the state_dict of the module)"
         )]
         TorchScript => ("format/torchscript", High),
         #[error("has a second pickle of tensors, member {}", quoted(member))]
         SecondPickle { member: String } => ("format/torch-second-pickle", High),
-        #[error("states the byte order {}; 'little' and 'big' are known", quoted(found))]
+        #[error("states the byte order {}; expected 'little' or 'big'", quoted(found))]
         ByteOrder { found: String } => ("format/torch-byte-order", High),
-        #[error("storage {} is not there, which holds {} of its tensors ({})", quoted(storage),
+        #[error("storage {} is missing, which holds {} of its tensors ({})", quoted(storage),
             tensors.len(), quoted_list(tensors.iter().map(String::as_str)))]
         StorageMissing { storage: String, tensors: Vec<String> }
             => ("format/torch-storage-missing", High),
-        #[error("storage {} has {has} bytes, but {stated} are stated", quoted(storage))]
+        #[error("storage {} has {has} bytes, but the pickle states {stated}", quoted(storage))]
         StorageSize { storage: String, stated: u64, has: u64, range: [u64; 2], tensors: Vec<String> }
             => ("format/torch-storage-size", High),
-        #[error("storage {} is described in two ways that contradict each other", quoted(storage))]
+        #[error("storage {} has two contradictory descriptions", quoted(storage))]
         StorageConflict { storage: String, tensors: Vec<String> }
             => ("format/torch-storage-conflict", High),
-        #[error("storage {} has a size that no file has", quoted(storage))]
+        #[error("storage {} states a size that overflows", quoted(storage))]
         StorageOverflow { storage: String, tensors: Vec<String> }
             => ("format/torch-storage-overflow", High),
         #[error("tensor {}: {what}", quoted(tensor))]
@@ -52,53 +52,53 @@ faults! {
         ViewPastEnd { tensor: String, storage: String, needed: u64, has: u64 }
             => ("format/torch-view-past-end", High),
         #[error(
-            "tensor {}: its elements are of the type {}, which is not read: a seal covers its bytes, its \
-             values are not judged",
+            "tensor {}: the element type {} is unsupported: a seal covers the bytes, but the values are \
+             not judged",
             quoted(tensor),
             quoted(what)
         )]
         Dtype { tensor: String, what: String } => ("format/torch-dtype", Low),
         #[error(
-            "tensor {}: is {kind}, which is not read: a seal covers its bytes, its values are not judged",
+            "tensor {}: is {kind}, which is unsupported: a seal covers the bytes, but the values are not judged",
             quoted(tensor)
         )]
         Kind { tensor: String, kind: Cow<'static, str> } => ("format/torch-tensor-kind", Low),
         #[error(
-            "lists tensors that add up to many times the file, as they share bytes or repeat elements \
-             ({} of them are left out)",
+            "lists tensors that share bytes or repeat elements and together are many times larger than the file \
+             ({} of them were skipped)",
             tensors.len()
         )]
         SharedBytes { tensors: Vec<String> } => ("format/torch-shared-bytes", High),
-        #[error("its content is nested too deeply, or too much of it is used again and again")]
+        #[error("its content is nested too deeply, or reuses its parts too often")]
         TooDeep => ("format/torch-too-deep", High),
         #[error("member {} of its zip archive belongs to no tensor", quoted(member))]
         Unreferenced { member: String, range: [u64; 2] } => ("format/torch-unreferenced", Low),
-        #[error("member {} of its zip archive is none that torch.save writes", quoted(member))]
+        #[error("member {} of its zip archive is not one that torch.save writes", quoted(member))]
         UnknownMember { member: String, range: [u64; 2] } => ("format/torch-unknown-member", Low),
-        #[error("is of the form before PyTorch 1.6, and broken: {what}")]
+        #[error("is in the format before PyTorch 1.6, and damaged: {what}")]
         Legacy { what: &'static str } => ("format/torch-legacy", High),
         #[error("bytes {} to {} of the file follow the last storage", range[0], range[1])]
         Trailing { range: [u64; 2] } => ("format/torch-trailing-bytes", High),
-        #[error("is a tar archive, the form of PyTorch before 0.1.10, which is not read; {CONVERT}")]
+        #[error("is a tar archive, the format before PyTorch 0.1.10, which is unsupported; {CONVERT}")]
         Tar => ("format/torch-tar", High),
     }
 }
 
-/// Whether there are tensors of types or kinds that are not read: the rest of the file is, to its end.
+/// Whether there are tensors of unsupported types or kinds. The rest of the file was still parsed completely.
 pub(super) fn has_unread(errors: &BoundedErrors<TorchError>) -> bool {
     errors.iter().any(|error| matches!(error, TorchError::Dtype { .. } | TorchError::Kind { .. }))
 }
 
-/// What is legal and worth a remark.
+/// A remark about a PyTorch file: legal, but worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TorchRemark {
     #[error(
-        "{count} tensors are views with strides (the first is {}): their elements do not lie in the \
+        "{count} tensors are strided views (the first is {}): their elements are not stored in the \
          order of their dimensions",
         quoted(first)
     )]
     Strided { count: usize, first: String },
-    #[error("is a pickle of its own: it is examined for what it asks for, its content is not read")]
+    #[error("is a plain pickle: its imports and calls are checked, but its content is not read")]
     PlainPickle,
 }
 

@@ -1,8 +1,9 @@
-//! Files from before PyTorch 1.6: a stream of pickles with the storages behind them, or a tar archive.
+//! Reads files from before PyTorch 1.6: a stream of pickles followed by the storages. Recognises the tar archives
+//! from before PyTorch 0.1.10.
 
 use super::error::{TorchError, has_unread};
 use super::tensors::{self, CollectedTensors};
-use super::views::{self, StoragePlacement as StoragePlace};
+use super::views::{self, StoragePlacement};
 use super::weightless;
 use crate::file::{self, OpenedFile};
 use crate::parsed_file::ParsedFile;
@@ -13,8 +14,8 @@ use crate::problem::{BoundedErrors, StructureError};
 use std::collections::HashMap;
 use std::io;
 
-/// The magic number that every stream begins with, a pickle of its own: behind its protocol, from 4 on in a
-/// frame; before protocol 2 in digits.
+/// The pickles of the magic number that every stream begins with, after the protocol and, from protocol 4 on, the
+/// frame. Before protocol 2 the number is written in digits.
 const MAGIC: [&[u8]; 3] = [
     b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
     b"L119547037146038801333356L\n.",
@@ -23,7 +24,7 @@ const MAGIC: [&[u8]; 3] = [
 /// The only version of the stream.
 const PROTOCOL: i64 = 1001;
 
-/// The length of the pickle of the magic number, if these bytes begin with it.
+/// The length of the pickle of the magic number, if the bytes begin with it.
 pub(super) fn magic_len(start: &[u8]) -> Option<usize> {
     let stated = match start {
         [0x80, 0..=5, rest @ ..] => rest,
@@ -37,60 +38,62 @@ pub(super) fn magic_len(start: &[u8]) -> Option<usize> {
     Some(start.len() - inner.len() + magic.len())
 }
 
-/// Reads a stream.
-pub(super) fn contents(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
+/// Parses a stream.
+pub(super) fn parse(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
     let mut pickles = BoundedErrors::default();
     let mut torch = BoundedErrors::default();
-    let mut contents = ParsedFile::default();
-    match front(opened, &mut pickles)? {
-        Ok(front) => place(path, opened, front, &mut pickles, &mut torch, &mut contents)?,
-        // What the pickles themselves are wrong in was told of.
+    let mut parsed = ParsedFile::default();
+    match read_prelude(opened, &mut pickles)? {
+        Ok(prelude) => {
+            place_tensors(path, opened, prelude, &mut pickles, &mut torch, &mut parsed)?;
+        }
+        // The errors of the pickles were reported.
         Err(_) if !pickles.is_empty() => {}
         Err(error) => torch.push(error),
     }
-    contents.problems = pickles.problems(path);
-    contents.problems.extend(torch.problems(path));
-    Ok(contents)
+    parsed.problems = pickles.problems(path);
+    parsed.problems.extend(torch.problems(path));
+    Ok(parsed)
 }
 
-/// The pickles at the front.
+/// The pickles at the start of a stream.
 struct StreamPrelude {
     object: Unpickled,
     is_big_endian: bool,
-    /// Of the storages, in order.
+    /// The keys of the storages in order.
     keys: Vec<String>,
-    /// Where the first storage begins.
+    /// The start of the first storage.
     end: u64,
 }
 
-fn front(
+fn read_prelude(
     opened: &OpenedFile,
     errors: &mut BoundedErrors<PickleError>,
 ) -> io::Result<Result<StreamPrelude, TorchError>> {
     let broken = |what| Ok(Err(TorchError::Legacy { what }));
     let bytes = opened.identity.bytes.min(MAX_PICKLE);
-    let front = file::read_at(&opened.file, 0, bytes as usize)?;
+    let start = file::read_at(&opened.file, 0, bytes as usize)?;
     let mut at = 0;
     let mut next = || {
-        let mut found = unpickle(front.get(at..).unwrap_or_default());
-        let faults = std::mem::take(&mut found.faults);
+        let mut unpickled = unpickle(start.get(at..).unwrap_or_default());
+        let faults = std::mem::take(&mut unpickled.faults);
         let place = PickleLocation { member: "", start: Some(at as u64) };
         pickle::gather(faults, place, errors);
-        at += found.end;
-        found
+        at += unpickled.end;
+        unpickled
     };
     let magic = next();
-    if magic.value.is_none() || magic_len(&front) != Some(magic.end) {
+    if magic.value.is_none() || magic_len(&start) != Some(magic.end) {
         return broken("it does not begin with the magic number");
     }
     if next().value != Some(Value::Int(PROTOCOL)) {
-        return broken("it is of an unknown version");
+        return broken("its version is unknown");
     }
     let system = next();
     let is_big_endian = little_endian(&system) == Some(false);
     let object = next();
     if object.value.is_none() {
-        return broken("its object is no pickle");
+        return broken("its object is not a pickle");
     }
     let listed = next();
     let items = listed.value.and_then(|list| listed.nodes.items(list));
@@ -101,7 +104,7 @@ fn front(
     Ok(Ok(StreamPrelude { object, is_big_endian, keys, end: at as u64 }))
 }
 
-/// What the notes on the system that wrote it say of the byte order.
+/// The byte order in the description of the system that wrote the stream.
 fn little_endian(system: &Unpickled) -> Option<bool> {
     let Node::Mapping(entries) = system.nodes.get(system.value?)? else { return None };
     entries.iter().find_map(|(key, value)| match (system.nodes.text(*key), value) {
@@ -110,37 +113,37 @@ fn little_endian(system: &Unpickled) -> Option<bool> {
     })
 }
 
-fn place(
+fn place_tensors(
     path: &str,
     opened: &OpenedFile,
-    front: StreamPrelude,
+    prelude: StreamPrelude,
     pickles: &mut BoundedErrors<PickleError>,
     torch: &mut BoundedErrors<TorchError>,
-    contents: &mut ParsedFile,
+    parsed: &mut ParsedFile,
 ) -> io::Result<()> {
     let file_bytes = opened.identity.bytes;
-    // Each storage has the number of its elements before it; how wide they are the object says.
+    // The number of elements comes before each storage. The object tells the size of the elements.
     let mut widths: HashMap<&str, u64> = HashMap::new();
-    for node in &front.object.nodes.0 {
+    for node in &prelude.object.nodes.0 {
         if let Node::Storage(storage) = node
             && let Some(width) = storage.kind.width()
         {
-            // The first is what a loader takes; another is told of.
+            // A loader takes the first size, and a different one is reported.
             widths.entry(&storage.key).or_insert(width);
         }
     }
     let mut places: HashMap<String, [u64; 2]> = HashMap::new();
-    let mut at = front.end;
-    for key in &front.keys {
+    let mut at = prelude.end;
+    for key in &prelude.keys {
         let start = at + 8;
         if start > file_bytes {
             break;
         }
         let count = file::read_at(&opened.file, at, 8)?;
         let count = u64::from_le_bytes(count.try_into().unwrap_or_default());
-        let count = if front.is_big_endian { count.swap_bytes() } else { count };
+        let count = if prelude.is_big_endian { count.swap_bytes() } else { count };
         let Some(width) = widths.get(key.as_str()) else {
-            torch.push(TorchError::Legacy { what: "it has a storage of a type that is not read" });
+            torch.push(TorchError::Legacy { what: "it has a storage of an unsupported type" });
             return Ok(());
         };
         let end = count.checked_mul(*width).and_then(|bytes| start.checked_add(bytes));
@@ -154,12 +157,12 @@ fn place(
     if at < file_bytes {
         torch.push(TorchError::Trailing { range: [at, file_bytes] });
     }
-    contents.readable = true;
-    if front.keys.is_empty() {
-        contents.weightless = weightless(false, file_bytes);
+    parsed.readable = true;
+    if prelude.keys.is_empty() {
+        parsed.weightless = weightless(false, file_bytes);
     }
     let CollectedTensors { views, unreadable, too_deep, faults, hidden: _ } =
-        tensors::collect(&front.object, front.end);
+        tensors::collect(&prelude.object, prelude.end);
     if too_deep {
         torch.push(TorchError::TooDeep);
     }
@@ -168,38 +171,38 @@ fn place(
     }
     for (name, kind) in unreadable {
         torch.push(TorchError::Kind { tensor: name.clone(), kind });
-        contents.unreadable.push(name);
+        parsed.unreadable.push(name);
     }
     let find = |key: &str| match places.get(key) {
-        Some(range) => StoragePlace::Range(*range),
-        None => StoragePlace::Missing,
+        Some(range) => StoragePlacement::Range(*range),
+        None => StoragePlacement::Missing,
     };
     let placed = views::place_views(
         views,
-        &front.object.conflicts,
+        &prelude.object.conflicts,
         file_bytes,
-        front.is_big_endian,
+        prelude.is_big_endian,
         find,
         torch,
     );
-    contents.tensors = placed.tensors;
-    contents.unreadable.extend(placed.unreadable);
-    contents.unread = has_unread(torch);
-    contents.big_endian = placed.big_endian;
-    contents.remarks = placed.remarks.iter().map(|remark| remark.to_problem(path)).collect();
+    parsed.tensors = placed.tensors;
+    parsed.unreadable.extend(placed.unreadable);
+    parsed.has_unread = has_unread(torch);
+    parsed.big_endian = placed.big_endian;
+    parsed.remarks = placed.remarks.iter().map(|remark| remark.to_problem(path)).collect();
     Ok(())
 }
 
-/// Whether these are the first bytes of the tar archive of the oldest files.
+/// Whether these are the first bytes of a tar archive of PyTorch.
 pub(crate) fn is_tar(start: &[u8]) -> bool {
     let name = start.iter().position(|byte| *byte == 0).map(|end| &start[..end]);
     let known = matches!(name, Some(b"sys_info" | b"pickle" | b"storages" | b"tensors"));
     known && start.get(257..262) == Some(b"ustar")
 }
 
-/// A tar archive is refused; its pickles are examined for names.
-pub(super) fn tar_contents(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
-    /// Few members, and a bound.
+/// Refuses a tar archive, but checks the imports of its pickles.
+pub(super) fn parse_tar(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
+    /// The largest number of members that are examined; these archives have few.
     const MAX_MEMBERS: usize = 64;
     const BLOCK: u64 = 512;
     let mut pickles = BoundedErrors::default();
@@ -232,7 +235,7 @@ pub(super) fn tar_contents(path: &str, opened: &OpenedFile) -> io::Result<Parsed
         let Some(next) = start.checked_add(bytes.next_multiple_of(BLOCK)) else { break };
         at = next;
     }
-    let mut contents = ParsedFile::from_problem(TorchError::Tar.to_problem(path));
-    contents.problems.extend(pickles.problems(path));
-    Ok(contents)
+    let mut parsed = ParsedFile::from_problem(TorchError::Tar.to_problem(path));
+    parsed.problems.extend(pickles.problems(path));
+    Ok(parsed)
 }

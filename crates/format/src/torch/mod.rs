@@ -1,7 +1,7 @@
-//! Files of PyTorch: what `torch.save` writes, and plain pickles beside them.
+//! Reads PyTorch files: the formats of `torch.save`, and plain pickles.
 //!
-//! The object that was saved is read by a machine that executes nothing ([`super::pickle`]); its tensors
-//! are places in storages, which lie in the file as they are.
+//! The saved object is read by a pickle machine that executes nothing ([`super::pickle`]). Its tensors are views of
+//! storages, which are stored in the file as plain bytes.
 
 mod archive;
 mod error;
@@ -18,26 +18,26 @@ use super::reader::FormatReader;
 use error::TorchRemark;
 use std::io;
 
-/// Endings of files of PyTorch, and of pickles. Other programs use them, too.
-const ENDINGS: &[&str] = &["pt", "pth", "bin", "ckpt", "pkl", "pickle"];
+/// The extensions of PyTorch files and of pickles. Other programs use them as well.
+const EXTENSIONS: &[&str] = &["pt", "pth", "bin", "ckpt", "pkl", "pickle"];
 
-/// From this length on arrays in a pickle are taken for weights: the state of a generator of random numbers is
-/// shorter.
+/// The smallest size of a pickle in bytes whose arrays count as weights. The state of a random number generator is
+/// smaller.
 const MIN_ARRAYS: u64 = 64 << 10;
 
-/// Whether the name of a file promises one of PyTorch, or a pickle.
+/// Whether a file has an extension of PyTorch files or pickles.
 pub(crate) fn is_torch_name(path: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending))
+    path.rsplit_once('.').is_some_and(|(_, extension)| EXTENSIONS.contains(&extension))
 }
 
-/// Whether these are the first bytes of the stream that PyTorch wrote before 1.6.
+/// Whether these are the first bytes of a stream from before PyTorch 1.6.
 pub(crate) fn is_stream(start: &[u8]) -> bool {
     legacy::magic_len(start).is_some()
 }
 
 pub(crate) use legacy::is_tar;
 
-/// Files of PyTorch, and pickles.
+/// The PyTorch formats, and pickles.
 pub(crate) struct Torch;
 
 impl FormatReader for Torch {
@@ -63,16 +63,16 @@ impl FormatReader for Torch {
     }
 
     fn shared_extensions(&self) -> &'static [&'static str] {
-        ENDINGS
+        EXTENSIONS
     }
 
     fn read(&self, path: &str, class: ContentClass, opened: &OpenedFile) -> io::Result<ParsedFile> {
         match class {
-            ContentClass::TorchStream => legacy::contents(path, opened),
-            ContentClass::TorchTar => legacy::tar_contents(path, opened),
-            ContentClass::Pickle => plain(path, opened),
-            // The errors of the archive tell what is wrong.
-            _ => archive::contents(path, opened),
+            ContentClass::TorchStream => legacy::parse(path, opened),
+            ContentClass::TorchTar => legacy::parse_tar(path, opened),
+            ContentClass::Pickle => parse_plain_pickle(path, opened),
+            // If it is not an archive, the errors of the archive reader say so.
+            _ => archive::parse(path, opened),
         }
     }
 
@@ -85,30 +85,30 @@ impl FormatReader for Torch {
     }
 }
 
-/// What a file of this length is in which nothing could be a tensor: a pickle of plain data or of objects. With
-/// `arrays` of NumPy in it, and more than the state of a generator takes, it has weights that are not read.
-fn weightless(arrays: bool, bytes: u64) -> Option<(ContentClass, FileRole)> {
-    let role = match arrays && bytes >= MIN_ARRAYS {
+/// The content class and the role of a file of `bytes` bytes without tensors: a pickle of plain data or objects. If
+/// it has NumPy arrays and is not small, these are weights that are not read.
+fn weightless(has_arrays: bool, bytes: u64) -> Option<(ContentClass, FileRole)> {
+    let role = match has_arrays && bytes >= MIN_ARRAYS {
         true => FileRole::Weights,
         false => FileRole::Companion,
     };
     Some((ContentClass::Pickle, role))
 }
 
-/// A pickle that is no file of tensors: examined for what it asks for.
-fn plain(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
+/// Examines the imports and calls of a pickle that is not a tensor file.
+fn parse_plain_pickle(path: &str, opened: &OpenedFile) -> io::Result<ParsedFile> {
     let mut errors = BoundedErrors::default();
     let bytes = opened.identity.bytes;
     let start = file::read_at(&opened.file, 0, bytes.min(MAX_PICKLE) as usize)?;
-    let found =
+    let unpickled =
         pickle::read_only(&start, PickleLocation { member: "", start: Some(0) }, &mut errors);
-    if bytes > MAX_PICKLE && found.value.is_some() {
+    if bytes > MAX_PICKLE && unpickled.value.is_some() {
         let fault = Fault::TooLarge { what: format!("{MAX_PICKLE} bytes") };
         errors.push(PickleError { member: String::new(), fault, range: None });
     }
     Ok(ParsedFile {
-        readable: found.value.is_some(),
-        weightless: weightless(found.makes_arrays(), bytes),
+        readable: unpickled.value.is_some(),
+        weightless: weightless(unpickled.makes_arrays(), bytes),
         problems: errors.problems(path),
         remarks: vec![TorchRemark::PlainPickle.to_problem(path)],
         ..ParsedFile::default()

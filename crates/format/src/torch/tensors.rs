@@ -1,69 +1,70 @@
-//! The tensors in what a pickle makes: named by the keys that lead to them.
+//! Collects the tensors in an unpickled object and names them by the keys that lead to them.
 
 use crate::pickle::{Fault, Node, Nodes, Unpickled, Value, View};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// How deep dictionaries and lists may be nested.
+/// The deepest nesting of dictionaries and lists.
 const MAX_DEPTH: usize = 64;
-/// How many values are looked at, one that is used again counted again.
+/// The largest number of values that are visited. A value that is used several times counts several times.
 const MAX_VALUES: usize = 4_000_000;
-/// Most bytes of all names.
+/// The largest total size of all names in bytes.
 const MAX_NAMES: usize = 128 << 20;
-/// Longest name; a longer one is no name.
+/// The longest name in bytes.
 const MAX_NAME: usize = 64 << 10;
-/// Most faults that are kept.
+/// The largest number of faults that are kept.
 const MAX_FAULTS: usize = 64;
-/// A tensor takes at least as many bytes of the structure of its file, beyond the first few.
-const LEAST_BYTES: u64 = 16;
-const FEW: u64 = 4096;
+/// The smallest number of bytes that a tensor takes in the pickle, if there are more than [`MIN_ALLOWED`] tensors.
+const MIN_TENSOR_BYTES: u64 = 16;
+/// The number of tensors that are always allowed.
+const MIN_ALLOWED: u64 = 4096;
 
-/// The tensors of a pickle, in the order in which a reader meets them.
+/// The tensors of a pickle in the order of the object.
 #[derive(Debug, Default)]
 pub(super) struct CollectedTensors {
     pub views: Vec<(String, Arc<View>)>,
-    /// Those that are not read, and what they are.
+    /// The tensors that are not read, with their kinds.
     pub unreadable: Vec<(String, Cow<'static, str>)>,
     pub faults: Vec<Fault>,
     pub too_deep: bool,
-    /// Whether there are tensors that no name leads to.
+    /// Whether there are tensors that have no name.
     pub hidden: bool,
 }
 
 struct ObjectWalk<'a> {
     nodes: &'a Nodes,
-    found: CollectedTensors,
+    collected: CollectedTensors,
     values: usize,
     names: usize,
-    /// Most tensors there may be.
-    most: usize,
+    /// The largest number of tensors.
+    max_tensors: usize,
     taken: HashSet<String>,
     path: String,
-    /// By number of the node: what was found to hold no tensor.
-    bare: Vec<bool>,
+    /// Whether a node is known to hold no tensor, by number of the node.
+    tensorless: Vec<bool>,
 }
 
-/// Collects the tensors of a pickle that takes as many bytes of its file.
+/// Collects the tensors of a pickle that takes `stored` bytes of its file.
 pub(super) fn collect(unpickled: &Unpickled, stored: u64) -> CollectedTensors {
-    let most = FEW.max(stored / LEAST_BYTES);
+    let max_tensors = MIN_ALLOWED.max(stored / MIN_TENSOR_BYTES);
     let mut walk = ObjectWalk {
         nodes: &unpickled.nodes,
-        found: CollectedTensors::default(),
+        collected: CollectedTensors::default(),
         values: 0,
         names: 0,
-        most: usize::try_from(most).unwrap_or(usize::MAX),
+        max_tensors: usize::try_from(max_tensors).unwrap_or(usize::MAX),
         taken: HashSet::new(),
         path: String::new(),
-        bare: Vec::new(),
+        tensorless: Vec::new(),
     };
     if let Some(value) = unpickled.value {
         walk.visit(value, 0);
         if unpickled.notes.iter().any(|note| walk.holds(*note)) {
-            walk.odd("in the notes of a dictionary");
+            walk.report_hidden("in the attributes of a dictionary");
         }
     }
-    walk.found
+    walk.collected
 }
 
 impl ObjectWalk<'_> {
@@ -71,45 +72,45 @@ impl ObjectWalk<'_> {
         let Some(node) = self.nodes.get(value) else { return };
         self.values += 1;
         if depth > MAX_DEPTH || self.values > MAX_VALUES || self.path.len() > MAX_NAME {
-            self.found.too_deep = true;
+            self.collected.too_deep = true;
             return;
         }
         match node {
             Node::Tensor(view) => {
                 if let Some(name) = self.name() {
-                    self.found.views.push((name, Arc::clone(view)));
+                    self.collected.views.push((name, Arc::clone(view)));
                 }
             }
             Node::Unreadable(kind) => {
                 if let Some(name) = self.name() {
-                    self.found.unreadable.push((name, kind.clone()));
+                    self.collected.unreadable.push((name, kind.clone()));
                 }
             }
             Node::Sequence(items) => {
-                // A long list that is used again and again must cost something, too.
+                // A long list that is used many times must count as well.
                 self.values += items.len() / 16;
                 for (at, item) in items.iter().enumerate() {
-                    // Long lists of numbers: nothing is in them.
+                    // Skip the items of long lists of numbers.
                     if matches!(item, Value::Node(_)) {
                         self.enter(&at.to_string(), *item, depth);
                     }
                 }
             }
             Node::Mapping(entries) => self.mapping(value, entries, depth),
-            Node::Set(_) if self.holds(value) => self.odd("in a set"),
+            Node::Set(_) if self.holds(value) => self.report_hidden("in a set"),
             _ => {}
         }
     }
 
     fn mapping(&mut self, mapping: Value, entries: &[(Value, Value)], depth: usize) {
-        // As in Python, the last of two with one key is the one that stays.
+        // As in Python, the last of two entries with the same key wins.
         let nodes = self.nodes;
         let mut last: HashMap<DictionaryKey<'_>, usize> = HashMap::new();
         let mut kept: Vec<(DictionaryKey<'_>, Value, bool)> = Vec::new();
         for (key, value) in entries {
             self.values += 1;
             if self.values > MAX_VALUES {
-                self.found.too_deep = true;
+                self.collected.too_deep = true;
                 return;
             }
             let Some((key, plain)) = key_of(nodes, *key) else {
@@ -117,8 +118,8 @@ impl ObjectWalk<'_> {
                 continue;
             };
             match last.get(&key).and_then(|at| kept.get_mut(*at)) {
-                Some((_, stays, is_plain)) => {
-                    *stays = *value;
+                Some((_, last_value, is_plain)) => {
+                    *last_value = *value;
                     *is_plain &= plain;
                     self.fault(Fault::DuplicateKey { key: key.to_string() });
                 }
@@ -135,64 +136,66 @@ impl ObjectWalk<'_> {
             if plain {
                 self.enter(&key.to_string(), value, depth);
             } else if self.holds(value) {
-                self.odd(&format!("under a key that equals {key} and is no integer"));
+                self.report_hidden(&format!("under a key that equals {key} but is not an integer"));
             }
         }
     }
 
-    /// An entry under another key: nothing may be found by it, nor overridden.
+    /// Checks an entry whose key is neither a text nor a number: it may not hold tensors or override an entry.
     fn odd_entry(&mut self, mapping: Value, key: Value, value: Value) {
-        if self.found.faults.len() >= MAX_FAULTS {
+        if self.collected.faults.len() >= MAX_FAULTS {
             return;
         }
         if self.holds(key) {
-            self.odd("in the key of a dictionary");
+            self.report_hidden("in the key of a dictionary");
         } else if self.holds(value) {
             let what = match (key, self.nodes.get(key)) {
                 (Value::None, _) => "None",
                 (_, Some(Node::Sequence(_))) => "a tuple",
                 _ => "something",
             };
-            self.odd(&format!("under {what} as a key, which is no text or integer"));
+            self.report_hidden(&format!(
+                "under {what} as a key, which is neither text nor an integer"
+            ));
         } else if matches!(self.nodes.get(key), Some(Node::Scalar)) && self.holds(mapping) {
-            self.odd("beside a key that a call makes, which may equal any other,");
+            self.report_hidden("next to a key from a call, which may equal any other key,");
         }
     }
 
-    fn odd(&mut self, what: &str) {
-        self.found.hidden = true;
+    fn report_hidden(&mut self, what: &str) {
+        self.collected.hidden = true;
         self.fault(Fault::OddKey { what: what.to_owned() });
     }
 
     fn fault(&mut self, fault: Fault) {
-        if self.found.faults.len() < MAX_FAULTS {
-            self.found.faults.push(fault);
+        if self.collected.faults.len() < MAX_FAULTS {
+            self.collected.faults.push(fault);
         }
     }
 
-    /// Whether there is a tensor in a value.
+    /// Whether a value holds a tensor.
     fn holds(&mut self, value: Value) -> bool {
         let Value::Node(first) = value else { return false };
-        if self.bare.is_empty() {
-            self.bare = vec![false; self.nodes.0.len()];
+        if self.tensorless.is_empty() {
+            self.tensorless = vec![false; self.nodes.0.len()];
         }
-        let (mut seen, mut waiting) = (Vec::new(), vec![first]);
-        while let Some(at) = waiting.pop() {
-            match self.bare.get_mut(at as usize) {
-                Some(bare) if !*bare => *bare = true,
+        let (mut seen, mut pending) = (Vec::new(), vec![first]);
+        while let Some(at) = pending.pop() {
+            match self.tensorless.get_mut(at as usize) {
+                Some(tensorless) if !*tensorless => *tensorless = true,
                 _ => continue,
             }
             seen.push(at);
             let mut enter = |value: &Value| {
                 if let Value::Node(at) = value {
-                    waiting.push(*at);
+                    pending.push(*at);
                 }
             };
             match self.nodes.0.get(at as usize) {
                 Some(Node::Tensor(_) | Node::Unreadable(_)) => {
-                    // What was passed on the way was not looked at in full.
+                    // The nodes on the way were not searched completely.
                     for at in seen {
-                        self.bare[at as usize] = false;
+                        self.tensorless[at as usize] = false;
                     }
                     return true;
                 }
@@ -208,7 +211,7 @@ impl ObjectWalk<'_> {
     }
 
     fn enter(&mut self, key: &str, value: Value, depth: usize) {
-        if self.found.too_deep {
+        if self.collected.too_deep {
             return;
         }
         let before = self.path.len();
@@ -220,20 +223,20 @@ impl ObjectWalk<'_> {
         self.path.truncate(before);
     }
 
-    /// A name of its own for the tensor at hand.
+    /// Makes a unique name for the current tensor.
     fn name(&mut self) -> Option<String> {
         let plain = if self.path.is_empty() { "tensor" } else { &self.path };
         self.names += plain.len();
-        let tensors = self.found.views.len() + self.found.unreadable.len();
-        if self.names > MAX_NAMES || tensors >= self.most {
-            self.found.too_deep = true;
+        let tensors = self.collected.views.len() + self.collected.unreadable.len();
+        if self.names > MAX_NAMES || tensors >= self.max_tensors {
+            self.collected.too_deep = true;
             return None;
         }
         let plain = plain.to_owned();
         if self.taken.insert(plain.clone()) {
             return Some(plain);
         }
-        // Keys that hold dots, or two that are written alike.
+        // Keys with dots, or two keys with the same text.
         self.fault(Fault::AmbiguousName { name: plain.clone() });
         for number in 2..=100 {
             let name = format!("{plain}~{number}");
@@ -241,18 +244,17 @@ impl ObjectWalk<'_> {
                 return Some(name);
             }
         }
-        self.found.too_deep = true;
+        self.collected.too_deep = true;
         None
     }
 }
 
-/// A key that tensors may be found by, and whether it is what it is compared as: in Python `True` and `1.0`
-/// equal `1`.
+/// The key that a value is equal to in Python, and whether it has the same type: `True` and `1.0` equal `1`.
 fn key_of(nodes: &Nodes, value: Value) -> Option<(DictionaryKey<'_>, bool)> {
     match value {
         Value::Int(int) => Some((DictionaryKey::Int(int), true)),
         Value::Bool(bool) => Some((DictionaryKey::Int(bool.into()), false)),
-        // Below 2^63, where what is lost is nothing.
+        // Below 2^63 the conversion is exact.
         Value::Float(float) if float.fract() == 0.0 && float.abs() < 9.2e18 => {
             Some((DictionaryKey::Int(float as i64), false))
         }
@@ -260,7 +262,7 @@ fn key_of(nodes: &Nodes, value: Value) -> Option<(DictionaryKey<'_>, bool)> {
     }
 }
 
-/// A key that tensors may be found by.
+/// A key of a dictionary under which tensors are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum DictionaryKey<'a> {
     Text(&'a str),
@@ -285,8 +287,8 @@ mod tests {
     const TENSOR: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n\
         X\x01\0\0\x000X\x03\0\0\0cpuK\x06tQK\x00K\x06\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtRq\t0";
 
-    /// What is found of the value that these operations make; `T` stands for the tensor.
-    fn found(operations: &[u8]) -> (Vec<String>, Vec<&'static str>) {
+    /// What is collected of the value that these operations make; `T` stands for the tensor.
+    fn collected(operations: &[u8]) -> (Vec<String>, Vec<&'static str>) {
         let mut bytes = b"\x80\x02".to_vec();
         bytes.extend_from_slice(TENSOR);
         for byte in operations {
@@ -340,7 +342,12 @@ mod tests {
             (b"\x8f(T\x90", &[], &[ODD]),
         ] {
             let expected = (names.iter().map(|n| (*n).to_owned()).collect(), rules.to_vec());
-            assert_eq!(found(operations), expected, "{:?}", String::from_utf8_lossy(operations));
+            assert_eq!(
+                collected(operations),
+                expected,
+                "{:?}",
+                String::from_utf8_lossy(operations)
+            );
         }
     }
 
@@ -348,12 +355,12 @@ mod tests {
     fn names_that_join_to_one_are_told_of() {
         let one = b"}(X\x01\0\0\0a}X\x01\0\0\0bTsX\x03\0\0\0a.bTu";
         assert_eq!(
-            found(one),
+            collected(one),
             (vec!["a.b".to_owned(), "a.b~2".to_owned()], vec!["format/ambiguous-name"])
         );
         let two = b"}(K\x01TX\x01\0\0\x001Tu";
         assert_eq!(
-            found(two),
+            collected(two),
             (vec!["1".to_owned(), "1~2".to_owned()], vec!["format/ambiguous-name"])
         );
     }
@@ -361,7 +368,7 @@ mod tests {
     #[test]
     fn dictionaries_are_made_as_python_makes_them() {
         let dict = b"ccollections\nOrderedDict\n";
-        let of = |rest: &[u8]| found(&[&dict[..], rest].concat());
+        let of = |rest: &[u8]| collected(&[&dict[..], rest].concat());
         assert_eq!(of(b"]X\x01\0\0\0aT\x86a\x85R").0, ["a"]);
         // An instance that is not set up has no entries.
         assert_eq!(of(b"]X\x01\0\0\0aT\x86a\x85\x81"), (vec![], vec![]));
@@ -370,7 +377,7 @@ mod tests {
         assert_eq!(of(b"}R").1, ["format/pickle-call"]);
         // What is done to the list later is not done to the dictionary.
         let later = b"]q\x01ccollections\nOrderedDict\nh\x01\x85Rh\x01X\x01\0\0\0aT\x86a0";
-        assert_eq!(found(later), (vec![], vec![]));
+        assert_eq!(collected(later), (vec![], vec![]));
         // Notes of a module, and what hides in some.
         assert_eq!(of(b")R}X\x09\0\0\0_metadata}sb"), (vec![], vec![]));
         assert_eq!(of(b")R}X\x09\0\0\0_metadataTsb").1, ["format/torch-odd-key"]);

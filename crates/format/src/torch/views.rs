@@ -1,4 +1,4 @@
-//! From storages and strides to byte ranges of the file.
+//! Converts views of storages to byte ranges of the file.
 
 use super::error::{MAX_REPEATED, MAX_SHARED, TorchError, TorchRemark};
 use crate::parsed_file::StoredTensor;
@@ -10,21 +10,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tensorseal_base::dtype::Dtype;
 
-/// Files this small may share bytes as they like.
+/// The size of a file in bytes up to which sharing of bytes is limited by a constant.
 const SMALL: u64 = 1 << 20;
 
-/// Where a storage lies.
+/// The location of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoragePlacement {
-    /// The bytes of the file.
+    /// The bytes of the file that hold the storage.
     Range([u64; 2]),
-    /// There is no such storage.
+    /// The storage does not exist.
     Missing,
-    /// It is there and cannot be read, which was told of.
+    /// The storage exists but cannot be read, which was reported.
     Unreadable,
 }
 
-/// The tensors of a file, placed.
+/// The tensors of a file with their positions.
 #[derive(Debug, Default)]
 pub(super) struct PlacedTensors {
     pub tensors: Vec<StoredTensor>,
@@ -33,8 +33,8 @@ pub(super) struct PlacedTensors {
     pub big_endian: Vec<BigEndianRange>,
 }
 
-/// Places views in a file of this length; `place` says where the storage of a key lies. Storages in
-/// `conflicts` are described in two ways.
+/// Locates views in a file of `file_bytes` bytes. `place` returns the location of a storage by its key. Storages in
+/// `conflicts` have contradictory descriptions.
 pub(super) fn place_views(
     views: Vec<(String, Arc<View>)>,
     conflicts: &BTreeSet<String>,
@@ -70,34 +70,33 @@ pub(super) fn place_views(
                     errors.push(TorchError::BadView { tensor: name.clone(), what });
                     placed.unreadable.push(name);
                 }
-                Ok(ViewExtent { from, bytes, most, .. })
-                    if bytes > 0 && from + bytes > most.min(end - start) =>
+                Ok(ViewExtent { from, bytes, limit, .. })
+                    if bytes > 0 && from + bytes > limit.min(end - start) =>
                 {
                     errors.push(TorchError::ViewPastEnd {
                         tensor: name.clone(),
                         storage: key.clone(),
                         needed: from + bytes,
-                        has: most.min(end - start),
+                        has: limit.min(end - start),
                     });
                     placed.unreadable.push(name);
                 }
                 Ok(ViewExtent { shape, strides, .. })
                     if dtype == Dtype::F4 && (shape.is_empty() || strides.is_some()) =>
                 {
-                    let kind =
-                        "of pairs of elements that do not lie in the order of its dimensions";
+                    let kind = "a tensor of packed pairs of elements in an unsupported order";
                     errors.push(TorchError::Kind { tensor: name.clone(), kind: kind.into() });
                     placed.unreadable.push(name);
                 }
                 Ok(ViewExtent { from, bytes, mut shape, strides, .. }) => {
-                    // Its dimensions count pairs: the last is twice as long, as in a file of safetensors.
+                    // The dimensions count pairs, so the last one is doubled, as in a safetensors file.
                     if let Some(last) = shape.last_mut().filter(|_| dtype == Dtype::F4) {
                         *last = last.saturating_mul(2);
                     }
                     if strides.is_some() {
                         strided.push(name.clone());
                     }
-                    // An empty tensor may begin anywhere.
+                    // The offset of an empty tensor does not matter.
                     let offset = if bytes == 0 { start } else { start + from };
                     placed.tensors.push(StoredTensor {
                         name,
@@ -110,46 +109,50 @@ pub(super) fn place_views(
                 }
             }
         }
-        // A loader turns the bytes of a storage by the type of the storage.
+        // A loader swaps the bytes of a storage by the type of the storage.
         let wide = kind.and_then(StorageType::dtype);
         let wide = wide.filter(|dtype| is_big_endian && dtype.bits() > 8);
         placed.big_endian.extend(wide.map(|dtype| BigEndianRange { range: [start, end], dtype }));
     }
-    placed.big_endian.sort_by_key(|stretch| stretch.range);
+    placed.big_endian.sort_by_key(|swapped| swapped.range);
     placed.tensors.sort_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
-    bound(&mut placed, file_bytes, errors);
+    limit_shared_bytes(&mut placed, file_bytes, errors);
     if let Some(first) = strided.first().cloned() {
         placed.remarks.push(TorchRemark::Strided { count: strided.len(), first });
     }
     placed
 }
 
-/// Views share bytes, and each is read: all together must stay in proportion to the file.
-fn bound(placed: &mut PlacedTensors, file_bytes: u64, errors: &mut BoundedErrors<TorchError>) {
-    let most = file_bytes.max(SMALL).saturating_mul(MAX_SHARED);
-    let most_repeated = file_bytes.max(SMALL).saturating_mul(MAX_REPEATED);
+/// Limits the total size of views that share bytes, because each of them is read.
+fn limit_shared_bytes(
+    placed: &mut PlacedTensors,
+    file_bytes: u64,
+    errors: &mut BoundedErrors<TorchError>,
+) {
+    let max_sum = file_bytes.max(SMALL).saturating_mul(MAX_SHARED);
+    let max_repeated = file_bytes.max(SMALL).saturating_mul(MAX_REPEATED);
     let (mut sum, mut repeated) = (0u64, 0u64);
-    let mut left_out = Vec::new();
+    let mut skipped = Vec::new();
     placed.tensors.retain(|tensor| {
-        // What a loader makes of a tensor that has elements at several places.
+        // The size of the tensor in a loader, which counts repeated elements again.
         let elements = strides::element_count(&tensor.shape).unwrap_or(u64::MAX);
-        let made = tensor.dtype.byte_len(elements).unwrap_or(u64::MAX);
-        let made = repeated.saturating_add(made.saturating_sub(tensor.bytes));
-        let with = sum.saturating_add(tensor.bytes);
-        if with > most || made > most_repeated {
-            left_out.push(tensor.name.clone());
+        let loaded = tensor.dtype.byte_len(elements).unwrap_or(u64::MAX);
+        let new_repeated = repeated.saturating_add(loaded.saturating_sub(tensor.bytes));
+        let new_sum = sum.saturating_add(tensor.bytes);
+        if new_sum > max_sum || new_repeated > max_repeated {
+            skipped.push(tensor.name.clone());
             return false;
         }
-        (sum, repeated) = (with, made);
+        (sum, repeated) = (new_sum, new_repeated);
         true
     });
-    if !left_out.is_empty() {
-        placed.unreadable.extend(left_out.iter().cloned());
-        errors.push(TorchError::SharedBytes { tensors: left_out });
+    if !skipped.is_empty() {
+        placed.unreadable.extend(skipped.iter().cloned());
+        errors.push(TorchError::SharedBytes { tensors: skipped });
     }
 }
 
-/// The bytes of a storage, when it is as its tensors say.
+/// Returns the bytes of a storage if it matches the description in the pickle.
 fn storage(
     key: &str,
     views: &[(String, Arc<View>)],
@@ -193,19 +196,19 @@ fn storage(
     Some([start, end])
 }
 
-/// What a view takes of its storage.
+/// The part of a storage that a view takes.
 #[derive(Debug, PartialEq, Eq)]
 struct ViewExtent {
-    /// Bytes before it.
+    /// The number of bytes before the view.
     from: u64,
     bytes: u64,
-    /// Bytes of the storage up to the end of the part that the view is of.
-    most: u64,
+    /// The number of bytes of the storage up to the end of the part that the view belongs to.
+    limit: u64,
     shape: Vec<u64>,
     strides: Option<Vec<u64>>,
 }
 
-/// The stretch that a view lies in.
+/// Computes the part of the storage that a view takes.
 fn extent(view: &View, dtype: Dtype) -> Result<ViewExtent, &'static str> {
     const OVERFLOW: &str = "its size overflows 64 bits";
     let positive = |values: &[i64], what| -> Result<Vec<u64>, &'static str> {
@@ -215,14 +218,15 @@ fn extent(view: &View, dtype: Dtype) -> Result<ViewExtent, &'static str> {
     let stride = positive(&view.stride, "a stride is negative")?;
     let offset = u64::try_from(view.offset).map_err(|_| "its offset is negative")?;
     let width = u64::from(dtype.bits() / 8).max(1);
-    // A part of a storage is counted in the elements of the storage.
-    let (start, most) = match view.storage.view {
+    // A part of a storage is measured in elements of the storage.
+    let (start, limit) = match view.storage.view {
         None => (0, u64::MAX),
         Some((offset, count)) => {
             let unit =
                 view.storage.kind.dtype().map_or(1, |dtype| u64::from(dtype.bits() / 8).max(1));
             let start = u64::try_from(offset).map_err(|_| "its offset is negative")?;
-            let count = u64::try_from(count).map_err(|_| "the part it is of is less than empty")?;
+            let count =
+                u64::try_from(count).map_err(|_| "its part of the storage has a negative size")?;
             let end = start.checked_add(count).and_then(|end| end.checked_mul(unit));
             (start.checked_mul(unit).ok_or(OVERFLOW)?, end.ok_or(OVERFLOW)?)
         }
@@ -236,7 +240,7 @@ fn extent(view: &View, dtype: Dtype) -> Result<ViewExtent, &'static str> {
         return Err(OVERFLOW);
     }
     let strides = strides::canonical_strides(&shape, &stride);
-    Ok(ViewExtent { from, bytes, most, shape, strides })
+    Ok(ViewExtent { from, bytes, limit, shape, strides })
 }
 
 #[cfg(test)]
@@ -303,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_view_is_said() {
-        for (shape, stride, offset, said) in [
+        for (shape, stride, offset, expected) in [
             (&[-1][..], &[1][..], 0, "dimension is negative"),
             (&[2], &[-1], 0, "stride is negative"),
             (&[2], &[1], -1, "offset is negative"),
@@ -312,7 +316,7 @@ mod tests {
             (&[2], &[1], i64::MAX, "overflows"),
         ] {
             let error = extent(&view(shape, stride, offset), Dtype::F32).unwrap_err();
-            assert!(error.contains(said), "{error}: {said}");
+            assert!(error.contains(expected), "{error}: {expected}");
         }
     }
 

@@ -1,29 +1,29 @@
-//! The central directory: what it says of each member.
+//! Parses the central directory of a zip archive.
 
 use super::end::CENTRAL;
 use super::error::ZipError;
 use super::fields::{Fields, Sizes, extra};
 use crate::problem::BoundedErrors;
 
-/// A member as the directory has it.
+/// The entry of a member in the central directory.
 #[derive(Debug, Clone)]
 pub(super) struct CentralEntry {
-    /// Its name; what is not UTF-8 is shown with replacement characters.
+    /// The name, with replacement characters for what is not UTF-8.
     pub name: String,
-    /// Its name as it is.
+    /// The bytes of the name.
     pub raw_name: Vec<u8>,
     pub flags: u16,
     pub method: u16,
     pub crc32: u32,
-    /// Length of its data.
+    /// The length of the data.
     pub bytes: u64,
-    /// Length of its data as stored.
+    /// The length of the data as stored.
     pub stored: u64,
-    /// Position of its own header, counted from the start of the archive.
+    /// The position of the local header, relative to the start of the archive.
     pub offset: u64,
 }
 
-/// All entries of a directory that starts at `start` of the file; those before a fault.
+/// Parses a directory that starts at byte `start` of the file. Returns `None` if it is damaged.
 pub(super) fn parse(
     directory: &[u8],
     start: u64,
@@ -94,7 +94,7 @@ fn shown(name: &str) -> String {
 }
 
 impl CentralEntry {
-    /// What is wrong with its name, if anything is.
+    /// The reason why the name is refused, if there is one.
     pub(super) fn bad_name(&self) -> Option<&'static str> {
         let name = &self.raw_name;
         if std::str::from_utf8(name).is_err() {
@@ -102,13 +102,13 @@ impl CentralEntry {
         } else if name.is_empty() {
             Some("it is empty")
         } else if name.contains(&0) {
-            Some("it holds a NUL byte, where some readers end it")
+            Some("it contains a NUL character, which ends the name for some readers")
         } else if name.contains(&b'\\') {
-            Some("it holds a backslash")
+            Some("it contains a backslash")
         } else if name[0] == b'/' || name.get(1) == Some(&b':') {
             Some("it is absolute")
         } else if name.split(|byte| *byte == b'/').any(|part| part == b"..") {
-            Some("it leads up")
+            Some("it contains '..'")
         } else {
             None
         }

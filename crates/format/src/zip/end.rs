@@ -1,4 +1,4 @@
-//! The end of a zip archive: where its directory is, and how many members it has.
+//! Parses the end records of a zip archive, which locate the central directory.
 
 use super::error::{MAX_DIRECTORY, MAX_MEMBERS, ZipError};
 use super::fields::Fields;
@@ -14,18 +14,18 @@ const LOCATOR: &[u8; 4] = b"PK\x06\x07";
 const LOCATOR_LEN: u64 = 20;
 pub(super) const CENTRAL: &[u8; 4] = b"PK\x01\x02";
 
-/// What the end records say.
+/// The location of the central directory.
 #[derive(Debug)]
 pub(super) struct DirectoryLocation {
-    /// Number of members.
+    /// The number of members.
     pub members: u64,
-    /// Bytes of the file that are the directory.
+    /// The bytes of the file that hold the directory, half-open.
     pub directory: [u64; 2],
-    /// Where the archive begins: what all its offsets count from.
+    /// The start of the archive in the file. All offsets are relative to it.
     pub base: u64,
 }
 
-/// The values of an end record, of either width.
+/// The values of an end record with 32-bit or 64-bit fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct EndRecord {
     disk: u64,
@@ -36,7 +36,7 @@ struct EndRecord {
     start: u64,
 }
 
-/// Finds and checks the end records. `None`: nothing can be read.
+/// Finds and checks the end records. Returns `None` if the archive cannot be read.
 pub(super) fn find(
     opened: &OpenedFile,
     errors: &mut BoundedErrors<ZipError>,
@@ -55,13 +55,13 @@ pub(super) fn find(
         errors.push(ZipError::NoEnd);
         return Ok(None);
     };
-    let after = end_start + END_LEN;
-    let behind = after + u64::from(comment);
-    if behind < file_bytes {
-        errors.push(ZipError::Trailing { range: [behind, file_bytes] });
+    let comment_start = end_start + END_LEN;
+    let comment_end = comment_start + u64::from(comment);
+    if comment_end < file_bytes {
+        errors.push(ZipError::Trailing { range: [comment_end, file_bytes] });
     }
     if comment > 0 {
-        errors.push(ZipError::Comment { range: [after, behind.min(file_bytes)] });
+        errors.push(ZipError::Comment { range: [comment_start, comment_end.min(file_bytes)] });
     }
     let (stated, directory_end) = match zip64(opened, end_start, &narrow, errors)? {
         Zip64::None => (narrow, end_start),
@@ -86,8 +86,8 @@ pub(super) fn find(
     if slack == 0 {
         return Ok(Some(DirectoryLocation { members, directory: [start, start + bytes], base: 0 }));
     }
-    // Either something stands before the archive and all offsets count from behind it, or between
-    // the directory and its end.
+    // The extra bytes are either before the archive, so that all offsets are shifted, or between the directory
+    // and its end.
     let is_directory = |at: u64| -> io::Result<bool> {
         Ok(bytes >= 4 && file::read_at(&opened.file, at, 4)? == CENTRAL)
     };
@@ -104,8 +104,7 @@ pub(super) fn find(
     }
 }
 
-/// Position of the end record: the last one whose comment reaches to the end of the file; if there is
-/// none, the last one at all.
+/// Finds the end record: the last one whose comment reaches to the end of the file, or else the last one.
 fn last_end(tail: &[u8]) -> Option<usize> {
     let mut any = None;
     for at in (0..=tail.len().checked_sub(END_LEN as usize)?).rev() {
@@ -135,23 +134,23 @@ fn parse_end(record: &[u8]) -> Option<(EndRecord, u16)> {
 
 enum Zip64 {
     None,
-    /// What it says, and where it begins.
+    /// The values of the record, and its position.
     Present(EndRecord, u64),
     Invalid,
 }
 
-/// The 64-bit end record before an end record, if there is one or must be one.
+/// Reads the 64-bit end record, if there is one or must be one.
 fn zip64(
     opened: &OpenedFile,
     end_start: u64,
     narrow: &EndRecord,
     errors: &mut BoundedErrors<ZipError>,
 ) -> io::Result<Zip64> {
-    let mut bad = |what: &str| {
+    let mut invalid = |what: &str| {
         errors.push(ZipError::Zip64 { what: what.to_owned() });
         Ok(Zip64::Invalid)
     };
-    let must =
+    let is_required =
         narrow.members == 0xFFFF || narrow.bytes == 0xFFFF_FFFF || narrow.start == 0xFFFF_FFFF;
     let locator_start = end_start.checked_sub(LOCATOR_LEN);
     let locator = match locator_start {
@@ -159,44 +158,44 @@ fn zip64(
         None => Vec::new(),
     };
     let Some(locator_start) = locator_start.filter(|_| locator.starts_with(LOCATOR)) else {
-        // 65,535 members are few enough to be said in 16 bits.
-        return match must && (narrow.bytes == 0xFFFF_FFFF || narrow.start == 0xFFFF_FFFF) {
-            true => bad("the place of its directory"),
+        // 65,535 members also fit into 16 bits.
+        return match is_required && (narrow.bytes == 0xFFFF_FFFF || narrow.start == 0xFFFF_FFFF) {
+            true => invalid("the position of its directory"),
             false => Ok(Zip64::None),
         };
     };
     let mut fields = Fields(&locator[4..]);
     let (Some(disk), Some(at), Some(disks)) = (fields.u32(), fields.u64(), fields.u32()) else {
-        return bad("its end record");
+        return invalid("its end record");
     };
     if disk != 0 || disks > 1 {
         errors.push(ZipError::MultiDisk);
         return Ok(Zip64::Invalid);
     }
-    // It ends where the locator begins; with something before the archive its place is shifted.
+    // The record ends where the locator begins. Bytes before the archive shift its position.
     let Some(start) = locator_start.checked_sub(ZIP64_END_LEN).filter(|start| at <= *start) else {
-        return bad("the place of its end record");
+        return invalid("the position of its end record");
     };
     let record = file::read_at(&opened.file, start, ZIP64_END_LEN as usize)?;
     let Some((stated, length)) = parse_zip64(&record) else {
-        return bad("the place of its end record");
+        return invalid("the position of its end record");
     };
     if length != ZIP64_END_LEN - 12 {
-        return bad("the length of its end record");
+        return invalid("the length of its end record");
     }
-    let agrees = |narrow: u64, wide: u64, see_there: u64| narrow == see_there || narrow == wide;
+    let agrees = |narrow: u64, wide: u64, sentinel: u64| narrow == sentinel || narrow == wide;
     if !agrees(narrow.members, stated.members, 0xFFFF)
         || !agrees(narrow.members_here, stated.members_here, 0xFFFF)
     {
-        return bad("the number of its members");
+        return invalid("the number of its members");
     }
     if !agrees(narrow.bytes, stated.bytes, 0xFFFF_FFFF)
         || !agrees(narrow.start, stated.start, 0xFFFF_FFFF)
     {
-        return bad("the place of its directory");
+        return invalid("the position of its directory");
     }
     if at != start && stated.start.checked_add(stated.bytes).is_none_or(|end| end > at) {
-        return bad("the place of its end record");
+        return invalid("the position of its end record");
     }
     Ok(Zip64::Present(stated, start))
 }

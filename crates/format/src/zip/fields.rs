@@ -1,6 +1,6 @@
-//! Little-endian fields of the records of a zip archive, and its extra fields.
+//! Reads the little-endian fields of zip records, and the extra fields.
 
-/// Reads fields one after another; `None` where the bytes end.
+/// Reads consecutive fields. Returns `None` at the end of the bytes.
 pub(super) struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -29,56 +29,56 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What the extra fields of a header hold that a reader may go by.
+/// The extra fields of a header that some readers use.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ExtraFields<'a> {
     /// The 64-bit values, if there are any.
     pub zip64: Option<&'a [u8]>,
-    /// The name in UTF-8 that some readers prefer.
+    /// The UTF-8 name, which some readers prefer.
     pub name: Option<&'a [u8]>,
 }
 
-/// `None`: the fields do not fit, or one is there twice.
+/// Parses the extra fields. Returns `None` if they are invalid or if one occurs twice.
 pub(super) fn extra(bytes: &[u8]) -> Option<ExtraFields<'_>> {
     const ZIP64: u16 = 0x0001;
     const UNICODE_NAME: u16 = 0x7075;
     let mut fields = Fields(bytes);
-    let mut found = ExtraFields::default();
+    let mut extra = ExtraFields::default();
     while !fields.0.is_empty() {
         let id = fields.u16()?;
         let length = fields.u16()?;
         let value = fields.bytes(length.into())?;
-        let twice = match id {
-            ZIP64 => found.zip64.replace(value).is_some(),
-            // A version and a checksum stand before the name.
-            UNICODE_NAME => found.name.replace(value.get(5..)?).is_some(),
+        let is_duplicate = match id {
+            ZIP64 => extra.zip64.replace(value).is_some(),
+            // A version and a checksum come before the name.
+            UNICODE_NAME => extra.name.replace(value.get(5..)?).is_some(),
             _ => false,
         };
-        if twice {
+        if is_duplicate {
             return None;
         }
     }
-    Some(found)
+    Some(extra)
 }
 
-/// Sizes and place of a member as 32 bits can say them.
+/// The sizes and the position of a member in 32-bit fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub bytes: u64,
     pub stored: u64,
-    /// Of its header; not in the header itself.
+    /// The position of the local header; `None` in the local header itself.
     pub offset: Option<u64>,
 }
 
 impl Sizes {
-    /// The sizes with the 64-bit values in place of those that say "see there". `None`: a value is
-    /// missing, or one that was said already is another one there.
+    /// Replaces the values that refer to the 64-bit values. Returns `None` if such a value is missing, or if a
+    /// 64-bit value contradicts a 32-bit value.
     pub(super) fn resolve(self, zip64: Option<&[u8]>) -> Option<Sizes> {
-        const SEE_THERE: u64 = 0xFFFF_FFFF;
+        const IN_ZIP64: u64 = 0xFFFF_FFFF;
         let mut wide = Fields(zip64.unwrap_or_default());
-        let any = [Some(self.bytes), Some(self.stored), self.offset].contains(&Some(SEE_THERE));
+        let any = [Some(self.bytes), Some(self.stored), self.offset].contains(&Some(IN_ZIP64));
         let mut take = |narrow: u64| match narrow {
-            SEE_THERE => wide.u64(),
+            IN_ZIP64 => wide.u64(),
             narrow => Some(narrow),
         };
         if any {
@@ -89,9 +89,9 @@ impl Sizes {
             };
             return Some(Sizes { bytes, stored, offset });
         }
-        // Needless values: some readers take them all the same.
-        for said in [Some(self.bytes), Some(self.stored), self.offset].into_iter().flatten() {
-            if wide.u64().is_some_and(|other| other != said) {
+        // The 64-bit values are not needed, but some readers use them anyway.
+        for narrow in [Some(self.bytes), Some(self.stored), self.offset].into_iter().flatten() {
+            if wide.u64().is_some_and(|other| other != narrow) {
                 return None;
             }
         }

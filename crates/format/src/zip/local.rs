@@ -1,4 +1,4 @@
-//! The header that every member has before its data, held against what the directory says.
+//! Compares the local header of each member with its entry in the directory.
 
 use super::central::CentralEntry;
 use super::error::ZipError;
@@ -9,22 +9,22 @@ use std::io;
 
 const LOCAL: &[u8; 4] = b"PK\x03\x04";
 const LOCAL_LEN: usize = 30;
-/// Sizes and checksum follow the data.
-const DESCRIBED_BEHIND: u16 = 1 << 3;
-/// Encrypted, encrypted more strongly, directory encrypted.
+/// The flag for a data descriptor: sizes and checksum follow the data.
+const HAS_DESCRIPTOR: u16 = 1 << 3;
+/// The flags for encryption, strong encryption and an encrypted directory.
 const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
 
-/// Where the parts of a member lie in the file.
+/// The positions of a member in the file.
 #[derive(Debug)]
 pub(super) struct LocatedMember {
     pub entry: CentralEntry,
     pub header: u64,
     pub data: [u64; 2],
-    /// How long what follows its data may be; empty: nothing does.
-    pub behind: Vec<u64>,
+    /// The possible lengths of the data descriptor; empty if there is none.
+    pub descriptor_lens: Vec<u64>,
 }
 
-/// Reads the header of a member. `limit` is where the directory begins.
+/// Reads and checks the local header of a member. `limit` is the start of the directory.
 pub(super) fn locate(
     window: &mut ReadBuffer<'_>,
     entry: CentralEntry,
@@ -50,7 +50,7 @@ pub(super) fn locate(
         errors.push(ZipError::PastEnd { member: member(), end });
         return Ok(None);
     }
-    // From its start again: what is read anew then holds headers that overlap it, too.
+    // Read from the start of the header again, so that the buffer also holds headers that overlap it.
     let header = window.read(at, before)?;
     let (name, extra_bytes) = header[LOCAL_LEN..].split_at(local.name_len.into());
     if name != entry.raw_name {
@@ -77,10 +77,10 @@ pub(super) fn locate(
         let local = String::from_utf8_lossy(extra.name.unwrap_or_default()).into_owned();
         errors.push(ZipError::LocalName { member: member(), local });
     }
-    let described_behind = (local.flags | entry.flags) & DESCRIBED_BEHIND != 0;
+    let has_descriptor = (local.flags | entry.flags) & HAS_DESCRIPTOR != 0;
     let narrow = Sizes { bytes: local.bytes.into(), stored: local.stored.into(), offset: None };
     let agree = match narrow.resolve(extra.zip64) {
-        Some(Sizes { bytes: 0, stored: 0, .. }) if described_behind => true,
+        Some(Sizes { bytes: 0, stored: 0, .. }) if has_descriptor => true,
         Some(sizes) => (sizes.bytes, sizes.stored) == (entry.bytes, entry.stored),
         None => {
             let what = format!("the size of a member '{}'", super::shown(&entry.name));
@@ -91,20 +91,20 @@ pub(super) fn locate(
     if !agree {
         errors.push(ZipError::LocalSize { member: member() });
     }
-    if local.crc32 != entry.crc32 && !(described_behind && local.crc32 == 0) {
+    if local.crc32 != entry.crc32 && !(has_descriptor && local.crc32 == 0) {
         errors.push(ZipError::LocalChecksum { member: member() });
     }
-    let mut behind = Vec::new();
-    if described_behind {
+    let mut descriptor_lens = Vec::new();
+    if has_descriptor {
         let bytes = window.read(end, (limit - end).min(24) as usize)?;
-        behind = descriptors(bytes, &entry);
-        if behind.is_empty() {
+        descriptor_lens = find_descriptor_lens(bytes, &entry);
+        if descriptor_lens.is_empty() {
             errors.push(ZipError::LocalSize { member: member() });
-            // Whatever it is, it is no gap.
-            behind = vec![24, 16, 20, 12];
+            // The mismatch was reported, so these bytes are not reported as a gap as well.
+            descriptor_lens = vec![24, 16, 20, 12];
         }
     }
-    Ok(Some(LocatedMember { entry, header: at, data: [data, end], behind }))
+    Ok(Some(LocatedMember { entry, header: at, data: [data, end], descriptor_lens }))
 }
 
 struct LocalHeader {
@@ -130,9 +130,9 @@ impl LocalHeader {
     }
 }
 
-/// Lengths of the descriptors that `bytes` can be the start of: with or without a signature, with
-/// sizes of either width. All say what the directory says.
-fn descriptors(bytes: &[u8], entry: &CentralEntry) -> Vec<u64> {
+/// The lengths of the data descriptors that `bytes` may start with: with or without a signature, and with 32-bit
+/// or 64-bit sizes. Only descriptors that match the directory count.
+fn find_descriptor_lens(bytes: &[u8], entry: &CentralEntry) -> Vec<u64> {
     let mut lengths = Vec::new();
     for signed in [true, false] {
         for wide in [true, false] {

@@ -1,4 +1,4 @@
-//! The data of small members.
+//! Reads the data of small members.
 
 use super::{CompressionMethod, ZipError, ZipMember};
 use crate::file::{self, OpenedFile};
@@ -6,18 +6,22 @@ use flate2::{Decompress, FlushDecompress, Status};
 use std::io;
 
 impl ZipMember {
-    /// Its data, of which there may be `most` bytes; compressed ones are unpacked. Nothing is reserved
-    /// for a length that is only stated.
-    pub fn read(&self, opened: &OpenedFile, most: u64) -> io::Result<Result<Vec<u8>, ZipError>> {
+    /// Reads and, if necessary, unpacks the data of the member. No memory is reserved for a length that is only
+    /// stated.
+    ///
+    /// # Errors
+    /// The outer error is an I/O error. The inner error is a [`ZipError`] if the member is damaged or longer than
+    /// `max` bytes.
+    pub fn read(&self, opened: &OpenedFile, max: u64) -> io::Result<Result<Vec<u8>, ZipError>> {
         let [start, end] = self.range;
         let stored = end - start;
         let bomb = || ZipError::Bomb {
             member: self.name.clone(),
             stored,
-            bytes: self.bytes.max(most),
+            bytes: self.bytes.max(max),
             range: self.range,
         };
-        if self.bytes > most || stored > most {
+        if self.bytes > max || stored > max {
             return Ok(Err(bomb()));
         }
         let bytes = file::read_at(&opened.file, start, stored as usize)?;
@@ -37,16 +41,19 @@ impl ZipMember {
         })
     }
 
-    /// Its first bytes, at most `most`, of one that is stored as it is.
-    pub fn start(&self, opened: &OpenedFile, most: usize) -> io::Result<Vec<u8>> {
+    /// Reads the first bytes, at max `max`, of a member that is stored uncompressed.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be read.
+    pub fn start(&self, opened: &OpenedFile, max: usize) -> io::Result<Vec<u8>> {
         let [start, end] = self.range;
-        file::read_at(&opened.file, start, (end - start).min(most as u64) as usize)
+        file::read_at(&opened.file, start, (end - start).min(max as u64) as usize)
     }
 
-    /// What a member is that cannot be read in place: one that unpacks to very much is more than
-    /// inconvenient.
+    /// The error for a member that cannot be read in place because it is compressed: [`ZipError::Bomb`] if it
+    /// unpacks to very many bytes, and otherwise [`ZipError::Compressed`].
     pub fn compressed(&self) -> ZipError {
-        // DEFLATE packs by 1,032 at most; weights are packed by less than 2, masks of zeros are small.
+        // DEFLATE compresses by a factor of 1,032 at most, weights by less than 2, and masks of zeros are small.
         const LARGE: u64 = 64 << 20;
         let (member, range) = (self.name.clone(), self.range);
         let stored = range[1] - range[0];
@@ -66,27 +73,27 @@ enum Inflated {
 /// Unpacks exactly `expected` bytes.
 fn inflate(packed: &[u8], expected: usize) -> Inflated {
     const STEP: usize = 64 << 10;
-    let mut unpacking = Decompress::new(false);
+    let mut decoder = Decompress::new(false);
     let mut data = Vec::new();
     let mut piece = vec![0; STEP];
     loop {
-        let (taken, made) = (unpacking.total_in() as usize, unpacking.total_out());
+        let (taken, made) = (decoder.total_in() as usize, decoder.total_out());
         let rest = packed.get(taken..).unwrap_or_default();
-        let status = unpacking.decompress(rest, &mut piece, FlushDecompress::None);
-        let new = (unpacking.total_out() - made) as usize;
+        let status = decoder.decompress(rest, &mut piece, FlushDecompress::None);
+        let new = (decoder.total_out() - made) as usize;
         data.extend_from_slice(&piece[..new]);
         if data.len() > expected {
             return Inflated::TooLong;
         }
         match status {
             Ok(Status::StreamEnd) => {
-                let all = unpacking.total_in() as usize == packed.len();
+                let all = decoder.total_in() as usize == packed.len();
                 return match all && data.len() == expected {
                     true => Inflated::Whole(data),
                     false => Inflated::Damaged,
                 };
             }
-            Ok(_) if new > 0 || unpacking.total_in() as usize > taken => {}
+            Ok(_) if new > 0 || decoder.total_in() as usize > taken => {}
             _ => return Inflated::Damaged,
         }
     }

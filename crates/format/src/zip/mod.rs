@@ -1,9 +1,9 @@
-//! Zip archives, as `torch.save` and `numpy.savez` write them: the directory is read and held against
-//! the headers of the members, and every byte of the file must belong to something.
+//! Reads zip archives as `torch.save` and `numpy.savez` write them. The directory is compared with the local headers
+//! of the members, and every byte of the file must belong to something.
 //!
-//! A reader of our own, and a strict one: that two readers of one archive see different members (one
-//! goes by the directory, another by the headers, a third takes the first of two) is what lets a scanner
-//! see something else than the loader does. Crates read what they need and pass over the rest.
+//! No crate is used because they read what they need and ignore the rest. If two readers of an archive see
+//! different members (one uses the directory, another the local headers, a third the first of two entries), a
+//! scanner may see something else than the loader. This reader reports every such contradiction.
 
 mod central;
 mod end;
@@ -26,46 +26,49 @@ use std::collections::HashSet;
 use std::io;
 use tensorseal_base::display::display_name as shown;
 
-/// How the data of a member are stored.
+/// The compression method of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompressionMethod {
-    /// As they are.
+    /// Stored uncompressed.
     Stored,
-    /// Compressed by DEFLATE.
+    /// Compressed with DEFLATE.
     Deflated,
 }
 
 /// A file in an archive.
 #[derive(Debug, Clone)]
 pub struct ZipMember {
-    /// Its path in the archive.
+    /// The path in the archive.
     pub name: String,
+    /// The compression method.
     pub method: CompressionMethod,
-    /// CRC-32 of its data; `None`: the archive records none.
+    /// The CRC-32 of the data, or `None` if the archive has no checksums.
     pub crc32: Option<u32>,
-    /// Length of its data.
+    /// The length of the data in bytes.
     pub bytes: u64,
-    /// The bytes of the file that hold its data, as stored.
+    /// The bytes of the file that hold the data as stored, half-open.
     pub range: [u64; 2],
 }
 
-/// What an archive was found to hold.
+/// A parsed archive.
 #[derive(Debug, Default)]
 pub struct ZipArchive {
-    /// Members that can be read, in the order of the directory; of several with one name the first.
+    /// The members that can be read, in the order of the directory. Of several members with the same name, only the
+    /// first is listed.
     pub members: Vec<ZipMember>,
     /// Whether the directory could be read.
     pub readable: bool,
+    /// The errors of the archive, at most a few of each kind.
     pub errors: BoundedErrors<ZipError>,
 }
 
 impl ZipArchive {
-    /// Whether a writer left the checksums of all members out.
+    /// Whether the archive has no checksums.
     pub fn has_no_checksums(&self) -> bool {
         self.members.iter().any(|member| member.crc32.is_none())
     }
 
-    /// The stretches whose checksum the directory states, in order.
+    /// The ranges with a stated checksum, in order.
     pub fn checksums(&self) -> Vec<ChecksummedRange> {
         let stored =
             self.members.iter().filter(|member| member.method == CompressionMethod::Stored);
@@ -76,20 +79,20 @@ impl ZipArchive {
             })
             .collect();
         checksums.sort_by_key(|checksum| checksum.range);
-        // Of members that share bytes, which was told of, each byte counts for one.
+        // Members that share bytes were reported; each byte is checked only once.
         let mut end = 0;
         checksums.retain(|checksum| {
-            let is_apart = checksum.range[0] >= end;
+            let is_disjoint = checksum.range[0] >= end;
             end = end.max(checksum.range[1]);
-            is_apart
+            is_disjoint
         });
         checksums
     }
 }
 
-/// What every member begins with, and so do most archives.
+/// The start of every local header, and of most archives.
 pub(crate) const START: &[u8; 4] = b"PK\x03\x04";
-/// What an archive without members is.
+/// The start of an archive without members.
 const EMPTY: &[u8; 4] = b"PK\x05\x06";
 
 /// Whether these are the first bytes of an archive.
@@ -97,75 +100,79 @@ pub fn is_archive_start(bytes: &[u8]) -> bool {
     bytes.starts_with(START) || bytes.starts_with(EMPTY)
 }
 
-/// What the last record of every archive begins with.
+/// The start of the last record of every archive.
 pub(crate) const END: &[u8; 4] = EMPTY;
 
-/// The names that the directory of an archive lists; `None`: it cannot be read. Headers of members are not
-/// looked at.
+/// Lists the names in the directory of an archive, or returns `None` if it cannot be read. The local headers are not
+/// checked.
 pub(crate) fn list(opened: &OpenedFile) -> io::Result<Option<Vec<String>>> {
     let listed = entries(opened, &mut BoundedErrors::default())?;
     Ok(listed.map(|(_, entries)| entries.into_iter().map(|entry| entry.name).collect()))
 }
 
-/// The end of an archive, and what its directory lists. `None`: nothing can be read.
+/// Reads the end and the directory of an archive. Returns `None` if they cannot be read.
 fn entries(
     opened: &OpenedFile,
     errors: &mut BoundedErrors<ZipError>,
 ) -> io::Result<Option<(DirectoryLocation, Vec<CentralEntry>)>> {
     let Some(end) = end::find(opened, errors)? else { return Ok(None) };
     let [start, directory_end] = end.directory;
-    // At most 128 MiB, and known to be in the file.
+    // The length is at most 128 MiB and was checked against the file.
     let directory = file::read_at(&opened.file, start, (directory_end - start) as usize)?;
     let entries = central::parse(&directory, start, end.members, errors);
     Ok(entries.map(|entries| (end, entries)))
 }
 
 /// Reads and checks an archive.
+///
+/// # Errors
+/// Returns an error if the file cannot be read. What is wrong with the archive is in [`ZipArchive::errors`].
 pub fn read(opened: &OpenedFile) -> io::Result<ZipArchive> {
     let mut errors = BoundedErrors::default();
     let refused = |errors| Ok(ZipArchive { errors, ..ZipArchive::default() });
     let Some((end, entries)) = entries(opened, &mut errors)? else { return refused(errors) };
     let [start, directory_end] = end.directory;
     let mut entries: Vec<(usize, CentralEntry)> = entries.into_iter().enumerate().collect();
-    // In the order of the file; those of one place in the order of the directory.
+    // Sort by position in the file; entries with the same position keep the order of the directory.
     entries.sort_by_key(|(_, entry)| entry.offset);
     let mut window = ReadBuffer::new(opened);
     let mut located: Vec<(usize, LocatedMember)> = Vec::with_capacity(entries.len());
     let mut header_bytes = 0;
     for (position, entry) in entries {
-        let found = local::locate(&mut window, entry, end.base, start, &mut errors)?;
-        let Some(found) = found else { continue };
-        // More than there can be: a long header of very many members would be read for each of them.
-        header_bytes += found.data[0] - found.header;
+        let member = local::locate(&mut window, entry, end.base, start, &mut errors)?;
+        let Some(member) = member else { continue };
+        // The headers together cannot be longer than the file. Otherwise many members could share a long header,
+        // which would be read again for each of them.
+        header_bytes += member.data[0] - member.header;
         if header_bytes > opened.identity.bytes
             && let Some((_, other)) = located.last()
         {
             errors.push(ZipError::Overlap {
-                member: found.entry.name,
+                member: member.entry.name,
                 other: other.entry.name.clone(),
-                range: [found.header, found.data[0]],
+                range: [member.header, member.data[0]],
             });
             return refused(errors);
         }
-        located.push((position, found));
+        located.push((position, member));
     }
     if located.is_empty() && end.base > 0 {
-        // Nothing is where it would be with bytes before the archive: the place is wrong.
+        // No member is at its shifted position, so the position of the directory is wrong.
         let mut errors = BoundedErrors::default();
         let (start, bytes) = (start - end.base, directory_end - start);
         errors.push(ZipError::DirectoryPlace { start, bytes });
         return refused(errors);
     }
-    // A member whose header was not found leaves a gap behind: that is no second fault.
+    // A member without a header causes a gap, which is not reported as a second fault.
     if located.len() as u64 == end.members || errors.is_empty() {
         check_coverage(&located, end.base, start, &mut errors);
     }
     located.sort_by_key(|(position, _)| *position);
-    let members = members(located.into_iter().map(|(_, found)| found), &mut errors);
+    let members = members(located.into_iter().map(|(_, member)| member), &mut errors);
     Ok(ZipArchive { members, readable: true, errors })
 }
 
-/// Whether the members fill the file from the start of the archive to its directory, each byte once.
+/// Checks that the members cover the file from the start of the archive to its directory, each byte once.
 fn check_coverage(
     located: &[(usize, LocatedMember)],
     base: u64,
@@ -173,22 +180,23 @@ fn check_coverage(
     errors: &mut BoundedErrors<ZipError>,
 ) {
     let mut cursor = base;
-    for (at, (_, found)) in located.iter().enumerate() {
+    for (at, (_, member)) in located.iter().enumerate() {
         let next = located.get(at + 1).map_or(directory, |(_, next)| next.header);
-        if found.header > cursor {
-            let range = [cursor, found.header];
+        if member.header > cursor {
+            let range = [cursor, member.header];
             errors.push(match cursor == 0 {
                 true => ZipError::Prefix { range },
                 false => ZipError::Gap { range },
             });
-        } else if found.header < cursor && at > 0 {
+        } else if member.header < cursor && at > 0 {
             let other = located[at - 1].1.entry.name.clone();
-            let range = [found.header, cursor.min(found.data[1])];
-            errors.push(ZipError::Overlap { member: found.entry.name.clone(), other, range });
+            let range = [member.header, cursor.min(member.data[1])];
+            errors.push(ZipError::Overlap { member: member.entry.name.clone(), other, range });
         }
-        let data_end = found.data[1];
-        let fits = found.behind.iter().find(|length| data_end + **length == next);
-        cursor = cursor.max(data_end + fits.or(found.behind.first()).unwrap_or(&0));
+        let data_end = member.data[1];
+        let lens = &member.descriptor_lens;
+        let fitting = lens.iter().find(|len| data_end + **len == next);
+        cursor = cursor.max(data_end + fitting.or(lens.first()).unwrap_or(&0));
     }
     if cursor < directory {
         let range = [cursor, directory];
@@ -203,7 +211,7 @@ fn check_coverage(
     }
 }
 
-/// The members that can be read.
+/// Collects the members that can be read.
 fn members(
     located: impl Iterator<Item = LocatedMember>,
     errors: &mut BoundedErrors<ZipError>,
@@ -243,7 +251,7 @@ fn members(
             range: data,
         });
     }
-    // By chance one is zero once in 2^32: a writer that leaves them out leaves all of them out.
+    // A checksum is zero by chance once in 2^32. A writer that omits checksums omits all of them.
     let has_bytes = |member: &&ZipMember| member.bytes > 0;
     let mut filled = members.iter().filter(has_bytes).peekable();
     if filled.peek().is_some() && filled.all(|member| member.crc32 == Some(0)) {

@@ -1,16 +1,16 @@
-//! Headers of members are small, and mostly close to each other: they are read through a window.
+//! Buffers reads of local headers, which are small and mostly close to each other.
 
 use crate::file::{self, OpenedFile};
 use std::io;
 
-/// What is read at least: the header of a member that lies far from the others.
-const LEAST: u64 = 4 << 10;
-/// What is read at most: longer than any header with its names and fields, so that headers which overlap
-/// do not make it read the same bytes again and again.
-const MOST: u64 = 256 << 10;
+/// The smallest number of bytes to read: for the header of a member that is far from the others.
+const MIN_READ: u64 = 4 << 10;
+/// The largest number of bytes to read: longer than any header with its name and fields, so that overlapping
+/// headers do not cause the same bytes to be read again and again.
+const MAX_READ: u64 = 256 << 10;
 
-/// Bytes of a file that were read together. Made for positions that ascend: the more of them lie close
-/// to each other, the more is read at once.
+/// A buffered part of a file for reads at ascending positions. The more of the positions are close to each other,
+/// the more is read at once.
 #[derive(Debug)]
 pub(super) struct ReadBuffer<'a> {
     opened: &'a OpenedFile,
@@ -23,13 +23,13 @@ impl<'a> ReadBuffer<'a> {
         ReadBuffer { opened, start: 0, bytes: Vec::new() }
     }
 
-    /// `count` bytes from `at` on, which the caller knows to be in the file, and to be few.
+    /// Returns `count` bytes from `at` on. The caller has checked that they are in the file and few.
     pub(super) fn read(&mut self, at: u64, count: usize) -> io::Result<&[u8]> {
-        let held = self.bytes.len() as u64;
+        let buffered = self.bytes.len() as u64;
         let before = at.checked_sub(self.start);
-        if before.is_none_or(|before| before + count as u64 > held) {
-            let near = before.is_some_and(|before| before <= 2 * held);
-            let size = if near { (2 * held).clamp(LEAST, MOST) } else { LEAST };
+        if before.is_none_or(|before| before + count as u64 > buffered) {
+            let near = before.is_some_and(|before| before <= 2 * buffered);
+            let size = if near { (2 * buffered).clamp(MIN_READ, MAX_READ) } else { MIN_READ };
             let left = self.opened.identity.bytes.saturating_sub(at);
             let size = size.min(left).max(count as u64);
             self.bytes = file::read_at(&self.opened.file, at, size as usize)?;

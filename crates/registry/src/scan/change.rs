@@ -1,4 +1,4 @@
-//! What became of a model: a pure judgement from what it was, what it is, and which marks moved.
+//! Classifies the change of a model from its content and change tokens before and now.
 
 use crate::source::ChangeToken;
 use crate::state::FileChangeToken;
@@ -8,45 +8,45 @@ use tensorseal_core::judge::Finding;
 use tensorseal_core::record::ModelState;
 use tensorseal_core::seal::Seal;
 
-/// Most files that are named.
-const NAMED: usize = 8;
+/// The largest number of files that a message names.
+const MAX_NAMED: usize = 8;
 
-/// A model at one time.
+/// A model at one scan.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelSnapshot<'a> {
-    /// Its version.
+    /// The version.
     pub version: Option<&'a str>,
-    /// Its content.
+    /// The content.
     pub seal: &'a Seal,
-    /// The marks of its files.
+    /// The change tokens of its files.
     pub change_tokens: &'a [FileChangeToken],
 }
 
-/// What became of it.
+/// The change of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelChange {
-    /// In a word.
+    /// The state of the model.
     pub state: ModelState,
-    /// In a sentence.
+    /// The state in a sentence.
     pub detail: String,
-    /// The same as a finding, unless all is as it was.
+    /// The finding about the change; `None` if nothing changed.
     pub finding: Option<Finding>,
 }
 
-/// What the marks of a file with other content say.
+/// The evidence that the change tokens give for the way in which a file was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum WriteEvidence {
-    /// It was not there before, or is not any more.
+    /// The file was added or removed.
     AddedOrRemoved,
-    /// They moved.
+    /// The change token differs.
     Written,
-    /// Its modification time is as it was, and its change time is not: somebody set it back.
+    /// Only the change time differs: the modification time was reset.
     TimestampReset,
-    /// None moved.
+    /// The change token is the same.
     Untouched,
 }
 
-/// The versions of a model before and now, where its source has any and they differ.
+/// Returns the versions before and now, if the source has versions and they differ.
 pub(super) fn other_version<'a>(
     was: Option<&'a str>,
     is: Option<&'a str>,
@@ -54,29 +54,29 @@ pub(super) fn other_version<'a>(
     was.zip(is).filter(|(was, is)| was != is)
 }
 
-/// Whether two seals are of the same content, in the same files and layout.
+/// Returns whether two seals describe the same content in the same files and layout.
 pub fn same_content(a: &Seal, b: &Seal) -> bool {
     a.model.root == b.model.root && changed_files(a, b).is_empty()
 }
 
-/// Files whose content, or the layout of it, is not the same on both sides.
+/// Returns the paths of the files whose content or layout differs.
 fn changed_files<'a>(before: &'a Seal, now: &'a Seal) -> BTreeSet<&'a str> {
     let (before, now) = (contents(before), contents(now));
     let paths: BTreeSet<&str> = before.keys().chain(now.keys()).copied().collect();
     paths.into_iter().filter(|path| before.get(path) != now.get(path)).collect()
 }
 
-/// By file, a digest of all that a seal says of its bytes.
+/// Returns, by file, a digest of everything that a seal states about its bytes.
 fn contents(seal: &Seal) -> BTreeMap<&str, [u8; 32]> {
     let mut hashers: BTreeMap<&str, blake3::Hasher> = BTreeMap::new();
     for file in &seal.files {
         let hasher = hashers.entry(&file.path).or_default();
         hasher.update(&file.bytes.to_le_bytes());
         hasher.update(file.blake3.as_ref().map_or(&[], |digest| digest));
-        for outside in file.outside.iter().flatten() {
-            hasher.update(&outside.range[0].to_le_bytes());
-            hasher.update(&outside.range[1].to_le_bytes());
-            hasher.update(&outside.blake3);
+        for gap in file.outside.iter().flatten() {
+            hasher.update(&gap.range[0].to_le_bytes());
+            hasher.update(&gap.range[1].to_le_bytes());
+            hasher.update(&gap.blake3);
         }
     }
     for link in &seal.links {
@@ -85,7 +85,7 @@ fn contents(seal: &Seal) -> BTreeMap<&str, [u8; 32]> {
     }
     for tensor in &seal.tensors {
         let hasher = hashers.entry(&tensor.file).or_default();
-        // The header says the rest; it lies outside tensors.
+        // The rest is in the header, which is part of a gap.
         for number in [tensor.name.len() as u64, tensor.offset, tensor.bytes] {
             hasher.update(&number.to_le_bytes());
         }
@@ -95,62 +95,62 @@ fn contents(seal: &Seal) -> BTreeMap<&str, [u8; 32]> {
     hashers.into_iter().map(|(path, hasher)| (path, *hasher.finalize().as_bytes())).collect()
 }
 
-/// What became of a model that was deeply checked before and now.
+/// Classifies the change of a model between two deep checks.
 ///
-/// A version that moved explains other content: *replaced*. Else content that moved with any mark is
-/// *modified*, also where the modification time alone stayed: that is how it looks when somebody sets it back.
-/// Only where no mark of any changed file moved it is *bit rot*.
+/// - *replaced*: the version changed, which explains the new content.
+/// - *modified*: the content and the change token of at least one file changed, even if the modification time was reset.
+/// - *bit rot*: the content changed, but no change token of a changed file did.
 pub fn classify_change(before: ModelSnapshot<'_>, now: ModelSnapshot<'_>) -> ModelChange {
     let changed = changed_files(before.seal, now.seal);
     if changed.is_empty() {
         return ModelChange {
             state: ModelState::Ok,
-            detail: "as accepted".to_owned(),
+            detail: "matches the accepted baseline".to_owned(),
             finding: None,
         };
     }
     let files = now.seal.files.len().max(before.seal.files.len());
     if let Some((was, is)) = other_version(before.version, now.version) {
         let detail = format!(
-            "version {} took the place of {}; {}",
-            display_name(is),
+            "version {} was replaced by {}; {}",
             display_name(was),
+            display_name(is),
             count(changed.len(), files)
         );
-        return found(ModelState::Replaced, "registry/replaced", detail, &changed);
+        return change(ModelState::Replaced, "registry/replaced", detail, &changed);
     }
-    let marks = |marks: &[FileChangeToken]| -> HashMap<String, ChangeToken> {
-        marks.iter().map(|file| (file.path.clone(), file.mark.clone())).collect()
+    let by_path = |tokens: &[FileChangeToken]| -> HashMap<String, ChangeToken> {
+        tokens.iter().map(|file| (file.path.clone(), file.token.clone())).collect()
     };
-    let (earlier, later) = (marks(before.change_tokens), marks(now.change_tokens));
-    let traces: BTreeMap<&str, WriteEvidence> = changed
+    let (earlier, later) = (by_path(before.change_tokens), by_path(now.change_tokens));
+    let evidence: BTreeMap<&str, WriteEvidence> = changed
         .iter()
         .map(|path| (*path, write_evidence(earlier.get(*path), later.get(*path))))
         .collect();
-    let untouched = traces.values().filter(|trace| **trace == WriteEvidence::Untouched).count();
-    let reset: Vec<&str> = traces
+    let untouched = evidence.values().filter(|kind| **kind == WriteEvidence::Untouched).count();
+    let reset: Vec<&str> = evidence
         .iter()
-        .filter(|(_, t)| **t == WriteEvidence::TimestampReset)
+        .filter(|(_, kind)| **kind == WriteEvidence::TimestampReset)
         .map(|(path, _)| *path)
         .collect();
-    let mut detail = format!("{}: {}", count(changed.len(), files), named(&changed));
+    let mut detail = format!("{}: {}", count(changed.len(), files), names(&changed));
     if untouched == changed.len() {
-        detail.push_str("; by all marks nothing was written");
-        return found(ModelState::BitRot, "registry/bit-rot", detail, &changed);
+        detail.push_str("; the change tokens show no write");
+        return change(ModelState::BitRot, "registry/bit-rot", detail, &changed);
     }
     if let Some(first) = reset.first() {
         detail.push_str(&format!(
-            "; timestamp reset: the modification time of {} is as it was, its change time is not",
+            "; timestamp reset: the change time of {} differs, but not its modification time",
             display_name(first)
         ));
     }
     if untouched > 0 {
-        detail.push_str(&format!("; of {untouched} of them no mark moved"));
+        detail.push_str(&format!("; the change tokens of {untouched} of them show no write"));
     }
-    found(ModelState::Modified, "registry/modified", detail, &changed)
+    change(ModelState::Modified, "registry/modified", detail, &changed)
 }
 
-fn found(
+fn change(
     state: ModelState,
     rule: &'static str,
     detail: String,
@@ -158,19 +158,19 @@ fn found(
 ) -> ModelChange {
     let finding = Finding::new(rule, detail.clone())
         .with("files_changed", changed.len())
-        .with("files", changed.iter().take(NAMED).copied().collect::<Vec<_>>());
+        .with("files", changed.iter().take(MAX_NAMED).copied().collect::<Vec<_>>());
     ModelChange { state, detail, finding: Some(finding) }
 }
 
 fn count(changed: usize, files: usize) -> String {
-    format!("{changed} of {files} files have other content")
+    format!("{changed} of {files} files changed")
 }
 
-fn named(changed: &BTreeSet<&str>) -> String {
+fn names(changed: &BTreeSet<&str>) -> String {
     let mut names: Vec<String> =
-        changed.iter().take(NAMED).map(|path| display_name(path)).collect();
-    if changed.len() > NAMED {
-        names.push(format!("{} more", changed.len() - NAMED));
+        changed.iter().take(MAX_NAMED).map(|path| display_name(path)).collect();
+    if changed.len() > MAX_NAMED {
+        names.push(format!("{} more", changed.len() - MAX_NAMED));
     }
     names.join(", ")
 }
@@ -180,14 +180,14 @@ fn write_evidence(before: Option<&ChangeToken>, now: Option<&ChangeToken>) -> Wr
         (Some(ChangeToken::Identity(before)), Some(ChangeToken::Identity(now)))
             if before != now =>
         {
-            // Another file in its place has times of its own.
+            // A replaced file has its own times.
             let same_file = (before.device, before.inode) == (now.device, now.inode);
             match same_file && before.modified == now.modified {
                 true => WriteEvidence::TimestampReset,
                 false => WriteEvidence::Written,
             }
         }
-        // Nothing would have moved.
+        // Without a change token, a write cannot be excluded.
         (Some(ChangeToken::None), _) | (_, Some(ChangeToken::None)) => WriteEvidence::Written,
         (Some(before), Some(now)) if before == now => WriteEvidence::Untouched,
         (Some(_), Some(_)) => WriteEvidence::Written,
@@ -231,13 +231,16 @@ mod tests {
         })
     }
 
-    fn marks(mark: &ChangeToken) -> Vec<FileChangeToken> {
-        vec![FileChangeToken { path: "a".to_owned(), mark: mark.clone() }]
+    fn tokens(token: &ChangeToken) -> Vec<FileChangeToken> {
+        vec![FileChangeToken { path: "a".to_owned(), token: token.clone() }]
     }
 
-    fn became(before: (&str, &ChangeToken), now: (&str, &ChangeToken, u8)) -> (ModelState, String) {
+    fn classify(
+        before: (&str, &ChangeToken),
+        now: (&str, &ChangeToken, u8),
+    ) -> (ModelState, String) {
         let (was, is) = (seal(&[("a", 1)]), seal(&[("a", now.2)]));
-        let (earlier, later) = (marks(before.1), marks(now.1));
+        let (earlier, later) = (tokens(before.1), tokens(now.1));
         let before = ModelSnapshot {
             version: Some(before.0).filter(|version| !version.is_empty()),
             seal: &was,
@@ -255,30 +258,34 @@ mod tests {
 
     #[test]
     fn files_of_a_file_system() {
-        let mark = identity(7, 10, 10);
-        assert_eq!(became(("", &mark), ("", &identity(8, 11, 11), 1)).0, ModelState::Ok, "touched");
-        assert_eq!(became(("", &mark), ("", &mark, 2)).0, ModelState::BitRot);
-        assert_eq!(became(("", &mark), ("", &identity(7, 11, 11), 2)).0, ModelState::Modified);
-        let (state, detail) = became(("", &mark), ("", &identity(7, 10, 11), 2));
+        let token = identity(7, 10, 10);
+        assert_eq!(
+            classify(("", &token), ("", &identity(8, 11, 11), 1)).0,
+            ModelState::Ok,
+            "touched"
+        );
+        assert_eq!(classify(("", &token), ("", &token, 2)).0, ModelState::BitRot);
+        assert_eq!(classify(("", &token), ("", &identity(7, 11, 11), 2)).0, ModelState::Modified);
+        let (state, detail) = classify(("", &token), ("", &identity(7, 10, 11), 2));
         assert_eq!(state, ModelState::Modified);
         assert!(detail.contains("timestamp reset"), "{detail}");
-        let (state, detail) = became(("", &mark), ("", &identity(8, 10, 11), 2));
+        let (state, detail) = classify(("", &token), ("", &identity(8, 10, 11), 2));
         assert_eq!(state, ModelState::Modified, "another file with the old time");
         assert!(!detail.contains("timestamp reset"), "{detail}");
     }
 
     #[test]
     fn versions_explain_other_content_and_nothing_else() {
-        let mark = identity(7, 10, 10);
-        assert_eq!(became(("v1", &mark), ("v2", &mark, 2)).0, ModelState::Replaced);
-        assert_eq!(became(("v1", &mark), ("v1", &mark, 2)).0, ModelState::BitRot);
+        let token = identity(7, 10, 10);
+        assert_eq!(classify(("v1", &token), ("v2", &token, 2)).0, ModelState::Replaced);
+        assert_eq!(classify(("v1", &token), ("v1", &token, 2)).0, ModelState::BitRot);
         assert_eq!(
-            became(("v1", &mark), ("v2", &mark, 1)).0,
+            classify(("v1", &token), ("v2", &token, 1)).0,
             ModelState::Ok,
             "the same under another tag"
         );
         assert_eq!(
-            became(("", &ChangeToken::None), ("", &ChangeToken::None, 2)).0,
+            classify(("", &ChangeToken::None), ("", &ChangeToken::None, 2)).0,
             ModelState::Modified
         );
     }
@@ -290,19 +297,19 @@ mod tests {
             version: None,
             modified: String::new(),
         };
-        assert_eq!(became(("", &object("a")), ("", &object("a"), 2)).0, ModelState::BitRot);
-        assert_eq!(became(("", &object("a")), ("", &object("b"), 2)).0, ModelState::Modified);
+        assert_eq!(classify(("", &object("a")), ("", &object("a"), 2)).0, ModelState::BitRot);
+        assert_eq!(classify(("", &object("a")), ("", &object("b"), 2)).0, ModelState::Modified);
     }
 
     #[test]
     fn files_that_came_or_went() {
         let (was, is) = (seal(&[("a", 1)]), seal(&[("a", 1), ("b", 2)]));
-        let mark = marks(&identity(7, 10, 10));
-        let moment = |seal| ModelSnapshot { version: None, seal, change_tokens: &mark };
+        let token = tokens(&identity(7, 10, 10));
+        let snapshot = |seal| ModelSnapshot { version: None, seal, change_tokens: &token };
         for (before, now) in [(&was, &is), (&is, &was)] {
-            let change = classify_change(moment(before), moment(now));
+            let change = classify_change(snapshot(before), snapshot(now));
             assert_eq!(change.state, ModelState::Modified);
-            assert!(change.detail.starts_with("1 of 2 files have other content: b"), "{change:?}");
+            assert!(change.detail.starts_with("1 of 2 files changed: b"), "{change:?}");
         }
         assert!(same_content(&was, &was) && !same_content(&was, &is));
     }

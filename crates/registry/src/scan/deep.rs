@@ -1,4 +1,4 @@
-//! A deep check: every byte of one model.
+//! The deep check, which reads every byte of one model.
 
 use super::change::same_content;
 use super::due::ListingFingerprint;
@@ -14,16 +14,17 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, RunOptions, RunReport};
 use tensorseal_format::{Checkpoint, ModelFile, OpenError};
 
-/// Why a model could not be checked.
+/// An error while a model is checked.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckError {
-    /// It could not be listed or opened.
+    /// The model could not be listed or opened.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It could not be read to its end.
+    /// The model could not be read completely.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The state could not be read or written: the scan ends.
+    /// The state database could not be read or written. This ends the scan.
     #[error(transparent)]
     State(#[from] StateError),
 }
@@ -32,8 +33,8 @@ impl From<ExamineError> for CheckError {
     fn from(error: ExamineError) -> Self {
         match error {
             ExamineError::Run(error) => CheckError::Run(error),
-            // No keys are asked for.
-            ExamineError::Marks(_) => CheckError::Run(RunError::Unmeasured),
+            // A deep check measures no marks.
+            _ => CheckError::Run(RunError::Unmeasured),
         }
     }
 }
@@ -44,176 +45,180 @@ impl From<OpenError> for CheckError {
     }
 }
 
-/// What is compared with: what the model was.
+/// The earlier contents context which a model is compared.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CheckReferences<'a> {
-    /// Row of the model.
+    /// The row of the model.
     pub model: i64,
-    /// Its content at the last deep check, if that was judged by this program, and the
-    /// [digest](claims::digest) of what it was held to then.
+    /// The content at the last deep check, if this version of the program judged it, and the
+    /// [digest of its expectations](listed_digests::expectations_digest).
     pub judged: Option<(&'a Seal, [u8; 32])>,
-    /// What was accepted.
+    /// The accepted content.
     pub accepted: Option<&'a Seal>,
-    /// Whether another version took the place of the accepted one: how it differs is no news.
+    /// Whether another version replaced the accepted one. The differences in detail are not reported then.
     pub replaced: bool,
 }
 
-/// How models are checked.
+/// The options of deep checks.
 #[derive(Debug, Clone, Default)]
 pub struct CheckOptions {
-    /// How they are read.
+    /// How models are read.
     pub run: RunOptions,
-    /// How much is searched for flipped bits.
+    /// The limits of the search for bit flips.
     pub limits: SearchLimits,
 }
 
-/// What a deep check gave.
+/// The result of a deep check.
 #[derive(Debug)]
 pub struct DeepCheck {
     /// The model.
     pub checkpoint: Checkpoint,
-    /// Its files, with all that is claimed of them.
+    /// The files of the model, context all stated digests.
     pub files: Vec<ListedFile>,
-    /// A digest of what it was held to.
+    /// The digest of the expectations.
     pub expectations_digest: [u8; 32],
-    /// Its content.
+    /// The content.
     pub seal: Seal,
-    /// Who measured, of the last reading.
+    /// The report of the last measurement.
     pub run: RunReport,
-    /// Bytes that were read in all.
+    /// The total number of bytes that were read.
     pub bytes_read: u64,
-    /// `None`: the content is the one that was judged before; what was said of it stands.
+    /// The findings; `None` if the content is the one that was judged before, so that its findings still apply.
     pub content_findings: Option<ContentFindings>,
 }
 
-/// What is said of content that was judged now.
+/// The findings about content that was judged now.
 #[derive(Debug, Default)]
 pub struct ContentFindings {
-    /// Of the content by itself.
+    /// The findings about the content alone.
     pub findings: Vec<Finding>,
-    /// Where it is not what was accepted.
+    /// The differences from the accepted content.
     pub changes: Vec<Finding>,
-    /// How many files are not what their source claims.
+    /// The number of files that do not have the digests that their source states.
     pub digest_mismatches: usize,
 }
 
-/// What a check is made with.
+/// The context of a check.
 #[derive(Clone, Copy)]
 pub(super) struct CheckContext<'a> {
-    /// What is remembered.
+    /// The state database.
     pub database: &'a Database,
-    /// How it is read.
+    /// The options of the check.
     pub check_options: &'a CheckOptions,
-    /// What watches.
+    /// The progress display.
     pub progress: &'a Progress,
 }
 
-/// Reads every byte of a model, from where an earlier check ended. Content that was judged before is only
-/// digested; other content is examined in one pass, which verifies what its source claims.
+/// Reads every byte of a model, except for those that the journal of an interrupted check has. Content that was judged
+/// before is only digested. Other content is examined in one pass, which also verifies the digests that its source states.
 ///
 /// # Errors
-/// See [`CheckError`].
+/// Returns a [`CheckError`] if the model cannot be opened or read, changes while it is read, or if the state database
+/// cannot be used.
 pub(super) fn check(
     source: &dyn Source,
     listed: &ListedModel,
-    marks: &ListingFingerprint,
+    fingerprint: &ListingFingerprint,
     expected: CheckReferences<'_>,
-    with: CheckContext<'_>,
+    context: CheckContext<'_>,
 ) -> Result<DeepCheck, CheckError> {
     let OpenedModel { checkpoint: model, findings, files, seal } = source.open(listed)?;
     let mut files = files.unwrap_or_else(|| listed.files.clone());
     ensure_as_listed(&model, &listed.name, &files)?;
     let unusable = sidecars::add_signed_digests(&model, &mut files);
     let sealed = seal.map(|seal| sidecars::read_seal(&seal)).transpose()?;
-    let claims =
-        listed_digests::expectations_digest(&files, sealed.as_ref().map(|sealed| &sealed.digest));
-    let done = |checkpoint, files, (seal, run), bytes_read, found| {
+    let seal_digest = sealed.as_ref().map(|sealed| &sealed.digest);
+    let expectations_digest = listed_digests::expectations_digest(&files, seal_digest);
+    let result = |checkpoint, files, (seal, run), bytes_read, content_findings| {
         Ok(DeepCheck {
             checkpoint,
             files,
-            expectations_digest: claims,
+            expectations_digest,
             seal,
             run,
             bytes_read,
-            content_findings: found,
+            content_findings,
         })
     };
     let mut bytes_read = 0;
-    if let Some((judged, _)) = expected.judged.filter(|(_, with)| *with == claims) {
-        let (seal, run) = digest(&model, expected.model, marks, with)?;
+    if let Some((judged, _)) =
+        expected.judged.filter(|(_, judged_with)| *judged_with == expectations_digest)
+    {
+        let (seal, run) = digest(&model, expected.model, fingerprint, context)?;
         bytes_read += run.engine.bytes_read;
-        // What was found on the way is of what the content does not show.
+        // Findings about archives are not visible in the content.
         if same_content(judged, &seal) && findings.is_empty() {
             ensure_unchanged(source, listed, &model)?;
-            return done(model, files, (seal, run), bytes_read, None);
+            return result(model, files, (seal, run), bytes_read, None);
         }
     }
-    let own = sealed.as_ref().and_then(|sealed| sealed.seal.as_ref().ok());
-    let CheckOptions { limits, run: options } = with.check_options;
-    // No sidecar is looked for: of a registry, it is more to fetch than the search is worth.
-    let search = FlipSearch { seal_path: None, limits: Some(*limits), damage: false };
-    let held_to = |seal| SealReference { seal, content_only: false, search: Some(search) };
-    // What its own seal says stands whatever is accepted.
+    let own_seal = sealed.as_ref().and_then(|sealed| sealed.seal.as_ref().ok());
+    let CheckOptions { limits, run: options } = context.check_options;
+    // Chunk digests are not used: fetching them costs more than the search is worth.
+    let search = FlipSearch { seal_path: None, limits: Some(*limits), explain_structure: false };
+    let reference = |seal| SealReference { seal, content_only: false, search: Some(search) };
+    // The seal next to the model applies whatever is accepted.
     let accepted = expected.accepted.filter(|_| !expected.replaced);
-    let seals: Vec<SealReference<'_>> = own.into_iter().chain(accepted).map(held_to).collect();
-    let holding = Expectations {
+    let seals: Vec<SealReference<'_>> =
+        own_seal.into_iter().chain(accepted).map(reference).collect();
+    let expectations = Expectations {
         layout: expected.accepted,
-        bytes_reference: expected.accepted.or(own),
+        bytes_reference: expected.accepted.or(own_seal),
         seals: &seals,
         code: true,
         threads: options.threads.clone(),
     };
-    let examine = |model: &Checkpoint| examine_on(model, &files, marks, expected, with);
-    let held = expectations::check(model, &holding, examine, with.progress)?;
-    let changed = accepted.is_some();
-    let (model, examined, mut said) = (held.model, held.examined, held.findings);
+    let examine = |model: &Checkpoint| examine_on(model, &files, fingerprint, expected, context);
+    let checked = expectations::check(model, &expectations, examine, context.progress)?;
+    let has_accepted = accepted.is_some();
+    let (model, examined, mut judged) = (checked.model, checked.examined, checked.findings);
     bytes_read += examined.run.engine.bytes_read;
-    let changes = if changed { said.differences.pop() } else { None };
-    let own_changes = said.differences.pop();
+    let changes = if has_accepted { judged.differences.pop() } else { None };
+    let own_changes = judged.differences.pop();
     let mut found = ContentFindings { findings, ..ContentFindings::default() };
-    let broken = listed_digests::mismatches(&model, &files, &examined.run);
-    found.digest_mismatches = broken.len() + found.findings.len();
-    found.findings.extend(broken);
-    found.findings.append(&mut said.structure);
+    let mismatches = listed_digests::mismatches(&model, &files, &examined.run);
+    found.digest_mismatches = mismatches.len() + found.findings.len();
+    found.findings.extend(mismatches);
+    found.findings.append(&mut judged.structure);
     found.findings.extend(model.remarks.iter().map(structure::finding));
     found.findings.extend(checksums::findings(&model, &examined.run));
-    found.findings.append(&mut said.code);
-    found.findings.append(&mut said.weights);
-    structure::raise_severity(&mut found.findings, &held.explained);
+    found.findings.append(&mut judged.code);
+    found.findings.append(&mut judged.weights);
+    structure::raise_severity(&mut found.findings, &checked.explained);
     found.findings.extend(own_changes.unwrap_or_default());
     found.findings.extend(sealed.and_then(|sealed| sealed.seal.err()).map(|invalid| *invalid));
     found.changes = changes.unwrap_or_default();
     found.changes.retain(|change| !found.findings.contains(change));
     found.findings.extend(unusable);
-    found.findings.append(&mut said.outdated);
+    found.findings.append(&mut judged.outdated);
     ensure_unchanged(source, listed, &model)?;
     let Examination { seal, run, .. } = examined;
-    done(model, files, (seal, run), bytes_read, Some(found))
+    result(model, files, (seal, run), bytes_read, Some(found))
 }
 
-/// Examines a model from where an earlier check of the same content ended.
+/// Examines a model. Objects in the journal of an earlier check of the same content are not read again.
 fn examine_on(
     model: &Checkpoint,
     files: &[ListedFile],
-    marks: &ListingFingerprint,
+    fingerprint: &ListingFingerprint,
     expected: CheckReferences<'_>,
-    with: CheckContext<'_>,
+    context: CheckContext<'_>,
 ) -> Result<Examination, CheckError> {
     let file_hashing = listed_digests::hashings(model, files);
-    let mark = marks.examination_key(model, &file_hashing, expected.accepted);
-    let journal = with.database.journal(expected.model, Purpose::Examine, mark)?;
+    let key = fingerprint.examination_key(model, &file_hashing, expected.accepted);
+    let journal = context.database.journal(expected.model, Purpose::Examine, key)?;
     let request = Request {
         audit: !model.tensors.is_empty(),
         file_hashing,
         journal: Some(&journal),
         ..Request::default()
     };
-    let examined = measure(model, &request, with);
+    let examined = measure(model, &request, context);
     journal.finish(examined.is_ok())?;
     Ok(examined?)
 }
 
-/// Refuses a model that is no longer what was listed and opened, after the last byte of it was read.
+/// Checks, after the last byte was read, that the model is still the one that was listed and opened.
 fn ensure_unchanged(
     source: &dyn Source,
     listed: &ListedModel,
@@ -223,16 +228,16 @@ fn ensure_unchanged(
     source.ensure_unchanged(listed)
 }
 
-/// The digests of a model; what the journal has of it is not read again.
+/// Digests a model. Objects in the journal are not read again.
 fn digest(
     model: &Checkpoint,
     id: i64,
-    marks: &ListingFingerprint,
-    with: CheckContext<'_>,
+    fingerprint: &ListingFingerprint,
+    context: CheckContext<'_>,
 ) -> Result<(Seal, RunReport), CheckError> {
-    let journal = with.database.journal(id, Purpose::Digest, marks.digest)?;
+    let journal = context.database.journal(id, Purpose::Digest, fingerprint.digest)?;
     let request = Request { journal: Some(&journal), ..Request::default() };
-    let digested = measure(model, &request, with);
+    let digested = measure(model, &request, context);
     journal.finish(digested.is_ok())?;
     let Examination { seal, run, .. } = digested?;
     Ok((seal, run))
@@ -241,12 +246,12 @@ fn digest(
 fn measure(
     model: &Checkpoint,
     request: &Request<'_>,
-    with: CheckContext<'_>,
+    context: CheckContext<'_>,
 ) -> Result<Examination, ExamineError> {
-    examine::measure(model, request, &with.check_options.run, with.progress)
+    examine::measure(model, request, &context.check_options.run, context.progress)
 }
 
-/// Refuses a model that is not the one that was listed a moment ago.
+/// Checks that an opened model is the one that was listed.
 fn ensure_as_listed(
     model: &Checkpoint,
     name: &str,
@@ -256,22 +261,22 @@ fn ensure_as_listed(
         place: format!("{name}: {path}"),
         what: what.to_owned(),
     };
-    let own = model.model_files();
-    for (file, listed) in own.iter().zip(files) {
+    let model_files = model.model_files();
+    for (file, listed) in model_files.iter().zip(files) {
         if file.path != listed.path {
-            return Err(changed(&file.path, "its files are others"));
+            return Err(changed(&file.path, "its list of files changed"));
         }
-        if file.bytes != listed.bytes || moved(file, &listed.change_token) {
-            return Err(changed(&file.path, "it was written since it was listed"));
+        if file.bytes != listed.bytes || was_written(file, &listed.change_token) {
+            return Err(changed(&file.path, "the file was written after it was listed"));
         }
     }
-    match own.len() == files.len() {
+    match model_files.len() == files.len() {
         true => Ok(()),
-        false => Err(changed("", "its files are others")),
+        false => Err(changed("", "its list of files changed")),
     }
 }
 
-/// Whether a file of this machine was written since it was listed. Others are pinned by their sources.
-fn moved(file: &ModelFile, mark: &ChangeToken) -> bool {
-    matches!(mark, ChangeToken::Identity(identity) if *identity != file.identity)
+/// Returns whether a local file was written after it was listed. Remote files are pinned by their sources.
+fn was_written(file: &ModelFile, listed: &ChangeToken) -> bool {
+    matches!(listed, ChangeToken::Identity(identity) if *identity != file.identity)
 }

@@ -1,4 +1,4 @@
-//! Which models are read, and which are skipped because nothing of them moved.
+//! Decides which models are read, and which are skipped because their listings did not change.
 
 use super::listed_digests::{self, update_framed};
 use crate::source::{ChangeToken, ListedFile, ListedModel};
@@ -9,28 +9,29 @@ use tensorseal_core::record::ModelState;
 use tensorseal_core::seal::Seal;
 use tensorseal_format::Checkpoint;
 
-/// What is read although nothing moved: marks that did not move are no proof.
+/// The models that are read even if their listings did not change: unchanged change tokens do not prove that the content
+/// is unchanged.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DeepCheckSchedule {
-    /// Models whose last deep check is older than this.
+    /// Reads models whose last deep check is older than this.
     pub max_age: Option<SignedDuration>,
-    /// Models of this part.
+    /// Reads the models of this part of a rotation.
     pub part: Option<RotationPart>,
-    /// All of them.
+    /// Reads all models.
     pub everything: bool,
 }
 
-/// One of so many parts of all models; a model is always in the same one.
+/// One part of a rotation through all models. A model is always in the same part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RotationPart {
-    /// From 0 to `of - 1`.
+    /// The index of the part, from 0 to `count - 1`.
     pub index: u32,
-    /// How many there are, at least one.
+    /// The number of parts, at least 1.
     pub count: u32,
 }
 
 impl RotationPart {
-    /// Whether a model is in it.
+    /// Returns whether a model is in this part.
     pub fn contains(self, source: &str, name: &str) -> bool {
         let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026 part of a registry");
         for text in [source, name] {
@@ -45,85 +46,85 @@ impl RotationPart {
 fn add_file(hasher: &mut blake3::Hasher, file: &ListedFile) {
     update_framed(hasher, file.path.as_bytes());
     update_framed(hasher, &file.bytes.to_le_bytes());
-    // It has no maps whose order could differ.
+    // The value has no maps, so its JSON is deterministic.
     update_framed(hasher, &serde_json::to_vec(&file.change_token).unwrap_or_default());
 }
 
 impl DeepCheckSchedule {
-    /// Whether a model is to be read, by what is known of it.
+    /// Returns whether a model must be read.
     pub fn is_due(
         &self,
-        known: &StoredModel,
+        stored: &StoredModel,
         source: &str,
         listed: &ListingFingerprint,
         now: Timestamp,
     ) -> bool {
-        let Some(checked) = known.last_deep_check else { return true };
-        let moved = !listed.detects_writes
-            || known.checked_listing_digest != Some(listed.digest)
-            || known.state == ModelState::Missing;
-        let old = self.max_age.is_some_and(|most| now.duration_since(checked) > most);
+        let Some(checked) = stored.last_deep_check else { return true };
+        let changed = !listed.detects_writes
+            || stored.checked_listing_digest != Some(listed.digest)
+            || stored.state == ModelState::Missing;
+        let old = self.max_age.is_some_and(|max_age| now.duration_since(checked) > max_age);
         let part = self.part.is_some_and(|part| part.contains(source, &listed.name));
-        moved || old || part || self.everything
+        changed || old || part || self.everything
     }
 }
 
-/// A digest of what a source lists of a model: it moves when anything in the list does.
+/// A fingerprint of the listing of a model. It changes whenever the listing changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListingFingerprint {
-    /// Its name.
+    /// The name of the model.
     pub name: String,
-    /// Of version, paths, lengths, marks, what is claimed and by which files beside it, and what is missing.
+    /// The digest of the version, paths, lengths, change tokens, stated digests, sidecars and missing parts.
     pub digest: [u8; 32],
-    /// Whether it would move if a file was written: a source that has no marks tells nothing.
+    /// Whether the digest would change if a file were written. It would not if the source has no change tokens.
     pub detects_writes: bool,
 }
 
 impl ListingFingerprint {
-    /// Of a model as it is listed.
+    /// Computes the fingerprint of a listed model.
     pub fn from_listed(listed: &ListedModel) -> ListingFingerprint {
-        let mut mark = blake3::Hasher::new_derive_key("tensorseal 2026 marks of a model");
-        update_framed(&mut mark, listed.version.as_deref().unwrap_or_default().as_bytes());
+        let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026 fingerprint of a model");
+        update_framed(&mut hasher, listed.version.as_deref().unwrap_or_default().as_bytes());
         for file in &listed.files {
-            add_file(&mut mark, file);
+            add_file(&mut hasher, file);
         }
-        update_framed(&mut mark, &listed_digests::expectations_digest(&listed.files, None));
+        update_framed(&mut hasher, &listed_digests::expectations_digest(&listed.files, None));
         for file in &listed.sidecars {
             match file.change_token {
-                ChangeToken::None => update_framed(&mut mark, file.path.as_bytes()),
-                _ => add_file(&mut mark, file),
+                ChangeToken::None => update_framed(&mut hasher, file.path.as_bytes()),
+                _ => add_file(&mut hasher, file),
             }
         }
         for missing in listed.incomplete.iter().chain(&listed.unreadable) {
-            update_framed(&mut mark, missing.as_bytes());
+            update_framed(&mut hasher, missing.as_bytes());
         }
         ListingFingerprint {
             name: listed.name.clone(),
-            digest: *mark.finalize().as_bytes(),
+            digest: *hasher.finalize().as_bytes(),
             detects_writes: listed.files.iter().all(|file| file.change_token != ChangeToken::None),
         }
     }
 
-    /// Of the model and of all that this program measures when it examines it: with these digests of its
-    /// files, and its layout as it was `accepted`, where the model does not tell it.
+    /// Computes the key of an examination: it identifies the content of the model, the version of this program, the digests
+    /// in `hashings`, and the accepted content, from which a damaged layout can be recovered.
     pub fn examination_key(
         &self,
         model: &Checkpoint,
         hashings: &HashingPlan,
         accepted: Option<&Seal>,
     ) -> [u8; 32] {
-        let mut mark = blake3::Hasher::new_derive_key("tensorseal 2026 examination of a model");
-        update_framed(&mut mark, &self.digest);
-        update_framed(&mut mark, env!("CARGO_PKG_VERSION").as_bytes());
-        update_framed(&mut mark, accepted.map_or("", |seal| &seal.model.root).as_bytes());
+        let mut hasher = blake3::Hasher::new_derive_key("tensorseal 2026 examination of a model");
+        update_framed(&mut hasher, &self.digest);
+        update_framed(&mut hasher, env!("CARGO_PKG_VERSION").as_bytes());
+        update_framed(&mut hasher, accepted.map_or("", |seal| &seal.model.root).as_bytes());
         for file in 0..model.files.len() {
-            // It has no maps whose order could differ.
+            // The value has no maps, so its JSON is deterministic.
             update_framed(
-                &mut mark,
+                &mut hasher,
                 &serde_json::to_vec(hashings.for_file(file)).unwrap_or_default(),
             );
         }
-        *mark.finalize().as_bytes()
+        *hasher.finalize().as_bytes()
     }
 }
 
@@ -131,12 +132,12 @@ impl ListingFingerprint {
 mod tests {
     use super::*;
 
-    fn known(marks: &ListingFingerprint, state: ModelState) -> StoredModel {
+    fn stored(fingerprint: &ListingFingerprint, state: ModelState) -> StoredModel {
         StoredModel {
             id: 1,
             state,
             version: None,
-            checked_listing_digest: Some(marks.digest),
+            checked_listing_digest: Some(fingerprint.digest),
             checked_expectations: None,
             checked_tool: None,
             last_deep_check: Some(Timestamp::from_second(1_000_000).unwrap()),
@@ -153,66 +154,74 @@ mod tests {
         };
         let listed =
             ListedModel { name: "m".to_owned(), files: vec![file], ..ListedModel::default() };
-        let marks = ListingFingerprint::from_listed(&listed);
-        let before = known(&marks, ModelState::Ok);
+        let fingerprint = ListingFingerprint::from_listed(&listed);
+        let before = stored(&fingerprint, ModelState::Ok);
         let now = Timestamp::from_second(1_000_100).unwrap();
-        let due = |due: DeepCheckSchedule, known: &StoredModel, marks: &ListingFingerprint| {
-            due.is_due(known, "s", marks, now)
-        };
-        assert!(!due(DeepCheckSchedule::default(), &before, &marks));
-        let mut moved = listed.clone();
-        moved.files[0].change_token = ChangeToken::Digest("y".to_owned());
+        let due =
+            |due: DeepCheckSchedule, stored: &StoredModel, fingerprint: &ListingFingerprint| {
+                due.is_due(stored, "s", fingerprint, now)
+            };
+        assert!(!due(DeepCheckSchedule::default(), &before, &fingerprint));
+        let mut written = listed.clone();
+        written.files[0].change_token = ChangeToken::Digest("y".to_owned());
         assert!(due(
             DeepCheckSchedule::default(),
             &before,
-            &ListingFingerprint::from_listed(&moved)
+            &ListingFingerprint::from_listed(&written)
         ));
         assert!(
-            due(DeepCheckSchedule::default(), &known(&marks, ModelState::Missing), &marks),
+            due(
+                DeepCheckSchedule::default(),
+                &stored(&fingerprint, ModelState::Missing),
+                &fingerprint
+            ),
             "it came back"
         );
-        let mut unmarked = listed.clone();
-        unmarked.files[0].change_token = ChangeToken::None;
-        let unmarked = ListingFingerprint::from_listed(&unmarked);
+        let mut tokenless = listed.clone();
+        tokenless.files[0].change_token = ChangeToken::None;
+        let tokenless = ListingFingerprint::from_listed(&tokenless);
         assert!(
-            due(DeepCheckSchedule::default(), &known(&unmarked, ModelState::Ok), &unmarked),
-            "nothing would move"
+            due(DeepCheckSchedule::default(), &stored(&tokenless, ModelState::Ok), &tokenless),
+            "a write would not be detected"
         );
-        // The seal beside it was written, or a note of its download removed.
-        for mark in [ChangeToken::Digest("z".to_owned()), ChangeToken::None] {
-            let is_note = mark == ChangeToken::None;
-            let said = |path: &str, bytes: u64, mark: &ChangeToken| {
-                let (path, mark) = (path.to_owned(), mark.clone());
-                let beside =
-                    vec![ListedFile { path, bytes, change_token: mark, digests: Vec::new() }];
-                ListingFingerprint::from_listed(&ListedModel { sidecars: beside, ..listed.clone() })
+        // The seal was written, or download metadata was removed.
+        for token in [ChangeToken::Digest("z".to_owned()), ChangeToken::None] {
+            let is_metadata = token == ChangeToken::None;
+            let with_sidecar = |path: &str, bytes: u64, token: &ChangeToken| {
+                let (path, change_token) = (path.to_owned(), token.clone());
+                let sidecars = vec![ListedFile { path, bytes, change_token, digests: Vec::new() }];
+                ListingFingerprint::from_listed(&ListedModel { sidecars, ..listed.clone() })
             };
-            let with = said("a.beside", 7, &mark);
+            let with = with_sidecar("a.sidecar", 7, &token);
             assert!(due(DeepCheckSchedule::default(), &before, &with));
-            let then = known(&with, ModelState::Ok);
-            assert!(due(DeepCheckSchedule::default(), &then, &marks));
+            let then = stored(&with, ModelState::Ok);
+            assert!(due(DeepCheckSchedule::default(), &then, &fingerprint));
             assert_eq!(
-                due(DeepCheckSchedule::default(), &then, &said("a.beside", 8, &mark)),
-                !is_note
+                due(DeepCheckSchedule::default(), &then, &with_sidecar("a.sidecar", 8, &token)),
+                !is_metadata
             );
         }
         let never = StoredModel { last_deep_check: None, ..before.clone() };
-        assert!(due(DeepCheckSchedule::default(), &never, &marks));
+        assert!(due(DeepCheckSchedule::default(), &never, &fingerprint));
         for (seconds, expected) in [(99, true), (100, false)] {
             let max_age = Some(SignedDuration::from_secs(seconds));
             assert_eq!(
-                due(DeepCheckSchedule { max_age, ..DeepCheckSchedule::default() }, &before, &marks),
+                due(
+                    DeepCheckSchedule { max_age, ..DeepCheckSchedule::default() },
+                    &before,
+                    &fingerprint
+                ),
                 expected
             );
         }
         assert!(due(
             DeepCheckSchedule { everything: true, ..DeepCheckSchedule::default() },
             &before,
-            &marks
+            &fingerprint
         ));
     }
 
-    /// Every model is in exactly one part, and the parts are about equal.
+    /// Every model is in exactly one part, and the parts have about equal sizes.
     #[test]
     fn parts_share_all_models() {
         let mut sizes = [0; 7];

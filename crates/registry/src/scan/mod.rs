@@ -1,4 +1,4 @@
-//! A scan: each model of each source is listed, read when it is due, judged, and recorded at once.
+//! Scans sources: lists each model, reads and judges it if it is due, and records the result at once.
 
 mod change;
 mod deep;
@@ -24,68 +24,68 @@ use tensorseal_core::record::{ModelState, RecordedFinding, RunOutcome, RunRecord
 use tensorseal_engine::RunError;
 use tensorseal_engine::stream::progress::Progress;
 
-/// Rows of models that were only seen are written together.
+/// The number of rows of unchanged models that are written together.
 const BATCH: usize = 256;
 
-/// Most sentences that a run keeps of what could not be checked.
-const MOST_ERRORS: usize = 100;
+/// The largest number of errors that a run records.
+const MAX_ERRORS: usize = 100;
 
-/// What a scan is asked for.
+/// The options and callbacks of a scan.
 pub struct Scan<'a> {
-    /// What is remembered.
+    /// The state database.
     pub database: &'a Database,
-    /// What is read although nothing moved.
+    /// The models that are read even if their listings did not change.
     pub schedule: DeepCheckSchedule,
-    /// How it is read.
+    /// How models are read.
     pub check_options: CheckOptions,
-    /// Names of models that are passed over.
+    /// The patterns of names of models that are skipped.
     pub exclude: &'a [Pattern],
-    /// The lowest severity that fails it.
+    /// The lowest severity with which the scan fails.
     pub fail_on: Severity,
-    /// What watches.
+    /// The progress display, which can also stop the scan.
     pub progress: &'a Progress,
-    /// The time.
+    /// The clock.
     pub clock: &'a dyn Fn() -> Timestamp,
-    /// Told of each model that was read.
+    /// A callback for each model that was read.
     pub on_checked: &'a mut dyn FnMut(&CheckedModel<'_>),
 }
 
 /// A model that was read.
 pub struct CheckedModel<'a> {
-    /// Name of the source.
+    /// The name of the source.
     pub source: &'a str,
-    /// As it was listed.
+    /// The model in the listing.
     pub listed: &'a ListedModel,
-    /// What became of it.
+    /// The state of the model.
     pub state: ModelState,
-    /// In a sentence.
+    /// The state in a sentence.
     pub detail: &'a str,
-    /// All findings that stand, worst first.
+    /// All current findings, the worst first.
     pub findings: &'a [RecordedFinding],
-    /// As they were judged, of content that was judged now.
+    /// The findings with their evidence, if the content was judged in this scan.
     pub judged: &'a [Finding],
-    /// What was measured.
+    /// The result of the deep check.
     pub deep: &'a DeepCheck,
 }
 
-/// What a scan did.
+/// The result of a scan.
 #[derive(Debug)]
 pub struct ScanResult {
-    /// Its record.
+    /// The record of the scan.
     pub run: RunRecord,
-    /// Whether there was any model.
-    pub any: bool,
-    /// What was there and is no model, or was to be passed over.
-    pub passed_over: SkippedItems,
+    /// Whether the sources have any model.
+    pub has_models: bool,
+    /// The entries that are not models or are excluded.
+    pub skipped: SkippedItems,
 }
 
-/// A run at work.
+/// A scan in progress.
 struct ActiveScan<'s, 'a> {
     scan: &'s mut Scan<'a>,
     run: RunRecord,
-    passed_over: SkippedItems,
-    /// The state cannot be used any more, or the run is to stop.
-    end: Option<ScanStop>,
+    skipped: SkippedItems,
+    /// The reason to stop: an error of the state database, or an interruption.
+    stop: Option<ScanStop>,
 }
 
 enum ScanStop {
@@ -94,10 +94,11 @@ enum ScanStop {
 }
 
 impl Scan<'_> {
-    /// Scans `sources`. What was done is recorded even when it is interrupted.
+    /// Scans `sources`. The results are recorded even if the scan is interrupted.
     ///
     /// # Errors
-    /// When the state cannot be used. That a source or a model cannot be read is told in the record.
+    /// Returns a [`StateError`] if the state database cannot be read or written. Errors of sources and models are part of
+    /// the record.
     pub fn run(&mut self, sources: &[Box<dyn Source>]) -> Result<ScanResult, StateError> {
         let now = (self.clock)();
         let names: Vec<String> = sources.iter().map(|source| source.name().to_owned()).collect();
@@ -114,11 +115,11 @@ impl Scan<'_> {
             bytes_read: 0,
             errors: Vec::new(),
         };
-        let passed_over = SkippedItems::default();
-        let mut running = ActiveScan { scan: self, run, passed_over, end: None };
+        let skipped = SkippedItems::default();
+        let mut running = ActiveScan { scan: self, run, skipped, stop: None };
         for source in sources {
             running.source(source.as_ref());
-            if running.end.is_some() {
+            if running.stop.is_some() {
                 break;
             }
         }
@@ -133,25 +134,25 @@ impl ActiveScan<'_, '_> {
             let step = self.step(source, listed, &mut seen);
             match step.and_then(|()| self.flush(source, &mut seen, BATCH)) {
                 Ok(()) if self.scan.progress.stopped() => {
-                    self.end = Some(ScanStop::Interrupted);
+                    self.stop = Some(ScanStop::Interrupted);
                     ControlFlow::Break(())
                 }
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
-                    self.end = Some(ScanStop::State(error));
+                    self.stop = Some(ScanStop::State(error));
                     ControlFlow::Break(())
                 }
             }
         });
-        // Also of a source that could not be listed to its end.
+        // The rows are written even if the source could not be listed completely.
         if let Err(error) = self.flush(source, &mut seen, 1) {
-            self.end.get_or_insert(ScanStop::State(error));
+            self.stop.get_or_insert(ScanStop::State(error));
         }
         match listed {
-            // Only a whole list tells what is not in it.
-            Ok(()) if self.end.is_none() => {
+            // Only a complete listing shows which models are missing.
+            Ok(()) if self.stop.is_none() => {
                 if let Err(error) = self.missing(source.name()) {
-                    self.end = Some(ScanStop::State(error));
+                    self.stop = Some(ScanStop::State(error));
                 }
             }
             Ok(()) => {}
@@ -165,7 +166,7 @@ impl ActiveScan<'_, '_> {
         }
     }
 
-    /// Whatever a source lists: passed over, or a model.
+    /// Handles an entry of a listing.
     fn step(
         &mut self,
         source: &dyn Source,
@@ -174,14 +175,14 @@ impl ActiveScan<'_, '_> {
     ) -> Result<(), StateError> {
         if let Some(reason) = self.skip_reason(source, &listed)? {
             tracing::debug!(name = ?listed.name, reason = ?reason, "skipped");
-            self.passed_over.add(source.name(), listed.name, reason);
+            self.skipped.add(source.name(), listed.name, reason);
             return Ok(());
         }
         self.run.models += 1;
         self.model(source, listed, seen)
     }
 
-    /// Why something that a source lists is not read. What was known as a model stays one.
+    /// Returns the reason why an entry is not read. An entry that was recorded as a model before is always read.
     fn skip_reason(
         &self,
         source: &dyn Source,
@@ -191,65 +192,65 @@ impl ActiveScan<'_, '_> {
             return Ok(Some(format!("excluded by {}", pattern.as_str())));
         }
         let Some(reason) = &listed.not_a_model else { return Ok(None) };
-        let can_be_read = !listed.files.is_empty();
-        let known = can_be_read && {
+        let is_readable = !listed.files.is_empty();
+        let is_recorded = is_readable && {
             self.scan.database.stored_model(source.name(), &listed.name)?.is_some()
         };
-        Ok((!known).then(|| reason.clone()))
+        Ok((!is_recorded).then(|| reason.clone()))
     }
 
     fn exclusion_for(&self, name: &str) -> Option<&Pattern> {
         self.scan.exclude.iter().find(|pattern| pattern.matches(name))
     }
 
-    /// One model: read if it is due, else noted as seen.
+    /// Reads a model if it is due, and otherwise records that it was seen.
     fn model(
         &mut self,
         source: &dyn Source,
         listed: ListedModel,
         seen: &mut Vec<OwnedModelRow>,
     ) -> Result<(), StateError> {
-        let marks = ListingFingerprint::from_listed(&listed);
+        let fingerprint = ListingFingerprint::from_listed(&listed);
         let database = self.scan.database;
-        let known = database.stored_model(source.name(), &listed.name)?;
+        let stored = database.stored_model(source.name(), &listed.name)?;
         let now = (self.scan.clock)();
-        if let Some(known) = &known
-            && !self.scan.schedule.is_due(known, source.name(), &marks, now)
+        if let Some(stored) = &stored
+            && !self.scan.schedule.is_due(stored, source.name(), &fingerprint, now)
         {
             tracing::debug!(model = ?listed.name, "unchanged and not due: skipped");
-            seen.push(OwnedModelRow::new(known.id, &listed, &marks));
+            seen.push(OwnedModelRow::new(stored.id, &listed, &fingerprint));
             return Ok(());
         }
-        let id = match &known {
-            Some(known) => {
-                seen.push(OwnedModelRow::new(known.id, &listed, &marks));
+        let id = match &stored {
+            Some(stored) => {
+                seen.push(OwnedModelRow::new(stored.id, &listed, &fingerprint));
                 self.flush(source, seen, 1)?;
-                known.id
+                stored.id
             }
             None => {
-                let row = OwnedModelRow::new(0, &listed, &marks);
+                let row = OwnedModelRow::new(0, &listed, &fingerprint);
                 database.add(self.run.id, &row.row(source.name()), now)?
             }
         };
         let files = listed.files.len();
-        tracing::debug!(model = ?listed.name, files, new = known.is_none(), "reading");
+        tracing::debug!(model = ?listed.name, files, new = stored.is_none(), "reading");
         let model = CheckTarget {
             source,
             listed: &listed,
-            fingerprint: &marks,
+            fingerprint: &fingerprint,
             id,
-            stored: known.as_ref(),
+            stored: stored.as_ref(),
         };
         match self.check(&model) {
             Ok(()) => Ok(()),
             Err(CheckError::State(error)) => Err(error),
-            // Nothing is known of it that was not known before; it is due the next time, too.
+            // Nothing is recorded, so the model stays due.
             Err(CheckError::Run(RunError::Interrupted)) => Ok(()),
             Err(error) => self.unreadable(&model, &error),
         }
     }
 
-    /// A model that could not be checked is not as it was: nobody knows how it is.
+    /// Records that a model could not be checked.
     fn unreadable(
         &mut self,
         model: &CheckTarget<'_>,
@@ -271,19 +272,19 @@ impl ActiveScan<'_, '_> {
     }
 
     fn record_error(&mut self, what: String) {
-        if self.run.errors.len() < MOST_ERRORS {
+        if self.run.errors.len() < MAX_ERRORS {
             self.run.errors.push(what.replace(['\n', '\r'], " "));
         }
     }
 
-    /// Writes the rows of models that were only seen, when there are `from` of them.
+    /// Writes the rows of unchanged models if there are at least `min_rows`.
     fn flush(
         &mut self,
         source: &dyn Source,
         seen: &mut Vec<OwnedModelRow>,
-        from: usize,
+        min_rows: usize,
     ) -> Result<(), StateError> {
-        if seen.len() < from {
+        if seen.len() < min_rows {
             return Ok(());
         }
         let rows: Vec<_> = seen.iter().map(|seen| (seen.id, seen.row(source.name()))).collect();
@@ -292,14 +293,14 @@ impl ActiveScan<'_, '_> {
         Ok(())
     }
 
-    /// Models that were there and are not in a whole list.
+    /// Records the models that are missing in a complete listing.
     fn missing(&mut self, source: &str) -> Result<(), StateError> {
         for (model, name) in self.scan.database.unlisted_models(self.run.id, source)? {
-            // Nobody looked whether it is there.
+            // Excluded models are not looked for.
             if self.exclusion_for(&name).is_some() {
                 continue;
             }
-            let detail = "it was there before, and its source does not list it any more";
+            let detail = "the source no longer lists this model";
             let finding = Finding::new("registry/missing", format!("{name}: {detail}"));
             self.scan.database.record(&CheckRecord {
                 model,
@@ -317,9 +318,9 @@ impl ActiveScan<'_, '_> {
 
     fn finish(mut self) -> Result<ScanResult, StateError> {
         let database = self.scan.database;
-        let interrupted = match self.end.take() {
+        let interrupted = match self.stop.take() {
             Some(ScanStop::State(error)) => {
-                // As far as it can be written at all.
+                // Best effort: the database may not be writable.
                 self.run.ended = Some((self.scan.clock)());
                 self.run.outcome = RunOutcome::Incomplete;
                 self.run.errors.push(error.to_string());
@@ -341,7 +342,7 @@ impl ActiveScan<'_, '_> {
             RunOutcome::Pass
         };
         database.end_run(&self.run)?;
-        let any = self.run.models > 0 || worst.is_some();
-        Ok(ScanResult { run: self.run, any, passed_over: self.passed_over })
+        let has_models = self.run.models > 0 || worst.is_some();
+        Ok(ScanResult { run: self.run, has_models, skipped: self.skipped })
     }
 }

@@ -1,4 +1,4 @@
-//! One model of a scan: checked, judged, recorded.
+//! Checks, judges and records one model of a scan.
 
 use super::change::{ModelChange, ModelSnapshot, classify_change, other_version};
 use super::deep::{self, CheckContext, CheckError, CheckReferences, ContentFindings};
@@ -19,9 +19,9 @@ pub(super) struct CheckTarget<'a> {
     pub source: &'a dyn Source,
     pub listed: &'a ListedModel,
     pub fingerprint: &'a ListingFingerprint,
-    /// Number of its row.
+    /// The number of its row.
     pub id: i64,
-    /// What was known of it; `None`: it was not seen before.
+    /// The recorded model; `None` if it was not seen before.
     pub stored: Option<&'a StoredModel>,
 }
 
@@ -38,7 +38,11 @@ pub(super) struct OwnedModelRow {
 }
 
 impl OwnedModelRow {
-    pub(super) fn new(id: i64, listed: &ListedModel, marks: &ListingFingerprint) -> OwnedModelRow {
+    pub(super) fn new(
+        id: i64,
+        listed: &ListedModel,
+        fingerprint: &ListingFingerprint,
+    ) -> OwnedModelRow {
         OwnedModelRow {
             id,
             name: listed.name.clone(),
@@ -47,7 +51,7 @@ impl OwnedModelRow {
             bytes: listed.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes)),
             signed: listed.signed,
             sealed: listed.sealed,
-            listing_digest: marks.digest,
+            listing_digest: fingerprint.digest,
         }
     }
 
@@ -65,44 +69,44 @@ impl OwnedModelRow {
     }
 }
 
-/// What is judged of a model.
+/// The verdict on a model.
 struct ModelVerdict {
     state: ModelState,
     detail: String,
-    /// Of the state.
+    /// The finding about the state.
     finding: Option<Finding>,
     content: ContentStatus,
 }
 
 impl ActiveScan<'_, '_> {
-    /// Reads a model, and records what became of it.
+    /// Reads a model and records its state.
     pub(super) fn check(&mut self, model: &CheckTarget<'_>) -> Result<(), CheckError> {
-        let CheckTarget { source, listed, fingerprint: marks, id, stored: known } = *model;
-        if let Some(why) = &listed.unreadable {
-            let (place, why) = (listed.name.clone(), why.clone());
-            return Err(SourceError::Unreachable { place, why }.into());
+        let CheckTarget { source, listed, fingerprint, id, stored } = *model;
+        if let Some(reason) = &listed.unreadable {
+            let (place, reason) = (listed.name.clone(), reason.clone());
+            return Err(SourceError::Unreachable { place, reason }.into());
         }
         let database = self.scan.database;
         let baseline = database.baseline(id)?;
         let accepted = baseline.as_ref().map(|baseline| &baseline.seal);
         let was = baseline.as_ref().and_then(|baseline| baseline.version.as_deref());
         let replaced = other_version(was, listed.version.as_deref()).is_some();
-        let found = database.unaccepted_content(id)?;
-        let content = found.as_ref().or(accepted);
-        let judged = content.zip(known.and_then(judged_expectations));
+        let unaccepted = database.unaccepted_content(id)?;
+        let content = unaccepted.as_ref().or(accepted);
+        let judged = content.zip(stored.and_then(judged_expectations));
         let expected = CheckReferences { model: id, judged, accepted, replaced };
-        let (checking, progress) = (&self.scan.check_options, self.scan.progress);
-        let with = CheckContext { database, check_options: checking, progress };
-        let deep = deep::check(source, listed, marks, expected, with)?;
+        let (check_options, progress) = (&self.scan.check_options, self.scan.progress);
+        let context = CheckContext { database, check_options, progress };
+        let deep = deep::check(source, listed, fingerprint, expected, context)?;
         self.run.deep_checked += 1;
         self.run.bytes_read += deep.bytes_read;
-        let file_marks = file_change_tokens(&deep.files);
+        let change_tokens = file_change_tokens(&deep.files);
         let before = database.findings(id)?;
-        let broken = match &deep.content_findings {
+        let mismatches = match &deep.content_findings {
             Some(found) => found.digest_mismatches,
             None => before.iter().filter(|found| found.contradicts_digest()).count(),
         };
-        let verdict = verdict(model, (&deep.seal, &file_marks), broken, baseline.as_ref());
+        let verdict = verdict(model, (&deep.seal, &change_tokens), mismatches, baseline.as_ref());
         let state = verdict.state.name();
         tracing::debug!(model = ?listed.name, state, bytes = deep.bytes_read, "checked");
         let (recorded, judged) = match &deep.content_findings {
@@ -118,10 +122,10 @@ impl ActiveScan<'_, '_> {
             detail: &verdict.detail,
             findings: &recorded,
             deep: Some(DeepCheckRecord {
-                listing_digest: marks.digest,
+                listing_digest: fingerprint.digest,
                 expectations_digest: deep.expectations_digest,
                 seal: &deep.seal,
-                change_tokens: &file_marks,
+                change_tokens: &change_tokens,
                 content: verdict.content,
             }),
         })?;
@@ -138,35 +142,36 @@ impl ActiveScan<'_, '_> {
     }
 }
 
-/// What a model was held to when this program judged its content, if it did.
-fn judged_expectations(known: &StoredModel) -> Option<[u8; 32]> {
-    let by_this = known.checked_tool.as_deref() == Some(env!("CARGO_PKG_VERSION"));
-    known.checked_expectations.filter(|_| by_this)
+/// Returns the digest of the expectations with which this version of the program judged the model, if it did.
+fn judged_expectations(stored: &StoredModel) -> Option<[u8; 32]> {
+    let is_same_tool = stored.checked_tool.as_deref() == Some(env!("CARGO_PKG_VERSION"));
+    stored.checked_expectations.filter(|_| is_same_tool)
 }
 
 fn file_change_tokens(files: &[ListedFile]) -> Vec<FileChangeToken> {
     let of = |file: &ListedFile| FileChangeToken {
         path: file.path.clone(),
-        mark: file.change_token.clone(),
+        token: file.change_token.clone(),
     };
     files.iter().map(of).collect()
 }
 
-/// What became of a model that was read: its content and its marks, and how many files are not what is claimed.
+/// Judges a model from its content, its change tokens and the number of files with other digests than stated.
 fn verdict(
     model: &CheckTarget<'_>,
-    (seal, marks): (&Seal, &[FileChangeToken]),
-    broken: usize,
+    (seal, change_tokens): (&Seal, &[FileChangeToken]),
+    mismatches: usize,
     baseline: Option<&AcceptedBaseline>,
 ) -> ModelVerdict {
     let listed = model.listed;
-    let change = baseline.map(|baseline| compare_with_baseline(baseline, seal, listed, marks));
-    // Content that contradicts its own source is never the accepted one; that of a part is not, either.
+    let change =
+        baseline.map(|baseline| compare_with_baseline(baseline, seal, listed, change_tokens));
+    // Content that contradicts its source is never accepted, and neither is a part of a model.
     let content = match &change {
         _ if !listed.incomplete.is_empty() => ContentStatus::Partial,
         Some(change) if change.state == ModelState::Ok => ContentStatus::Accepted,
         Some(_) => ContentStatus::Other,
-        None if broken > 0 => ContentStatus::Partial,
+        None if mismatches > 0 => ContentStatus::Partial,
         None => ContentStatus::First,
     };
     let verdict = |state, detail: String, finding| ModelVerdict { state, detail, finding, content };
@@ -175,10 +180,10 @@ fn verdict(
     {
         return verdict(state, detail, finding);
     }
-    if broken > 0 {
-        let detail = match broken {
-            1 => "a file is not what its source says it is".to_owned(),
-            n => format!("{n} files are not what their source says they are"),
+    if mismatches > 0 {
+        let detail = match mismatches {
+            1 => "one file does not have the digest that its source states".to_owned(),
+            n => format!("{n} files do not have the digests that their source states"),
         };
         return verdict(ModelState::Modified, detail, None);
     }
@@ -188,18 +193,18 @@ fn verdict(
         return verdict(ModelState::Incomplete, detail, Some(finding));
     }
     if content == ContentStatus::First {
-        let detail = "not seen before".to_owned();
+        let detail = "new model".to_owned();
         let finding = Finding::new("registry/new", format!("{}: {detail}", listed.name));
         return verdict(ModelState::New, detail, Some(finding));
     }
-    verdict(ModelState::Ok, "as accepted".to_owned(), None)
+    verdict(ModelState::Ok, "matches the accepted baseline".to_owned(), None)
 }
 
 fn compare_with_baseline(
     baseline: &AcceptedBaseline,
     seal: &Seal,
     listed: &ListedModel,
-    marks: &[FileChangeToken],
+    change_tokens: &[FileChangeToken],
 ) -> ModelChange {
     let before = ModelSnapshot {
         version: baseline.version.as_deref(),
@@ -208,12 +213,12 @@ fn compare_with_baseline(
     };
     classify_change(
         before,
-        ModelSnapshot { version: listed.version.as_deref(), seal, change_tokens: marks },
+        ModelSnapshot { version: listed.version.as_deref(), seal, change_tokens },
     )
 }
 
-/// All that is said of content that was judged now, worst first, as it is kept and as it was judged. Where a
-/// version took the place of another, the differences in detail are no news.
+/// Returns all findings about content that was judged now, the worst first, in their recorded form and with evidence. If a
+/// version replaced another, the differences in detail are left out.
 fn findings(
     found: &ContentFindings,
     verdict: &ModelVerdict,
@@ -227,9 +232,9 @@ fn findings(
     (all.iter().map(RecordedFinding::from).collect(), all)
 }
 
-/// What was said of the same content before, with what is said of its state now.
+/// Returns the earlier findings about the same content, with the finding about its state now.
 fn carried_findings(before: Vec<RecordedFinding>, verdict: &ModelVerdict) -> Vec<RecordedFinding> {
-    const OF_STATES: [&str; 6] = [
+    const STATE_RULES: [&str; 6] = [
         "registry/new",
         "registry/missing",
         "registry/incomplete",
@@ -238,7 +243,7 @@ fn carried_findings(before: Vec<RecordedFinding>, verdict: &ModelVerdict) -> Vec
         "registry/replaced",
     ];
     let mut all: Vec<RecordedFinding> = verdict.finding.iter().map(RecordedFinding::from).collect();
-    all.extend(before.into_iter().filter(|f| !OF_STATES.contains(&f.rule.as_str())));
+    all.extend(before.into_iter().filter(|f| !STATE_RULES.contains(&f.rule.as_str())));
     all.sort_by_key(|finding| Reverse(finding.severity));
     all
 }

@@ -1,4 +1,4 @@
-//! What lies beside the tensors of a model and speaks of it: its seal, its signature.
+//! Reads the sidecars of a model: its seal and its signature.
 
 use crate::source::{ListedDigest, ListedFile, SourceError};
 use std::collections::HashMap;
@@ -8,20 +8,19 @@ use tensorseal_core::seal::{self, Seal, SealError};
 use tensorseal_format::{Checkpoint, Location, RemoteError, read_whole};
 use tensorseal_signing::{self as signing, BUNDLE_FILE_NAME as SIGNATURE, Manifest};
 
-/// The longest signature that is looked into: that of more files than a model of a registry may have.
+/// The longest signature that is read, in bytes. That of the largest allowed number of files fits.
 const MAX_SIGNATURE: u64 = 64 << 20;
 
-/// Adds to the files of a model what its signature states of them; or else gives the finding that it states
-/// nothing that can be used. Nobody's key is asked for: whoever changed a file and not its signature is found
-/// out, whoever changed both is not.
+/// Adds the digests in the signature of a model to its files, or returns the finding that the signature is invalid. The
+/// signature is not verified: this detects a file that was changed without its signature, but not if both were changed.
 pub(super) fn add_signed_digests(model: &Checkpoint, files: &mut [ListedFile]) -> Option<Finding> {
     let signature = model.model_files().iter().find(|file| file.path == SIGNATURE)?;
     let stated = match read_whole(model, SIGNATURE, MAX_SIGNATURE) {
         Some(bundle) => signing::parse_unverified(&bundle).map_err(|error| error.to_string()),
         None if signature.bytes > MAX_SIGNATURE => {
-            Err(format!("it is {} bytes long, and a scan reads {MAX_SIGNATURE}", signature.bytes))
+            Err(format!("it has {} bytes, more than the limit of {MAX_SIGNATURE}", signature.bytes))
         }
-        // It is written at this moment, or cannot be read: the check itself will tell.
+        // The file is being written or cannot be read, which the check itself reports.
         None => return None,
     };
     match stated {
@@ -29,18 +28,18 @@ pub(super) fn add_signed_digests(model: &Checkpoint, files: &mut [ListedFile]) -
             add_manifest_digests(manifest, files);
             None
         }
-        Err(why) => {
-            let message = format!("the signature cannot be used: {why}");
+        Err(reason) => {
+            let message = format!("the signature is invalid: {reason}");
             let mut finding =
                 Finding::new("signature/bundle-invalid", message.replace(['\n', '\r'], " "));
-            // Nobody relies on it here.
+            // A scan does not rely on the signature.
             finding.severity = Severity::Medium;
             Some(finding.in_file(SIGNATURE))
         }
     }
 }
 
-/// Digests of shards are left alone: they say the same, and nothing else here has them.
+/// Adds the digests of a manifest to the files. Digests of shards are not used.
 fn add_manifest_digests(manifest: Manifest, files: &mut [ListedFile]) {
     let algorithm = manifest.hashing.algorithm;
     let whole = manifest.resources.into_iter().filter(|resource| resource.range.is_none());
@@ -48,31 +47,32 @@ fn add_manifest_digests(manifest: Manifest, files: &mut [ListedFile]) {
         whole.map(|resource| (resource.name, resource.digest)).collect();
     for file in files {
         let Some(digest) = stated.remove(&file.path) else { continue };
-        let claim = ListedDigest {
+        let listed_digest = ListedDigest {
             algorithm,
             digest,
             origin: "its signature",
-            remedy: "restore it, or have the model signed again if it was changed on purpose",
+            remedy: "restore it, or sign the model again if it was changed on purpose",
         };
-        if !file.digests.iter().any(|other| other.has_same_digest(&claim)) {
-            file.digests.push(claim);
+        if !file.digests.iter().any(|other| other.has_same_digest(&listed_digest)) {
+            file.digests.push(listed_digest);
         }
     }
 }
 
-/// A seal that was read.
+/// A seal that was read next to a model.
 #[derive(Debug)]
 pub(super) struct SealSidecar {
-    /// It, or the finding that it cannot be used.
+    /// The seal, or the finding that it is invalid.
     pub seal: Result<Seal, Box<Finding>>,
-    /// Of its bytes, or of what is wrong with it.
+    /// The digest of its bytes, or of the message if it is invalid.
     pub digest: [u8; 32],
 }
 
-/// Reads the seal at a place.
+/// Reads the seal at a location.
 ///
 /// # Errors
-/// When it lies on another machine and could not be had, or is no longer the one that was listed.
+/// Returns [`SourceError::Unreachable`] or [`SourceError::Changed`] if a remote seal cannot be fetched or is no longer the
+/// listed one.
 pub(super) fn read_seal(place: &Location) -> Result<SealSidecar, SourceError> {
     let read = match place {
         Location::Path(path) => seal::read::read(path),
@@ -103,9 +103,9 @@ mod tests {
     use tensorseal_signing::Resource;
 
     #[derive(Debug)]
-    struct Answers(u64, Result<&'static str, RemoteError>);
+    struct Response(u64, Result<&'static str, RemoteError>);
 
-    impl RemoteFile for Answers {
+    impl RemoteFile for Response {
         fn place(&self) -> String {
             "s3://models/m/tensorseal.seal.json".to_owned()
         }
@@ -121,10 +121,10 @@ mod tests {
         }
     }
 
-    /// What could not be had is not judged; what was had and is no seal is.
+    /// A seal that cannot be fetched is an error, and an invalid seal is a finding.
     #[test]
     fn a_seal_on_another_machine() {
-        let read = |bytes, answer| read_seal(&Location::Remote(Arc::new(Answers(bytes, answer))));
+        let read = |bytes, answer| read_seal(&Location::Remote(Arc::new(Response(bytes, answer))));
         let gone = read(9, Err(RemoteError::Changed("it is gone".to_owned())));
         assert!(matches!(gone, Err(SourceError::Changed { .. })), "{gone:?}");
         let away = read(9, Err(RemoteError::Unavailable("503".to_owned()))).unwrap_err();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_claims_whole_files_by_their_exact_paths() {
+    fn a_signature_states_digests_of_whole_files_by_exact_path() {
         let file = |path: &str| ListedFile {
             path: path.to_owned(),
             bytes: 1,
@@ -158,11 +158,11 @@ mod tests {
             stated(None, vec![resource("a", None), resource("d", None)]),
             &mut files,
         );
-        let claims: Vec<usize> = files.iter().map(|file| file.digests.len()).collect();
-        assert_eq!(claims, [0, 1, 0, 0]);
+        let counts: Vec<usize> = files.iter().map(|file| file.digests.len()).collect();
+        assert_eq!(counts, [0, 1, 0, 0]);
         assert_eq!(files[1].digests[0].algorithm, HashAlgorithm::Blake3);
         add_manifest_digests(stated(None, vec![resource("a", None)]), &mut files);
-        assert_eq!(files[1].digests.len(), 1, "the same is claimed once");
+        assert_eq!(files[1].digests.len(), 1, "the same digest is added once");
         add_manifest_digests(stated(Some(4), vec![resource("c", Some([0, 4]))]), &mut files);
         assert!(files[3].digests.is_empty());
     }

@@ -1,4 +1,4 @@
-//! A directory tree: every directory that directly holds a file of a model is one, with all below it.
+//! A directory tree as a source. Every directory that directly contains a model file is a model, with all files below it.
 
 use super::huggingface::download_metadata::DownloadMetadata;
 use super::huggingface::other_repository;
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use tensorseal_base::display::quoted;
 use tensorseal_format::{Checkpoint, OpenError};
 
-/// How deep models may lie.
+/// The largest depth of a model directory.
 const MAX_DEPTH: usize = 64;
 
-/// See the module.
+/// A directory tree as a source of models.
 #[derive(Debug)]
 pub struct DirectoryTree {
     root: PathBuf,
@@ -22,15 +22,19 @@ pub struct DirectoryTree {
 }
 
 impl DirectoryTree {
-    /// The tree below `root`.
+    /// Opens the tree below `root`.
     ///
     /// # Errors
-    /// When it is not a directory that can be listed, or its path is not UTF-8.
+    /// Returns [`SourceError::Open`] if `root` is not a readable directory, and [`SourceError::Invalid`] if its path is not
+    /// UTF-8.
     pub fn new(root: &Path) -> Result<DirectoryTree, SourceError> {
         let resolved = fs::canonicalize(root).map_err(|error| OpenError::new(root, error))?;
         let Some(name) = resolved.to_str() else {
-            let why = "its path is not UTF-8: a report cannot name it".to_owned();
-            return Err(SourceError::Invalid { source_name: root.display().to_string(), why });
+            let why = "the path is not UTF-8, so reports cannot name it".to_owned();
+            return Err(SourceError::Invalid {
+                source_name: root.display().to_string(),
+                reason: why,
+            });
         };
         let name = name.to_owned();
         fs::read_dir(&resolved).map_err(|error| OpenError::new(root, error))?;
@@ -41,7 +45,7 @@ impl DirectoryTree {
         if model == "." { self.root.clone() } else { self.root.join(model) }
     }
 
-    /// Arrays that lie directly in a directory without a file of a model.
+    /// Returns the entry for the arrays directly in a directory that has no model file.
     fn arrays(
         &self,
         path: &str,
@@ -55,36 +59,36 @@ impl DirectoryTree {
             Ok(listed) => {
                 self.with_download_metadata(ListedModel { name: path.to_owned(), ..listed })
             }
-            // They are not read: that they cannot be listed is for whoever reads them.
+            // The arrays are not read, so this error does not matter here.
             Err(_) => ListedModel { name: path.to_owned(), ..ListedModel::default() },
         };
         Ok(Some(listed.into_arrays_only(arrays as u64)))
     }
 
-    /// Why a link is passed over, if it leads to what is listed nowhere: links are not followed.
-    fn leads_out(&self, link: &Path) -> Option<String> {
+    /// Returns the reason why a link is skipped, if its target is not listed elsewhere. Links are not followed.
+    fn skipped_link(&self, link: &Path) -> Option<String> {
         match fs::canonicalize(link) {
-            Err(_) => Some("a link that leads nowhere".to_owned()),
+            Err(_) => Some("a broken link".to_owned()),
             Ok(target) if !target.is_dir() || target.starts_with(&self.root) => None,
             Ok(target) => Some(format!(
-                "a link out of the source, to {}: name that as a source",
+                "a link to {}, outside of the source: scan that directory as a separate source",
                 quoted(&target.to_string_lossy())
             )),
         }
     }
 
-    /// Adds that there are notes of a download; what they say is read when the model is opened.
+    /// Adds the download metadata as sidecars. They are read when the model is opened.
     fn with_download_metadata(&self, mut listed: ListedModel) -> ListedModel {
-        if let Some(notes) = DownloadMetadata::find(&self.root, &self.place(&listed.name)) {
+        if let Some(metadata) = DownloadMetadata::find(&self.root, &self.place(&listed.name)) {
             listed
                 .sidecars
-                .extend(listed.files.iter().filter_map(|file| notes.listed_file(&file.path)));
+                .extend(listed.files.iter().filter_map(|file| metadata.listed_file(&file.path)));
         }
         listed
     }
 }
 
-/// A directory that is to be looked at.
+/// A directory that is still to be listed.
 struct Pending {
     path: String,
     depth: usize,
@@ -104,7 +108,7 @@ impl Source for DirectoryTree {
             let place = self.place(&path);
             let found = match entries(&place) {
                 Ok((found, _)) => found,
-                // What is below it may be models: nobody can tell.
+                // There may be models below the directory.
                 Err(error) if depth > 0 => {
                     if each(ListedModel::unreadable(path, error)).is_break() {
                         return Ok(());
@@ -128,7 +132,7 @@ impl Source for DirectoryTree {
                 continue;
             }
             if depth == MAX_DEPTH {
-                let why = format!("directories are nested deeper than {MAX_DEPTH}");
+                let why = format!("directories are nested deeper than {MAX_DEPTH} levels");
                 if each(ListedModel::unreadable(path, why)).is_break() {
                     return Ok(());
                 }
@@ -138,27 +142,27 @@ impl Source for DirectoryTree {
                 "." => name.to_owned(),
                 path => format!("{path}/{name}"),
             };
-            let mut passed_over = Vec::new();
-            passed_over.extend(self.arrays(&path, &found)?);
+            let mut skipped = Vec::new();
+            skipped.extend(self.arrays(&path, &found)?);
             let first = pending.len();
             for (name, kind) in &found {
                 let at = place.join(name);
                 let why = match kind {
-                    kind if kind.is_symlink() => self.leads_out(&at),
+                    kind if kind.is_symlink() => self.skipped_link(&at),
                     kind if !kind.is_dir() || name == ".git" => None,
                     _ => other_repository(&at, name),
                 };
                 match why {
-                    Some(why) => passed_over.push(ListedModel::skipped(below(name), why)),
+                    Some(why) => skipped.push(ListedModel::skipped(below(name), why)),
                     None if kind.is_dir() && name != ".git" => {
                         pending.push(Pending { path: below(name), depth: depth + 1 });
                     }
                     None => {}
                 }
             }
-            // The stack gives the last one first.
+            // The last entry of the stack is taken first.
             pending[first..].reverse();
-            if passed_over.into_iter().try_for_each(&mut *each).is_break() {
+            if skipped.into_iter().try_for_each(&mut *each).is_break() {
                 return Ok(());
             }
         }
@@ -170,10 +174,10 @@ impl Source for DirectoryTree {
         let checkpoint = Checkpoint::open(&place, &local::options())?;
         let opened = OpenedModel::from_checkpoint(checkpoint)
             .with_seal(local::seal_location(&place, listed));
-        let Some(notes) = DownloadMetadata::find(&self.root, &place) else { return Ok(opened) };
+        let Some(metadata) = DownloadMetadata::find(&self.root, &place) else { return Ok(opened) };
         let mut files = listed.files.clone();
         for file in &mut files {
-            file.digests.extend(notes.listed_digest(&file.path));
+            file.digests.extend(metadata.listed_digest(&file.path));
         }
         Ok(OpenedModel { files: Some(files), ..opened })
     }
@@ -204,7 +208,7 @@ mod tests {
         found
     }
 
-    /// The topmost directory with a file of a model is the model; links lead to no more of them.
+    /// The topmost directory with a model file is the model. Links do not give further models.
     #[test]
     fn models_of_a_tree() {
         let root = tempfile::tempdir().unwrap();
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_whether_a_model_is_signed_and_sealed() {
+    fn signatures_and_seals_are_detected() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "m/model.safetensors");
         let listed = || {

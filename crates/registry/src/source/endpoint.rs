@@ -1,29 +1,30 @@
-//! Servers that sources are named by: `SCHEME://host[:port]/path`, or `SCHEME+http://…` and
-//! `SCHEME+https://…` to say how they are spoken to.
+//! Parses the server in the URI of a source: `SCHEME://host[:port]/path`, or `SCHEME+http://…` and `SCHEME+https://…` to
+//! choose the protocol.
 
 use super::SourceError;
 use url::{Host, Url};
 
-/// A server, and what of it is meant.
+/// A server and a path on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// `https://host[:port]/` or `http://host[:port]/`.
+    /// The base URL: `https://host[:port]/` or `http://host[:port]/`.
     pub base: Url,
-    /// The URI up to the path, as it was given: `oci://host:port`.
+    /// The URI up to the path, as the user wrote it: `oci://host:port`.
     pub name: String,
-    /// What follows the authority, without the slashes around it, as it was written.
+    /// The path, as the user wrote it, without surrounding slashes.
     pub path: String,
 }
 
 impl Endpoint {
-    /// Of a URI of this scheme. Unless the URI says so, plain HTTP is spoken to this machine alone.
+    /// Parses a URI of this scheme. Without an explicit protocol, plain HTTP is used for loopback addresses only.
     ///
     /// # Errors
-    /// When it is no such URI. It is not repeated where it may hold a password.
+    /// Returns [`SourceError::Invalid`] if the URI is not valid. The message does not repeat parts that may hold a
+    /// password.
     pub(super) fn parse(uri: &str, scheme: &str) -> Result<Self, SourceError> {
         let invalid = |source_name: &str, why: &str| SourceError::Invalid {
             source_name: source_name.to_owned(),
-            why: why.to_owned(),
+            reason: why.to_owned(),
         };
         let expected = format!("expected {scheme}://host[:port]/…");
         let (given, rest) = uri.split_once("://").ok_or_else(|| invalid(scheme, &expected))?;
@@ -36,14 +37,14 @@ impl Endpoint {
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if let Some((_, host)) = authority.rsplit_once('@') {
-            let why = "credentials do not belong in a URI: they come from the environment, or from \
-                       the configuration of the registry's own tools";
+            let why = "credentials in a URI are not accepted: set them in the environment, or in the \
+                       configuration of the registry's own tools";
             return Err(invalid(&format!("{given}://{host}"), why));
         }
         let name = format!("{given}://{}", authority.to_ascii_lowercase());
         let parsed = |protocol| {
             let url = Url::parse(&format!("{protocol}://{authority}/"));
-            // Only an authority may come out of it.
+            // The authority must not contain a path, a query or a fragment.
             url.ok().filter(|url| url.path() == "/" && url.query().or(url.fragment()).is_none())
         };
         let secure = parsed("https").ok_or_else(|| invalid(&name, &expected))?;
@@ -51,7 +52,7 @@ impl Endpoint {
             Some(protocol) => protocol == "http",
             None => is_loopback(&secure),
         };
-        // Parsed anew, since a port may be the default one of either.
+        // Parsed again, because the default port depends on the protocol.
         let base = match plain {
             true => parsed("http").ok_or_else(|| invalid(&name, &expected))?,
             false => secure,
@@ -59,18 +60,18 @@ impl Endpoint {
         Ok(Self { base, name, path: path.trim_matches('/').to_owned() })
     }
 
-    /// Whether a password that is sent to it can be read by nobody else on the way.
+    /// Returns whether the connection is encrypted or local, so that passwords may be sent.
     pub(super) fn is_private(&self) -> bool {
         is_private(&self.base)
     }
 }
 
-/// Whether what is sent there can be read by nobody else on the way.
+/// Returns whether a connection to `url` is encrypted or local, so that passwords may be sent.
 pub(crate) fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || is_loopback(url)
 }
 
-/// Whether it is this machine.
+/// Returns whether `url` has a loopback address.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -86,7 +87,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn how_a_server_is_spoken_to() {
+    fn protocols_of_servers() {
         for (uri, base, name, path) in [
             ("oci://ghcr.io/a/b", "https://ghcr.io/", "oci://ghcr.io", "a/b"),
             ("oci://GHCR.io:5000/a/", "https://ghcr.io:5000/", "oci://ghcr.io:5000", "a"),
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server() {
+    fn invalid_servers() {
         for uri in [
             "",
             "oci",

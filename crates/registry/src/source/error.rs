@@ -1,46 +1,48 @@
-//! Why a source cannot be listed, or a model of it not be read.
+//! Errors of sources.
 
 use tensorseal_format::{OpenError, RemoteError};
 
-/// See the module. None of them tells a credential.
+/// An error while a source is listed or a model is read from it. The messages contain no credentials.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceError {
-    /// The name of the source cannot be understood.
-    #[error("{source_name}: {why}")]
+    /// The name of the source or its settings are not valid.
+    #[error("{source_name}: {reason}")]
     Invalid {
-        /// What was given, without credentials.
+        /// The name of the source, without credentials.
         source_name: String,
-        /// Why.
-        why: String,
+        /// The reason.
+        reason: String,
     },
-    /// It did not answer as it should, also when asked again.
-    #[error("{place}: {why}")]
+    /// The source did not give a usable answer, even after retries.
+    #[error("{place}: {reason}")]
     Unreachable {
-        /// What was asked for, without credentials.
+        /// The requested model or file, without credentials.
         place: String,
-        /// What happened.
-        why: String,
+        /// The reason.
+        reason: String,
     },
-    /// A model changed between the list and the read, or while it was being read.
-    #[error("{place}: changed while it was being read ({what}); the next scan looks again")]
+    /// A model changed after it was listed or while it was read.
+    #[error("{place}: changed while it was being read ({what}): the next scan will retry")]
     Changed {
-        /// The file.
+        /// The model or file.
         place: String,
-        /// What was seen.
+        /// The change that was seen.
         what: String,
     },
-    /// Of a file system.
+    /// A local file cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
 }
 
 impl SourceError {
-    /// Of something that was asked of another machine.
+    /// Converts the error of a remote request for `place`.
     pub(crate) fn at(place: &str, error: RemoteError) -> Self {
         let place = place.to_owned();
         match error {
             RemoteError::Changed(what) => Self::Changed { place, what },
-            RemoteError::Unavailable(why) => Self::Unreachable { place, why },
+            RemoteError::Unavailable(reason) => Self::Unreachable { place, reason },
+            other => Self::Unreachable { place, reason: other.to_string() },
         }
     }
 }

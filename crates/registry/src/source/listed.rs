@@ -1,4 +1,4 @@
-//! A model as its source lists it.
+//! Models and files as their source lists them.
 
 #[cfg(any(feature = "mlflow", feature = "s3"))]
 use super::SourceError;
@@ -8,54 +8,55 @@ use tensorseal_base::hashing::HashAlgorithm;
 use tensorseal_core::seal;
 use tensorseal_format::FileIdentity;
 
-/// A model of a source.
+/// A model in the listing of a source.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ListedModel {
-    /// Its name in the source: what stays the same when it gets a new version.
+    /// The name of the model in the source. It stays the same in new versions.
     pub name: String,
-    /// Its version as the source knows it: a commit, the digest of a manifest, a number; `None`: the source
-    /// has no versions.
+    /// The version in the source: a commit, the digest of a manifest, or a number; `None` if the source has no versions.
     pub version: Option<String>,
-    /// Its files, in byte order of their paths.
+    /// The files of the model, in byte order of their paths.
     pub files: Vec<ListedFile>,
-    /// Files that are no part of it and say something of it, by their paths in it: its seal, the notes of its
-    /// download. What they say is read when it is opened. One that is written again although it says
-    /// the same has no mark: only whether it is there counts.
+    /// The sidecars of the model: its seal and the metadata of its download. Their content is read when the model is
+    /// opened. A sidecar that may be rewritten without a change has no change token: only its presence counts.
     pub sidecars: Vec<ListedFile>,
-    /// What of it is not there, as its source knows, in a sentence each: a part was downloaded.
+    /// The parts that are missing according to the source, one sentence each. A partial download has some.
     pub incomplete: Vec<String>,
-    /// Why it cannot be listed, or read: nobody knows what is there.
+    /// The reason why the model cannot be listed or read.
     pub unreadable: Option<String>,
-    /// Why it is no model: it is told of, and read only where it was known as a model before. Without files
-    /// there is nothing that could be read.
+    /// The reason why the entry is not a model. It is reported, but only read if it was recorded as a model before and
+    /// has files.
     pub not_a_model: Option<String>,
-    /// Whether there is a signature with it; nobody looked at what it says.
+    /// Whether the model has a signature. It is not verified.
     pub signed: bool,
-    /// Whether there is a seal with it.
+    /// Whether the model has a seal.
     pub sealed: bool,
 }
 
 impl ListedModel {
-    /// A model of which nothing is known but why.
-    pub(super) fn unreadable(name: String, why: impl std::fmt::Display) -> ListedModel {
-        ListedModel { name, unreadable: Some(why.to_string()), ..ListedModel::default() }
+    /// Creates the entry of a model that cannot be listed.
+    pub(super) fn unreadable(name: String, reason: impl std::fmt::Display) -> ListedModel {
+        ListedModel { name, unreadable: Some(reason.to_string()), ..ListedModel::default() }
     }
 
-    /// Something that is no model and is not looked into.
-    pub(super) fn skipped(name: String, why: impl Into<String>) -> ListedModel {
-        ListedModel { name, not_a_model: Some(why.into()), ..ListedModel::default() }
+    /// Creates the entry of something that is not a model and is not read.
+    pub(super) fn skipped(name: String, reason: impl Into<String>) -> ListedModel {
+        ListedModel { name, not_a_model: Some(reason.into()), ..ListedModel::default() }
     }
 
-    /// It has arrays and no file of a model.
+    /// Marks the entry as a directory that has arrays but no model file.
     pub(super) fn into_arrays_only(self, arrays: u64) -> ListedModel {
-        let why = match arrays {
-            1 => "an array, and no file of a model".to_owned(),
-            n => format!("{n} arrays, and no file of a model"),
+        let reason = match arrays {
+            1 => "one array, but no model file".to_owned(),
+            n => format!("{n} arrays, but no model file"),
         };
-        ListedModel { not_a_model: Some(why), ..self }
+        ListedModel { not_a_model: Some(reason), ..self }
     }
 
-    /// Refuses to take this for what is listed of it `now`: its files, what lies beside it, their marks.
+    /// Checks that the model is still listed with the same version, files, sidecars and change tokens.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Changed`] if the listing differs.
     #[cfg(any(feature = "mlflow", feature = "s3"))]
     pub(super) fn ensure_unchanged(&self, now: &ListedModel) -> Result<(), SourceError> {
         let changed = |path: &str, what: &str| {
@@ -65,25 +66,25 @@ impl ListedModel {
             })
         };
         if self.version != now.version {
-            return changed("", "it has another version");
+            return changed("", "its version changed");
         }
         for (was, is) in [(&self.files, &now.files), (&self.sidecars, &now.sidecars)] {
             for (was, is) in was.iter().zip(is) {
                 if was.path != is.path {
-                    return changed(&was.path, "its files are others");
+                    return changed(&was.path, "its list of files changed");
                 }
                 if (was.bytes, &was.change_token) != (is.bytes, &is.change_token) {
-                    return changed(&was.path, "it was written to");
+                    return changed(&was.path, "the file was written");
                 }
             }
             if was.len() != is.len() {
-                return changed("", "its files are others");
+                return changed("", "its list of files changed");
             }
         }
         Ok(())
     }
 
-    /// Notes the signatures and the seal that are among its files.
+    /// Sets [`Self::signed`] and [`Self::sealed`] from the names of the files.
     pub(super) fn detect_signatures(&mut self) {
         for file in &self.files {
             let name = file.path.rsplit('/').next().unwrap_or_default();
@@ -93,55 +94,55 @@ impl ListedModel {
     }
 }
 
-/// A file of it.
+/// A file in the listing of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedFile {
-    /// Path in the model, components separated by `/`.
+    /// The path in the model, with components separated by `/`.
     pub path: String,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// What moves when it is written.
+    /// A value that changes when the file is written.
     pub change_token: ChangeToken,
-    /// What its source says its digest is, as far as that is known without reading anything.
+    /// The digests that the source states for the file, as far as they are known without reading it.
     pub digests: Vec<ListedDigest>,
 }
 
-/// What a source gives that moves when a file is written: never a proof that it was not.
+/// A value of a source that changes when a file is written. An unchanged value does not prove that the file is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeToken {
-    /// Of a file system.
+    /// The identity of a file in a file system.
     Identity(FileIdentity),
-    /// Of an object store.
+    /// The identity of an object in an object store.
     Object {
-        /// Its entity tag.
+        /// The entity tag.
         etag: Option<String>,
         /// The version of the object, in a bucket with versions.
         version: Option<String>,
-        /// When it was written, as the store says (RFC 3339).
+        /// The modification time according to the store (RFC 3339).
         modified: String,
     },
-    /// The digest it is addressed by: `sha256:…`.
+    /// The digest by which the file is addressed: `sha256:…`.
     Digest(String),
-    /// Nothing moves.
+    /// The source has no such value.
     None,
 }
 
-/// A digest that a source claims a file has.
+/// A digest that a source states for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedDigest {
     /// The hash function.
     pub algorithm: HashAlgorithm,
     /// The digest.
     pub digest: Vec<u8>,
-    /// Where it stands, for people: `the name of its blob`.
+    /// The place that states the digest, for messages: `the name of its blob`.
     pub origin: &'static str,
-    /// What to do about a file that does not have it: `fetch it again`.
+    /// The remedy for a file with another digest, for messages: `download it again`.
     pub remedy: &'static str,
 }
 
 impl ListedDigest {
-    /// Whether another claims the same, wherever it stands.
+    /// Returns whether `other` is the same digest, whatever place states it.
     pub fn has_same_digest(&self, other: &ListedDigest) -> bool {
         (self.algorithm, &self.digest) == (other.algorithm, &other.digest)
     }

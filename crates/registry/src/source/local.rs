@@ -1,4 +1,4 @@
-//! Models in directories of this machine.
+//! Lists models in local directories.
 
 use super::{ChangeToken, ListedFile, ListedModel, SourceError};
 use std::fs;
@@ -7,25 +7,28 @@ use tensorseal_core::{pinpoint::chunk_digests, seal};
 use tensorseal_format::directory::{DiscoveredFile, Tree, walk};
 use tensorseal_format::{FileIdentity, Location, OpenError, OpenOptions};
 
-/// Names that programs give to signatures of models: OpenSSF Model Signing's own, and Sigstore's ending.
+/// Returns whether a file name is that of a signature: `model.sig` (OpenSSF Model Signing), or with an extension of
+/// Sigstore.
 pub(super) fn is_signature(name: &str) -> bool {
     name == "model.sig" || name.ends_with(".sigstore.json") || name.ends_with(".sigstore")
 }
 
-/// How a model of a registry is opened.
+/// Returns the options with which models of registries are opened.
 pub(super) fn options() -> OpenOptions {
-    OpenOptions {
-        seals: vec![seal::FILE_NAME.to_owned(), chunk_digests::FILE_NAME.to_owned()],
-        ..OpenOptions::default()
-    }
+    let mut options = OpenOptions::default();
+    options.seals = vec![seal::FILE_NAME.to_owned(), chunk_digests::FILE_NAME.to_owned()];
+    options
 }
 
-/// The files below a directory, as those of a model. `claims` is asked for each.
+/// Lists the files below a directory as a model. `add_digests` is called for each file.
+///
+/// # Errors
+/// Returns [`SourceError::Open`] if the directory or a file cannot be read.
 pub(super) fn list(
     directory: &Path,
-    claims: &mut dyn FnMut(&DiscoveredFile, &mut ListedFile),
+    add_digests: &mut dyn FnMut(&DiscoveredFile, &mut ListedFile),
 ) -> Result<ListedModel, SourceError> {
-    let Tree { files, skipped: not_covered, .. } = walk(directory, &options())?;
+    let Tree { files, skipped, .. } = walk(directory, &options())?;
     let mut listed = ListedModel::default();
     for found in &files {
         let failed = |error| OpenError::for_found_path(&found.location.display_path(), error);
@@ -36,12 +39,12 @@ pub(super) fn list(
             change_token: ChangeToken::Identity(FileIdentity::of(&metadata)),
             digests: Vec::new(),
         };
-        claims(found, &mut file);
+        add_digests(found, &mut file);
         listed.files.push(file);
     }
     listed.detect_signatures();
-    listed.sealed = not_covered.iter().any(|left| left.path == seal::FILE_NAME);
-    // One that is gone by now is told of when it is read.
+    listed.sealed = skipped.iter().any(|skipped| skipped.path == seal::FILE_NAME);
+    // If the seal is gone by now, reading it reports that.
     if let Ok(metadata) = fs::metadata(directory.join(seal::FILE_NAME))
         && listed.sealed
     {
@@ -55,7 +58,10 @@ pub(super) fn list(
     Ok(listed)
 }
 
-/// Whether what lies beside the model in a directory is what was listed. The model itself tells the rest.
+/// Checks that the sidecars of a model are those that were listed. The checkpoint checks the model files.
+///
+/// # Errors
+/// Returns [`OpenError::ChangedDuringRun`] if a sidecar was written or removed.
 pub(super) fn ensure_sidecars_unchanged(
     directory: &Path,
     listed: &ListedModel,
@@ -65,7 +71,7 @@ pub(super) fn ensure_sidecars_unchanged(
         let place = directory.join(&file.path);
         let what = match fs::metadata(&place) {
             Ok(now) => was.difference(&FileIdentity::of(&now)),
-            Err(_) => Some("it is gone"),
+            Err(_) => Some("it was removed"),
         };
         if let Some(what) = what {
             return Err(OpenError::ChangedDuringRun { path: place, what }.into());
@@ -74,13 +80,12 @@ pub(super) fn ensure_sidecars_unchanged(
     Ok(())
 }
 
-/// The seal of a model in a directory.
+/// Returns the location of the seal of a model in a directory.
 pub(super) fn seal_location(directory: &Path, listed: &ListedModel) -> Option<Location> {
     listed.sealed.then(|| directory.join(seal::FILE_NAME).into())
 }
 
-/// The entries of a directory, in byte order of their names; those whose names are no UTF-8 are counted in
-/// the second value.
+/// Returns the entries of a directory in byte order of their names, and the number of entries whose names are not UTF-8.
 pub(super) fn entries(directory: &Path) -> Result<(Vec<(String, fs::FileType)>, u64), OpenError> {
     let failed = |error| OpenError::new(directory, error);
     let (mut found, mut unnamed) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! Places that hold models, behind one trait.
+//! Sources of models: one trait for directories, caches, buckets and servers.
 
 #[cfg(feature = "s3")]
 pub mod bucket;
@@ -32,80 +32,82 @@ use {
     std::collections::HashMap, std::sync::Arc, tensorseal_core::seal, tensorseal_format::RemoteFile,
 };
 
-/// A place that holds models.
+/// A place that holds models: a directory, a cache, a bucket or a server.
 pub trait Source: Send + Sync {
-    /// What it is called in states and reports: an absolute path or a URI, without credentials.
+    /// Returns the name of the source in states and reports: an absolute path or a URI, without credentials.
     fn name(&self) -> &str;
 
-    /// Gives each model to `each`, until that breaks. Nothing but names, lengths and marks is read.
+    /// Calls `each` for every model until it returns [`ControlFlow::Break`]. Only names, lengths and change tokens are
+    /// read.
     ///
-    /// A model that cannot be listed is given with the reason in [`ListedModel::unreadable`]; the others are
-    /// given all the same.
+    /// A model that cannot be listed is passed with the reason in [`ListedModel::unreadable`].
     ///
     /// # Errors
-    /// When the source as a whole cannot be listed, or not to its end.
+    /// Returns a [`SourceError`] if the source cannot be listed completely.
     fn list(&self, each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>)
     -> Result<(), SourceError>;
 
-    /// Opens a model that was listed: its files have the paths of the list, or those that it tells.
+    /// Opens a listed model. Its files are those of the listing, or those in [`OpenedModel::files`].
     ///
     /// # Errors
-    /// When it cannot be read, or is no longer what was listed ([`SourceError::Changed`]).
+    /// Returns [`SourceError::Changed`] if the model changed after it was listed, and other variants if it cannot be
+    /// read.
     fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError>;
 
-    /// Looks again, after a model was read to its end: whether the source lists it as it did, by version, files
-    /// and marks. A source that cannot tell without reading tells what it can.
+    /// Checks, after a model was read, that the source still lists it with the same version, files and change tokens. A
+    /// source without change tokens compares what it has.
     ///
     /// # Errors
-    /// [`SourceError::Changed`] when it does not; others when it could not be asked.
+    /// Returns [`SourceError::Changed`] if the listing differs, and other variants if the source cannot be reached.
     fn ensure_unchanged(&self, listed: &ListedModel) -> Result<(), SourceError>;
 }
 
-/// A model that can be measured.
+/// A model that was opened and can be measured.
 #[derive(Debug)]
 pub struct OpenedModel {
-    /// It.
+    /// The model.
     pub checkpoint: Checkpoint,
-    /// What was found on the way: of what had to be unpacked before it could be opened.
+    /// Findings about archives that had to be unpacked while the model was opened.
     pub findings: Vec<Finding>,
-    /// Its files, where more is known of them than the list tells: of some nobody knows before they are opened
-    /// that they are packed in one that was listed, or are no part of the model, and of some what is claimed
-    /// of them. In the order of the checkpoint.
+    /// The model files in the order of the checkpoint, if they differ from the listing: only opening shows which files
+    /// are packed in an archive or are not part of the model, and which digests some sources state. `None` if the
+    /// listing is exact.
     pub files: Option<Vec<ListedFile>>,
-    /// The seal that is kept with it; nobody read it yet.
+    /// The location of the seal next to the model, if there is one. It has not been read.
     pub seal: Option<Location>,
 }
 
 impl OpenedModel {
-    /// A model whose files are those of the list, and of which nothing was found on the way.
+    /// Creates an opened model whose files are those of its listing, without findings.
     pub fn from_checkpoint(checkpoint: Checkpoint) -> Self {
         Self { checkpoint, findings: Vec::new(), files: None, seal: None }
     }
 
-    /// A model of other files than those of its list: `known` are its files and those that are no part of it.
+    /// Creates an opened model whose files differ from its listing. `candidates` are its files and files that are not part
+    /// of it.
     #[cfg(any(feature = "mlflow", feature = "oci", feature = "s3"))]
     pub(crate) fn with_files(
         checkpoint: Checkpoint,
         findings: Vec<Finding>,
-        known: Vec<ListedFile>,
+        candidates: Vec<ListedFile>,
     ) -> Self {
-        let mut by_path: HashMap<String, ListedFile> = HashMap::with_capacity(known.len());
-        for file in known {
-            // Of two of one path, the first is the one that is opened.
+        let mut by_path: HashMap<String, ListedFile> = HashMap::with_capacity(candidates.len());
+        for file in candidates {
+            // If two files have the same path, the first one is opened.
             by_path.entry(file.path.clone()).or_insert(file);
         }
-        let own = checkpoint.model_files().iter();
-        let files = own.filter_map(|file| by_path.remove(&file.path)).collect();
+        let model_files = checkpoint.model_files().iter();
+        let files = model_files.filter_map(|file| by_path.remove(&file.path)).collect();
         Self { checkpoint, findings, files: Some(files), seal: None }
     }
 
-    /// The same model, with the seal that is kept with it.
+    /// Sets the location of the seal.
     pub(crate) fn with_seal(self, seal: Option<Location>) -> Self {
         Self { seal, ..self }
     }
 }
 
-/// The seal among files of another machine.
+/// Returns the seal among remote files.
 #[cfg(any(feature = "mlflow", feature = "oci", feature = "s3"))]
 fn find_seal(files: &[(String, Arc<dyn RemoteFile>)]) -> Option<Location> {
     let (_, file) = files.iter().find(|(path, _)| path == seal::FILE_NAME)?;

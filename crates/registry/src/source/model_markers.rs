@@ -1,9 +1,9 @@
-//! Where a model begins, in a place that holds many.
+//! Recognises the files that mark a directory as a model.
 
 use std::path::Path;
 use tensorseal_format::{Format, content};
 
-/// Endings of files that hold weights, besides those that promise a format that is read.
+/// The extensions of weights in formats that are not read.
 const WEIGHTS: [&str; 23] = [
     "bin",
     "ckpt",
@@ -30,54 +30,57 @@ const WEIGHTS: [&str; 23] = [
     "tflite",
 ];
 
-/// Names of files that stand at the top of a model.
-const TOPS: [&str; 4] =
+/// The names of files at the top of a model.
+const MARKERS: [&str; 4] =
     ["model_index.json", "saved_model.pb", "saved_model.pbtxt", "tensorseal.seal.json"];
 
-/// Endings of files that have an index of the shards that hold them.
+/// The extensions of files that may have an index of shards.
 const INDEXED: [&str; 2] = ["safetensors", "bin"];
 
-/// Whether a file of this name makes the directory that it is in a model, with everything below it, where
-/// no directory above is one: a file of weights, the index of shards, the index of a pipeline, or a seal.
+/// Returns whether a file with this name makes its directory a model, unless a directory above is one: weights, an
+/// index of shards, the index of a pipeline, or a seal.
 ///
 /// `name` is the last component of a path.
 pub fn is_model_marker(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let is_index = |ending: &&str| name.ends_with(&format!(".{ending}.index.json"));
-    // The shards of a bundle of TensorFlow: `variables.data-00000-of-00002`.
+    let is_index = |extension: &&str| name.ends_with(&format!(".{extension}.index.json"));
+    // The shards of a TensorFlow bundle: `variables.data-00000-of-00002`.
     let is_bundle = name.rsplit_once(".data-").is_some_and(|(stem, numbers)| {
-        !stem.is_empty() && numbers.split_once("-of-").is_some_and(|(a, b)| digits(a) && digits(b))
+        !stem.is_empty()
+            && numbers.split_once("-of-").is_some_and(|(a, b)| is_number(a) && is_number(b))
     });
-    ending(&name).is_some_and(is_weights_extension)
+    extension(&name).is_some_and(is_weights_extension)
         || INDEXED.iter().any(is_index)
-        || TOPS.contains(&&*name)
+        || MARKERS.contains(&&*name)
         || is_bundle
 }
 
-/// Whether an ending is that of weights. Arrays are weights beside other files of a model, and data by themselves.
-fn is_weights_extension(ending: &str) -> bool {
-    let promised = Format::from_extension(ending).is_some_and(|format| !format.holds_arrays());
-    promised || WEIGHTS.contains(&ending)
+/// Returns whether an extension is that of weights. Arrays count only next to other model files, because alone they
+/// may be data.
+fn is_weights_extension(extension: &str) -> bool {
+    let is_supported =
+        Format::from_extension(extension).is_some_and(|format| !format.holds_arrays());
+    is_supported || WEIGHTS.contains(&extension)
 }
 
-/// Whether a file by its name is an array, which is no model alone.
+/// Returns whether a file name is that of an array. Arrays alone are not a model.
 pub fn is_array(name: &str) -> bool {
-    let format = ending(&name.to_ascii_lowercase()).and_then(Format::from_extension);
+    let format = extension(&name.to_ascii_lowercase()).and_then(Format::from_extension);
     format.is_some_and(Format::holds_arrays)
 }
 
-/// Whether a file of this machine is one of a model, by its name or else by its bytes.
+/// Returns whether a local file is a model file, by its name or else by its first bytes.
 pub(super) fn is_model_file(name: &str, place: &Path) -> bool {
     is_model_marker(name) || !is_array(name) && content::holds_weights(place)
 }
 
-/// The ending of a name; one that is an ending and no more is hidden.
-fn ending(name: &str) -> Option<&str> {
-    let (_, ending) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty())?;
-    Some(ending)
+/// Returns the extension of a file name. A hidden file such as `.bin` has none.
+fn extension(name: &str) -> Option<&str> {
+    let (_, extension) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty())?;
+    Some(extension)
 }
 
-fn digits(text: &str) -> bool {
+fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_models_are_known_by_name() {
+    fn model_files_are_recognised_by_name() {
         for name in [
             "model-00001-of-00002.safetensors",
             "q4.gguf",
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_models_are_known_by_how_they_begin() {
+    fn model_files_are_recognised_by_their_first_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("weights");
         let mut header = 2u64.to_le_bytes().to_vec();

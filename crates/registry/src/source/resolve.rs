@@ -1,4 +1,4 @@
-//! From what a user names to a source.
+//! Opens the source with the name that a user gives.
 
 use super::directory::DirectoryTree;
 use super::huggingface::HuggingFaceCache;
@@ -6,20 +6,22 @@ use super::{ListedModel, OpenedModel, Source, SourceError};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Opens the source that `name` stands for: a directory (which may be a Hugging Face cache, or hold one), or
-/// a URI. One that is not there, or may not be read, tells so when it is listed. `spool` is where archives are
-/// unpacked.
+/// Opens the source called `name`: a directory (which may be or contain a Hugging Face cache), or a URI. A source that
+/// does not exist or may not be read gives an error when it is listed. Archives are unpacked to temporary files in the
+/// directory `spool`.
 ///
 /// # Errors
-/// When the name cannot be understood, or is one of a source that this build does not have.
+/// Returns [`SourceError::Invalid`] if the name is not valid, or if this build does not support the kind of source.
 #[cfg_attr(not(any(feature = "mlflow", feature = "oci")), expect(unused_variables))]
 pub fn open(name: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
     let invalid =
-        |why: &str| SourceError::Invalid { source_name: name.to_owned(), why: why.to_owned() };
+        |why: &str| SourceError::Invalid { source_name: name.to_owned(), reason: why.to_owned() };
     match name.split_once("://") {
         None => directory(name),
         Some(("file", path)) if path.starts_with('/') => directory(path),
-        Some(("file", _)) => Err(invalid("a file URI has an absolute path: file:///models")),
+        Some(("file", _)) => {
+            Err(invalid("a file URI needs an absolute path, such as file:///models"))
+        }
         #[cfg(feature = "s3")]
         Some(("s3" | "gs" | "az", _)) => super::bucket::open(name),
         #[cfg(not(feature = "s3"))]
@@ -34,17 +36,18 @@ pub fn open(name: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
         Some((scheme @ ("mlflow" | "mlflow+http" | "mlflow+https"), _)) => {
             Err(not_built_in(scheme, "mlflow"))
         }
-        Some((scheme, _)) => Err(invalid(&format!("no source is called {scheme}"))),
+        Some((scheme, _)) => Err(invalid(&format!("unsupported source type {scheme}://"))),
     }
 }
 
-/// The rest of the name is not repeated: nobody looked whether it has a password.
+/// Returns the error for a kind of source that this build lacks. The rest of the name may contain a password, so the
+/// message does not repeat it.
 #[cfg(not(all(feature = "mlflow", feature = "oci", feature = "s3")))]
 fn not_built_in(scheme: &str, feature: &str) -> SourceError {
     SourceError::Invalid {
         source_name: format!("{scheme}://…"),
-        why: format!(
-            "this build of tensorseal has no such source; build it with the feature {feature}"
+        reason: format!(
+            "this build of tensorseal does not support {scheme}:// sources: build it with the feature {feature}"
         ),
     }
 }
@@ -60,7 +63,7 @@ fn directory(name: &str) -> Result<Box<dyn Source>, SourceError> {
     }
 }
 
-/// A directory that can be listed.
+/// Opens a directory that exists.
 fn open_directory(path: &Path) -> Result<Box<dyn Source>, SourceError> {
     Ok(match HuggingFaceCache::is_at(path) {
         true => Box::new(HuggingFaceCache::new(path)?),
@@ -68,7 +71,7 @@ fn open_directory(path: &Path) -> Result<Box<dyn Source>, SourceError> {
     })
 }
 
-/// A directory that is not there, or may not be read: nobody knows what became of its models.
+/// A directory that does not exist or may not be read. Listing it tries again to open it.
 struct UnavailableDirectory {
     name: String,
     path: PathBuf,

@@ -1,7 +1,7 @@
-//! Bytes that cannot be read by ranges: they are fetched once, into a temporary file.
+//! Temporary files for remote data that cannot be read by ranges and is fetched once.
 //!
-//! Such a file has no name, so nothing of it is left whatever becomes of the process, and nothing that
-//! another machine calls its files reaches the file system.
+//! The files have no names: the system removes them when the process ends, and no file name of a remote machine
+//! reaches the file system.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,41 +10,41 @@ use std::sync::Arc;
 use tensorseal_base::system::{free_space, read_exact_at};
 use tensorseal_format::{RemoteError, RemoteFile};
 
-/// What is left free on a file system, at least: a part of it.
+/// The fraction of the free space that is not used: one part in this many.
 const RESERVE: u64 = 20;
 
-/// A temporary file that is being written.
+/// A temporary file that is written.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: File,
     written: u64,
-    most: u64,
+    limit: u64,
 }
 
 impl Spool {
-    /// An empty one on the file system of `directory`, for `most` bytes, or for those that there is room
-    /// for.
+    /// Creates an empty temporary file in `directory`. It takes up to `limit` bytes, or less if the file system has less
+    /// space.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub(super) fn new(directory: &Path, most: u64) -> io::Result<Self> {
+    /// Returns the error of the file system if the file cannot be created.
+    pub(super) fn new(directory: &Path, limit: u64) -> io::Result<Self> {
         let file = tempfile::tempfile_in(directory)?;
-        let most = free_space(&file).map_or(most, |free| most.min(free - free / RESERVE));
-        Ok(Self { file, written: 0, most })
+        let limit = free_space(&file).map_or(limit, |free| limit.min(free - free / RESERVE));
+        Ok(Self { file, written: 0, limit })
     }
 
-    /// Bytes that were written.
+    /// Returns the number of bytes that were written.
     #[cfg(feature = "oci")]
     pub(super) fn len(&self) -> u64 {
         self.written
     }
 
-    /// Bytes that may still be written.
+    /// Returns the number of bytes that may still be written.
     pub(super) fn room(&self) -> u64 {
-        self.most - self.written
+        self.limit - self.written
     }
 
-    /// What was written, to be read.
+    /// Returns the written bytes for reading.
     pub(super) fn into_bytes(self) -> SpooledBytes {
         SpooledBytes { file: Arc::new(self.file), bytes: self.written }
     }
@@ -56,7 +56,7 @@ impl Write for Spool {
             let kind = io::ErrorKind::FileTooLarge;
             return Err(io::Error::new(
                 kind,
-                format!("there is no room for more than {} bytes", self.most),
+                format!("not enough space: the temporary file is limited to {} bytes", self.limit),
             ));
         }
         let written = self.file.write(bytes)?;
@@ -69,7 +69,7 @@ impl Write for Spool {
     }
 }
 
-/// A temporary file that was written. It is gone with the last file that is read from it.
+/// The bytes of a temporary file. The space is freed with the last file that is read from it.
 #[derive(Debug, Clone)]
 pub(crate) struct SpooledBytes {
     file: Arc<File>,
@@ -77,7 +77,7 @@ pub(crate) struct SpooledBytes {
 }
 
 impl SpooledBytes {
-    /// A stretch of it as a file of a model; `None`: it does not lie in it.
+    /// Returns a range of the bytes as a model file; `None` if the range is out of bounds.
     pub(super) fn file(
         &self,
         start: u64,
@@ -90,7 +90,7 @@ impl SpooledBytes {
     }
 }
 
-/// See [`SpooledBytes::file`].
+/// A model file in a range of a temporary file.
 #[derive(Debug)]
 struct SpooledFile {
     file: Arc<File>,
@@ -111,10 +111,11 @@ impl RemoteFile for SpooledFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), RemoteError> {
         let end = offset.checked_add(buffer.len() as u64);
         if end.is_none_or(|end| end > self.bytes) {
-            return Err(RemoteError::Unavailable("it is not as long as was asked".into()));
+            return Err(RemoteError::Unavailable("the read is beyond the end of the file".into()));
         }
-        read_exact_at(&self.file, buffer, self.start + offset)
-            .map_err(|error| RemoteError::Unavailable(format!("its temporary file: {error}")))
+        read_exact_at(&self.file, buffer, self.start + offset).map_err(|error| {
+            RemoteError::Unavailable(format!("cannot read the temporary file: {error}"))
+        })
     }
 }
 
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stretches_of_a_spool() {
+    fn ranges_of_a_spool() {
         let directory = tempfile::tempdir().unwrap();
         let mut spool = Spool::new(directory.path(), 10).unwrap();
         spool.write_all(b"0123456").unwrap();

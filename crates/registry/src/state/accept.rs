@@ -1,27 +1,27 @@
-//! Accepting what a model is now.
+//! Accepts the current content of a model as its baseline.
 
 use super::checks::insert_baseline;
 use super::packed::unpack_seal;
-use super::{Database, StateError, named, text_of, unreadable};
+use super::{Database, StateError, state_error, time_to_text, unreadable};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use tensorseal_core::record::{ModelRecord, ModelState};
 
-/// What was accepted.
+/// The result of an acceptance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptResult {
-    /// The root of its tensors; `None`: the model is gone, and that was accepted.
+    /// The root of the accepted content; `None` if the removal of the model was accepted.
     pub root: Option<String>,
-    /// The state it was in.
+    /// The state of the model before.
     pub was: ModelState,
 }
 
 impl Database {
-    /// Accepts what a model is now, as it was last deeply checked: it is held to that from now on. Of one
-    /// that is missing, that it is gone.
+    /// Accepts the content of a model at its last deep check as its new baseline. For a missing model, accepts its removal.
     ///
     /// # Errors
-    /// [`StateError::NotAcceptable`] where there is nothing to accept, or its source itself says otherwise.
+    /// Returns [`StateError::NotAcceptable`] if there is nothing to accept or the content contradicts its source, and other
+    /// variants if the database cannot be used.
     pub fn accept(
         &self,
         model: &ModelRecord,
@@ -29,19 +29,20 @@ impl Database {
         by: &str,
         reason: &str,
     ) -> Result<AcceptResult, StateError> {
-        let refuse = |why: &str| Err(StateError::NotAcceptable(format!("{}: {why}", model.name)));
-        if let Some(broken) = model.findings.iter().find(|found| found.contradicts_digest()) {
+        let refuse =
+            |reason: &str| Err(StateError::NotAcceptable(format!("{}: {reason}", model.name)));
+        if let Some(mismatch) = model.findings.iter().find(|found| found.contradicts_digest()) {
             return refuse(&format!(
-                "{}; what contradicts its own source cannot be accepted",
-                broken.message
+                "{}; content that contradicts its source cannot be accepted",
+                mismatch.message
             ));
         }
         match model.state {
             ModelState::Ok | ModelState::New => {
-                return refuse("is what was accepted: there is nothing to accept");
+                return refuse("nothing to accept: the model matches its accepted baseline");
             }
             ModelState::Incomplete => {
-                return refuse(&format!("{}; it must be read first", model.detail));
+                return refuse(&format!("{}; a scan must check the model first", model.detail));
             }
             ModelState::Missing => {}
             ModelState::Modified | ModelState::BitRot | ModelState::Replaced => {}
@@ -66,12 +67,12 @@ impl Database {
         };
         match done {
             Ok(root) => Ok(AcceptResult { root, was: model.state }),
-            Err(error) => Err(named(self.path(), error)),
+            Err(error) => Err(state_error(self.path(), error)),
         }
     }
 }
 
-/// It is gone.
+/// Accepts the removal of a model.
 fn retire(
     transaction: &Transaction<'_>,
     id: i64,
@@ -84,10 +85,10 @@ fn retire(
            (SELECT coalesce(max(id), 0) FROM baselines) WHERE id = ?1",
         [id],
     )?;
-    add_event(transaction, id, at, &format!("accepted as gone by {by}: {reason}"))
+    add_event(transaction, id, at, &format!("removal accepted by {by}: {reason}"))
 }
 
-/// What was found becomes the baseline; what is said of its weights stands.
+/// Makes the content of the last deep check the baseline. The findings about the weights stay.
 fn promote_to_baseline(
     transaction: &Transaction<'_>,
     id: i64,
@@ -98,7 +99,7 @@ fn promote_to_baseline(
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
-    let (version, packed, marks) = found.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let (version, packed, change_tokens) = found.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let seal = unpack_seal(&packed).map_err(unreadable)?;
     let root = seal.model.root;
     insert_baseline(transaction, id, (version.as_deref(), &root, &packed), (at, by, reason))?;
@@ -109,7 +110,7 @@ fn promote_to_baseline(
     )?;
     transaction.execute(
         "UPDATE models SET state = 'ok', detail = ?2, good_marks = ?3 WHERE id = ?1",
-        params![id, format!("accepted by {by}: {reason}"), marks],
+        params![id, format!("accepted by {by}: {reason}"), change_tokens],
     )?;
     add_event(transaction, id, at, &format!("accepted by {by}: {reason}"))?;
     Ok(root)
@@ -124,7 +125,7 @@ fn add_event(
     transaction.execute(
         "INSERT INTO events (model, run, at, state, version, root, detail)
          SELECT id, NULL, ?2, state, version, root, ?3 FROM models WHERE id = ?1",
-        params![id, text_of(at), detail],
+        params![id, time_to_text(at), detail],
     )?;
     Ok(())
 }

@@ -1,79 +1,79 @@
-//! What a check found, written all at once.
+//! Records the result of a check in one transaction.
 
 use super::packed::{FileChangeToken, pack_change_tokens, pack_seal};
-use super::{Database, StateError, journal, text_of, unreadable};
+use super::{Database, StateError, journal, time_to_text, unreadable};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use tensorseal_core::record::{ModelState, RecordedFinding};
 use tensorseal_core::seal::Seal;
 
-/// Who accepts what is seen for the first time.
+/// The `accepted_by` of content that was seen for the first time.
 const FIRST_SEEN: &str = "first seen";
 
-/// Who accepts another version of what is accepted.
+/// The `accepted_by` of another version with the accepted content.
 const SAME_CONTENT: &str = "same content";
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug)]
 pub struct CheckRecord<'a> {
-    /// Row of the model.
+    /// The row of the model.
     pub model: i64,
-    /// The scan.
+    /// The number of the scan.
     pub run: i64,
-    /// When.
+    /// The time of the check.
     pub at: Timestamp,
-    /// Its version.
+    /// The version of the model.
     pub version: Option<&'a str>,
-    /// What became of it.
+    /// The state of the model.
     pub state: ModelState,
-    /// The same in a sentence.
+    /// The state in a sentence.
     pub detail: &'a str,
-    /// What was found.
+    /// The findings.
     pub findings: &'a [RecordedFinding],
-    /// Of a model that was read to its end.
+    /// The result of the deep check; `None` if the model was not read completely.
     pub deep: Option<DeepCheckRecord<'a>>,
 }
 
-/// What every byte of a model gave.
+/// The result of a deep check.
 #[derive(Debug)]
 pub struct DeepCheckRecord<'a> {
-    /// Of all its files, and of what is missing.
+    /// The digest of the listing.
     pub listing_digest: [u8; 32],
-    /// Of all that it was held to: what was claimed of its files, the seal beside it.
+    /// The digest of the expectations: the stated digests of the files, and the seal next to the model.
     pub expectations_digest: [u8; 32],
     /// The content.
     pub seal: &'a Seal,
-    /// The marks of its files.
+    /// The change tokens of the files.
     pub change_tokens: &'a [FileChangeToken],
-    /// What the content is to the model.
+    /// How the content relates to the baseline.
     pub content: ContentStatus,
 }
 
-/// What the content of a model is.
+/// How the content of a model relates to its baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentStatus {
-    /// Its baseline from now on: there was none.
+    /// The first content, which becomes the baseline.
     First,
-    /// The accepted one.
+    /// The accepted content.
     Accepted,
-    /// Another one, kept until it is accepted.
+    /// Other content, which is kept until it is accepted.
     Other,
-    /// Not all of it: nothing is kept.
+    /// Incomplete or contradictory content, which is not kept.
     Partial,
 }
 
 impl Database {
-    /// Keeps what a check found, all of it at once.
+    /// Records the result of a check in one transaction.
     ///
     /// # Errors
-    /// See [`StateError`].
-    pub fn record(&self, checked: &CheckRecord<'_>) -> Result<(), StateError> {
-        self.write(|transaction| write_check(transaction, checked))
+    /// Returns a [`StateError`] if the database cannot be written.
+    pub fn record(&self, check: &CheckRecord<'_>) -> Result<(), StateError> {
+        self.write(|transaction| write_check(transaction, check))
     }
 }
 
-fn write_check(transaction: &Transaction<'_>, checked: &CheckRecord<'_>) -> rusqlite::Result<()> {
-    let CheckRecord { model, run, at, version, state, detail, findings, deep } = checked;
+fn write_check(transaction: &Transaction<'_>, check: &CheckRecord<'_>) -> rusqlite::Result<()> {
+    let CheckRecord { model, run, at, version, state, detail, findings, deep } = check;
     transaction.execute("DELETE FROM findings WHERE model = ?1", [model])?;
     let mut insert = transaction.prepare_cached(
         "INSERT INTO findings (model, position, rule, severity, body) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -89,7 +89,7 @@ fn write_check(transaction: &Transaction<'_>, checked: &CheckRecord<'_>) -> rusq
         params![model, state.name(), detail, run],
     )?;
     match deep {
-        // It is looked at again, whatever its marks say; what was said of one that is gone is not kept.
+        // The model stays due, whatever its change tokens are. The verdict on a missing model is not kept.
         None => {
             transaction.execute(
                 "UPDATE models SET checked_mark = NULL,
@@ -108,29 +108,29 @@ fn write_check(transaction: &Transaction<'_>, checked: &CheckRecord<'_>) -> rusq
                     deep.listing_digest,
                     deep.expectations_digest,
                     env!("CARGO_PKG_VERSION"),
-                    text_of(*at)
+                    time_to_text(*at)
                 ],
             )?;
-            write_content(transaction, checked, deep)?;
+            write_content(transaction, check, deep)?;
             journal::forget(transaction, *model)?;
         }
     }
-    add_event(transaction, checked, root)
+    add_event(transaction, check, root)
 }
 
 fn write_content(
     transaction: &Transaction<'_>,
-    checked: &CheckRecord<'_>,
+    check: &CheckRecord<'_>,
     deep: &DeepCheckRecord<'_>,
 ) -> rusqlite::Result<()> {
-    let CheckRecord { model, version, at, .. } = checked;
-    let marks = pack_change_tokens(deep.change_tokens).map_err(unreadable)?;
+    let CheckRecord { model, version, at, .. } = check;
+    let change_tokens = pack_change_tokens(deep.change_tokens).map_err(unreadable)?;
     if deep.content != ContentStatus::Other {
         transaction.execute("DELETE FROM found WHERE model = ?1", [model])?;
     }
     if deep.content == ContentStatus::First {
         let seal = pack_seal(deep.seal).map_err(unreadable)?;
-        let reason = "not seen before";
+        let reason = "new model";
         insert_baseline(
             transaction,
             *model,
@@ -142,7 +142,7 @@ fn write_content(
         ContentStatus::First | ContentStatus::Accepted => {
             transaction.execute(
                 "UPDATE models SET good_marks = ?2 WHERE id = ?1",
-                params![model, marks],
+                params![model, change_tokens],
             )?;
             follow_version(transaction, *model, *version, *at)?;
         }
@@ -150,7 +150,7 @@ fn write_content(
             let seal = pack_seal(deep.seal).map_err(unreadable)?;
             transaction.execute(
                 "INSERT OR REPLACE INTO found (model, version, seal, marks) VALUES (?1, ?2, ?3, ?4)",
-                params![model, version, seal, marks],
+                params![model, version, seal, change_tokens],
             )?;
         }
         ContentStatus::Partial => {}
@@ -158,8 +158,8 @@ fn write_content(
     Ok(())
 }
 
-/// A version that has the accepted content is the accepted one from now on: were its content changed later,
-/// no version would have moved.
+/// Makes a version with the accepted content the accepted version, so that a later change of its content is not taken for
+/// a new version.
 fn follow_version(
     transaction: &Transaction<'_>,
     model: i64,
@@ -171,12 +171,18 @@ fn follow_version(
         "INSERT INTO baselines (model, version, root, seal, accepted, accepted_by, reason)
          SELECT model, ?2, root, seal, ?3, ?4, ?5 FROM baselines
          WHERE id = (SELECT max(id) FROM baselines WHERE model = ?1) AND version IS NOT ?2",
-        params![model, version, text_of(at), SAME_CONTENT, "another version of what was accepted"],
+        params![
+            model,
+            version,
+            time_to_text(at),
+            SAME_CONTENT,
+            "another version with the accepted content"
+        ],
     )?;
     Ok(())
 }
 
-/// Adds a baseline: version, root and packed seal; when, who and why.
+/// Adds a baseline: version, root and packed seal, then time, user and reason.
 pub(super) fn insert_baseline(
     transaction: &Transaction<'_>,
     model: i64,
@@ -186,18 +192,18 @@ pub(super) fn insert_baseline(
     transaction.execute(
         "INSERT INTO baselines (model, version, root, seal, accepted, accepted_by, reason)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![model, version, root, seal, text_of(at), by, reason],
+        params![model, version, root, seal, time_to_text(at), by, reason],
     )?;
     Ok(())
 }
 
-/// History is of changes: a check that finds all as it was leaves its time in the row of the model.
+/// Adds an event if something changed. The time of a check without changes is only in the row of the model.
 fn add_event(
     transaction: &Transaction<'_>,
-    checked: &CheckRecord<'_>,
+    check: &CheckRecord<'_>,
     root: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let CheckRecord { model, run, at, version, state, detail, .. } = checked;
+    let CheckRecord { model, run, at, version, state, detail, .. } = check;
     let last: Option<(String, Option<String>, String)> = transaction
         .query_row(
             "SELECT state, root, detail FROM events WHERE model = ?1 ORDER BY id DESC LIMIT 1",
@@ -212,7 +218,7 @@ fn add_event(
     transaction.execute(
         "INSERT INTO events (model, run, at, state, version, root, detail)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![model, run, text_of(*at), state.name(), version, root, detail],
+        params![model, run, time_to_text(*at), state.name(), version, root, detail],
     )?;
     Ok(())
 }

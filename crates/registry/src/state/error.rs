@@ -1,68 +1,88 @@
-//! Why a state cannot be used.
+//! Errors of the state database.
 
+use std::fmt;
 use std::path::PathBuf;
 
-/// See the module.
+/// An error of the state database.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StateError {
-    /// There is none, where one is needed.
+    /// The database does not exist.
     #[error(
-        "{}: there is no state of registries: `tensorseal registry scan` makes one, or name it with --state",
+        "{}: the state database does not exist: run `tensorseal registry scan` to create it, or set its path with --state",
         .0.display()
     )]
     Missing(PathBuf),
-    /// Another process writes to it.
-    #[error("{}: {holder} is at work with it; wait for it with --wait-lock", path.display())]
+    /// Another process writes to the database.
+    #[error("{}: the state database is locked by {holder}: use --wait-lock to wait for it", path.display())]
     Locked {
-        /// The database.
+        /// The path of the database.
         path: PathBuf,
-        /// Who, as far as is known.
+        /// The process that holds the lock, if its id is known.
         holder: String,
     },
-    /// What is there is no state, or not a whole one.
+    /// The file is not a state database, or is damaged.
     #[error(
-        "{}: {why}; it is left as it is: restore it from a backup, or move it aside, and the next scan starts anew without any memory of what was there",
+        "{}: {reason}; the file was not changed: restore it from a backup, or move it away to start without the records of earlier scans",
         path.display()
     )]
     Damaged {
-        /// The database.
+        /// The path of the database.
         path: PathBuf,
-        /// What is wrong.
-        why: String,
+        /// The description of the damage.
+        reason: String,
     },
-    /// A later version of the program wrote it.
-    #[error("{}: is of format {found}, and this program knows up to {known}: use the program that wrote it", path.display())]
+    /// A newer version of the program wrote the database.
+    #[error("{}: unsupported format {found} (up to {supported} is supported): update tensorseal", path.display())]
     Newer {
-        /// The database.
+        /// The path of the database.
         path: PathBuf,
-        /// Its format.
+        /// The format of the database.
         found: i64,
-        /// The last that is known here.
-        known: usize,
+        /// The newest supported format.
+        supported: usize,
     },
-    /// No space is left.
-    #[error("{}: the disk is full; what it held before is intact", .0.display())]
+    /// The disk is full.
+    #[error("{}: the disk is full; the state database is intact", .0.display())]
     Full(PathBuf),
-    /// No such model.
+    /// The requested model or source is not in the database.
     #[error("{0}")]
     Unknown(String),
-    /// What is asked for cannot be accepted.
+    /// The content of the model cannot be accepted.
     #[error("{0}")]
     NotAcceptable(String),
-    /// The directory cannot be made, or the file not be opened.
+    /// A file or directory cannot be created, opened or locked.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file or directory.
+        /// The path of the file or directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// Anything else that the database says.
+    /// The database engine reports another error.
     #[error("{}: {source}", path.display())]
     Sql {
-        /// The database.
+        /// The path of the database.
         path: PathBuf,
-        /// What it says.
-        source: rusqlite::Error,
+        /// The error of the database engine.
+        source: SqlError,
     },
 }
+
+/// An error of the database engine (SQLite).
+#[derive(Debug)]
+pub struct SqlError(rusqlite::Error);
+
+impl From<rusqlite::Error> for SqlError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for SqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SqlError {}

@@ -1,69 +1,69 @@
-//! What became of a model over time.
+//! Reads the history of a model.
 
-use super::{Database, StateError, time_of};
+use super::{Database, StateError, time_from_row};
 use jiff::Timestamp;
 use rusqlite::params;
 use serde::Serialize;
 
-/// All that is remembered of a model.
+/// The history of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct History {
-    /// Changes, oldest first.
+    /// The changes, the oldest first.
     pub events: Vec<HistoryEvent>,
-    /// What was accepted, oldest first.
+    /// The accepted baselines, the oldest first.
     pub baselines: Vec<Acceptance>,
 }
 
-/// A change of state or content.
+/// A change of the state or content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HistoryEvent {
-    /// When.
+    /// The time of the change.
     pub at: Timestamp,
-    /// The scan; null: somebody accepted something.
+    /// The number of the scan; null if a user accepted the content.
     pub run: Option<i64>,
-    /// What it was then.
+    /// The state of the model.
     pub state: String,
-    /// Its version.
+    /// The version of the model.
     pub version: Option<String>,
-    /// The root of its tensors.
+    /// The root of the model.
     pub root: Option<String>,
-    /// In a sentence.
+    /// The change in a sentence.
     pub detail: String,
 }
 
-/// A baseline that was accepted.
+/// An accepted baseline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Acceptance {
-    /// When.
+    /// The time of the acceptance.
     pub at: Timestamp,
-    /// By whom.
+    /// The user who accepted it.
     pub by: String,
-    /// Why.
+    /// The reason of the user.
     pub reason: String,
-    /// The version.
+    /// The version of the model.
     pub version: Option<String>,
-    /// The root of its tensors.
+    /// The root of the model.
     pub root: String,
 }
 
-/// Most changes that are told.
-const MOST: i64 = 1000;
+/// The largest number of changes that are returned.
+const MAX_EVENTS: i64 = 1000;
 
 impl Database {
-    /// What is remembered of a model, also of one that was accepted as gone; the last thousand changes.
-    /// `None`: it was never seen.
+    /// Returns the history of a model with its last 1000 changes; `None` if it was never seen. Models whose removal was
+    /// accepted have a history, too.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be read.
     pub fn history(&self, source: &str, name: &str) -> Result<Option<History>, StateError> {
         self.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT * FROM (SELECT e.* FROM events e JOIN models m ON m.id = e.model
                    WHERE m.source = ?1 AND m.name = ?2 ORDER BY e.id DESC LIMIT ?3) ORDER BY id",
             )?;
-            let events = statement.query_map(params![source, name, MOST], |row| {
+            let events = statement.query_map(params![source, name, MAX_EVENTS], |row| {
                 Ok(HistoryEvent {
-                    at: time_of(row, "at")?,
+                    at: time_from_row(row, "at")?,
                     run: row.get("run")?,
                     state: row.get("state")?,
                     version: row.get("version")?,
@@ -78,7 +78,7 @@ impl Database {
             )?;
             let baselines = statement.query_map([source, name], |row| {
                 Ok(Acceptance {
-                    at: time_of(row, "accepted")?,
+                    at: time_from_row(row, "accepted")?,
                     by: row.get("accepted_by")?,
                     reason: row.get("reason")?,
                     version: row.get("version")?,
@@ -86,15 +86,15 @@ impl Database {
                 })
             })?;
             let baselines = baselines.collect::<rusqlite::Result<Vec<_>>>()?;
-            let known = !events.is_empty() || !baselines.is_empty();
-            Ok(known.then_some(History { events, baselines }))
+            let is_recorded = !events.is_empty() || !baselines.is_empty();
+            Ok(is_recorded.then_some(History { events, baselines }))
         })
     }
 
-    /// The sources in which a model of this name was ever seen.
+    /// Returns the sources in which a model of this name was ever seen.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be read.
     pub fn sources_of(&self, name: &str) -> Result<Vec<String>, StateError> {
         self.read(|connection| {
             let mut statement =

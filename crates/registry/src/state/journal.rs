@@ -1,4 +1,4 @@
-//! What a deep check that is at work has measured, so that one that was killed need not begin anew.
+//! The journal of a deep check in progress, with which an interrupted check can continue.
 
 use super::{Database, StateError};
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -9,19 +9,19 @@ use tensorseal_core::examine::journal::{Journal, MeasuredObject};
 use tensorseal_engine::FileMeasurement;
 use tensorseal_engine::stream::plan::{Object, ObjectKind};
 
-/// How much work a kill may cost.
-const EVERY: Duration = Duration::from_secs(2);
+/// The time between two writes: the largest amount of work that is lost if the process is killed.
+const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a model is read for.
+/// The purpose for which a model is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Its digests alone.
+    /// To compute its digests only.
     Digest,
-    /// All that is judged.
+    /// To judge it.
     Examine,
 }
 
-/// The place of an object: its kind and file, where it begins and how long it is.
+/// The key of an object: kind, file, offset and length.
 type ObjectKey = (i64, i64, i64, i64);
 
 /// The journal of one model.
@@ -36,27 +36,27 @@ pub struct ModelJournal<'a> {
 #[derive(Default)]
 struct PendingRows {
     rows: Vec<JournalRow>,
-    /// When the rows before were written, or the first of these came.
-    written: Option<Instant>,
+    /// The time of the last write or, before that, of the first row.
+    last_write: Option<Instant>,
     failure: Option<StateError>,
 }
 
 enum JournalRow {
-    Object { place: ObjectKey, digest: [u8; 32], blocks: Vec<[u8; 32]>, facts: Option<Vec<u8>> },
+    Object { key: ObjectKey, digest: [u8; 32], blocks: Vec<[u8; 32]>, facts: Option<Vec<u8>> },
     File { file: i64, finished: String },
 }
 
 impl Database {
-    /// The journal of a model whose files, and what is wanted of them, have this mark; what was kept of other
-    /// marks for the same purpose is forgotten.
+    /// Returns the journal of a model for a purpose. `fingerprint` identifies the files and what is measured of them; entries
+    /// with other fingerprints are deleted.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be written.
     pub fn journal(
         &self,
         model: i64,
         purpose: Purpose,
-        mark: [u8; 32],
+        fingerprint: [u8; 32],
     ) -> Result<ModelJournal<'_>, StateError> {
         let purpose = purpose as i64;
         self.write(|transaction| {
@@ -65,17 +65,17 @@ impl Database {
                     &format!(
                         "DELETE FROM {table} WHERE model = ?1 AND purpose = ?2 AND mark <> ?3"
                     ),
-                    params![model, purpose, mark],
+                    params![model, purpose, fingerprint],
                 )?;
             }
             Ok(())
         })?;
-        let waiting = Mutex::default();
-        Ok(ModelJournal { database: self, model, purpose, fingerprint: mark, pending: waiting })
+        let pending = Mutex::default();
+        Ok(ModelJournal { database: self, model, purpose, fingerprint, pending })
     }
 }
 
-/// Forgets what was measured of a model: it is recorded.
+/// Deletes the journal of a model whose check is recorded.
 pub(super) fn forget(transaction: &Transaction<'_>, model: i64) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM journal_objects WHERE model = ?1", [model])?;
     transaction.execute("DELETE FROM journal_files WHERE model = ?1", [model])?;
@@ -83,15 +83,14 @@ pub(super) fn forget(transaction: &Transaction<'_>, model: i64) -> rusqlite::Res
 }
 
 impl ModelJournal<'_> {
-    /// Ends it after a run that `completed`, whose results are recorded now, or that did not: what is not
-    /// written yet is written then.
+    /// Closes the journal. If the run did not complete, pending entries are written; otherwise the caller records the result.
     ///
     /// # Errors
-    /// The first [`StateError`] of all that was asked of it.
+    /// Returns the first [`StateError`] of this journal.
     pub fn finish(mut self, completed: bool) -> Result<(), StateError> {
-        let waiting = std::mem::take(&mut self.pending);
+        let pending = std::mem::take(&mut self.pending);
         let PendingRows { rows, failure, .. } =
-            waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
+            pending.into_inner().unwrap_or_else(PoisonError::into_inner);
         match failure {
             Some(error) => Err(error),
             None if completed => Ok(()),
@@ -100,44 +99,53 @@ impl ModelJournal<'_> {
     }
 
     fn keep(&self, row: JournalRow) {
-        let mut waiting = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.rows.push(row);
-        let written = *waiting.written.get_or_insert_with(Instant::now);
-        if written.elapsed() < EVERY || waiting.failure.is_some() {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.rows.push(row);
+        let last_write = *pending.last_write.get_or_insert_with(Instant::now);
+        if last_write.elapsed() < WRITE_INTERVAL || pending.failure.is_some() {
             return;
         }
-        let rows = std::mem::take(&mut waiting.rows);
-        waiting.failure = self.write(&rows).err();
-        waiting.written = Some(Instant::now());
+        let rows = std::mem::take(&mut pending.rows);
+        pending.failure = self.write(&rows).err();
+        pending.last_write = Some(Instant::now());
     }
 
     fn write(&self, rows: &[JournalRow]) -> Result<(), StateError> {
-        let Self { model, purpose, fingerprint: mark, .. } = self;
+        let Self { model, purpose, fingerprint, .. } = self;
         self.database.write(|transaction| {
-            let mut object = transaction.prepare_cached(
+            let mut object_row = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO journal_objects
                  (model, purpose, mark, kind, file, offset, bytes, digest, blocks, facts)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?;
-            let mut whole = transaction.prepare_cached(
+            let mut file_row = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO journal_files (model, purpose, mark, file, finished)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
             for row in rows {
                 match row {
                     JournalRow::Object {
-                        place: (kind, file, offset, bytes),
+                        key: (kind, file, offset, bytes),
                         digest,
                         blocks,
                         facts,
                     } => {
                         let blocks = blocks.as_flattened();
-                        object.execute(params![
-                            model, purpose, mark, kind, file, offset, bytes, digest, blocks, facts
+                        object_row.execute(params![
+                            model,
+                            purpose,
+                            fingerprint,
+                            kind,
+                            file,
+                            offset,
+                            bytes,
+                            digest,
+                            blocks,
+                            facts
                         ])?;
                     }
                     JournalRow::File { file, finished } => {
-                        whole.execute(params![model, purpose, mark, file, finished])?;
+                        file_row.execute(params![model, purpose, fingerprint, file, finished])?;
                     }
                 }
             }
@@ -145,11 +153,11 @@ impl ModelJournal<'_> {
         })
     }
 
-    /// What was read; a state that cannot be read is told at the end.
-    fn known<T>(&self, read: Result<Option<T>, StateError>) -> Option<T> {
+    /// Returns a value that was read. An error is stored_number for [`Self::finish`].
+    fn value_or_failure<T>(&self, read: Result<Option<T>, StateError>) -> Option<T> {
         read.unwrap_or_else(|error| {
-            let mut waiting = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.failure.get_or_insert(error);
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            pending.failure.get_or_insert(error);
             None
         })
     }
@@ -157,7 +165,7 @@ impl ModelJournal<'_> {
 
 impl Journal for ModelJournal<'_> {
     fn object(&self, object: &Object) -> Option<MeasuredObject> {
-        let (kind, file, offset, bytes) = place(object)?;
+        let (kind, file, offset, bytes) = key(object)?;
         let read = self.database.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT digest, blocks, facts FROM journal_objects WHERE model = ?1
@@ -169,13 +177,13 @@ impl Journal for ModelJournal<'_> {
                 Ok(MeasuredObject {
                     digest: row.get(0)?,
                     blocks: blocks.as_chunks::<32>().0.to_vec(),
-                    // Without those that do not read, it is measured again.
+                    // An object whose facts cannot be restored is measured again.
                     facts: facts.as_deref().and_then(facts_storage::restore),
                 })
             });
             row.optional()
         });
-        self.known(read)
+        self.value_or_failure(read)
     }
 
     fn file(&self, file: usize) -> Option<FileMeasurement> {
@@ -184,39 +192,46 @@ impl Journal for ModelJournal<'_> {
                 "SELECT finished FROM journal_files
                  WHERE model = ?1 AND purpose = ?2 AND file = ?3",
             )?;
-            let at = params![self.model, self.purpose, kept(file as u64)];
+            let at = params![self.model, self.purpose, stored_number(file as u64)];
             let row = statement.query_row(at, |row| row.get::<_, String>(0));
             row.optional()
         });
-        serde_json::from_str(&self.known(read)?).ok()
+        serde_json::from_str(&self.value_or_failure(read)?).ok()
     }
 
     fn keep_object(&self, object: &Object, measured: &MeasuredObject) {
         let MeasuredObject { digest, blocks, facts } = measured;
-        let Some(place) = place(object) else { return };
-        // One that cannot be written is measured again.
+        let Some(key) = key(object) else { return };
+        // An object that cannot be stored is measured again.
         let Ok(facts) = facts.as_ref().map(facts_storage::store).transpose() else { return };
-        self.keep(JournalRow::Object { place, digest: *digest, blocks: blocks.clone(), facts });
+        self.keep(JournalRow::Object { key, digest: *digest, blocks: blocks.clone(), facts });
     }
 
     fn keep_file(&self, file: usize, finished: &FileMeasurement) {
-        if let (Some(file), Ok(finished)) = (kept(file as u64), serde_json::to_string(finished)) {
+        if let (Some(file), Ok(finished)) =
+            (stored_number(file as u64), serde_json::to_string(finished))
+        {
             self.keep(JournalRow::File { file, finished });
         }
     }
 }
 
-fn place(object: &Object) -> Option<ObjectKey> {
+fn key(object: &Object) -> Option<ObjectKey> {
     let kind = match object.kind {
         ObjectKind::Tensor(_) => 0,
         ObjectKind::Gap(_) => 1,
         ObjectKind::File(_) => 2,
         ObjectKind::SignedOnly(_) => return None,
     };
-    Some((kind, kept(object.file as u64)?, kept(object.offset)?, kept(object.bytes)?))
+    Some((
+        kind,
+        stored_number(object.file as u64)?,
+        stored_number(object.offset)?,
+        stored_number(object.bytes)?,
+    ))
 }
 
-/// A number as it is kept.
-fn kept(number: u64) -> Option<i64> {
+/// Returns the stored form of a number; `None` if it is too large.
+fn stored_number(number: u64) -> Option<i64> {
     i64::try_from(number).ok()
 }

@@ -1,8 +1,7 @@
-//! What is remembered of registries: one SQLite database, written by one process at a time.
+//! The state database: one SQLite file with the records of all scans, written by one process at a time.
 //!
-//! Every step of a scan is one transaction: a process that is killed loses what it had not finished and
-//! nothing else. A database that is damaged is refused, never replaced: a scan that forgot everything would
-//! call every model new.
+//! Every step of a scan is one transaction: a process that is killed loses only the step that it had not finished. A
+//! damaged database is refused and never replaced, because a scan without its records would report every model as new.
 
 mod accept;
 mod checks;
@@ -33,37 +32,39 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A state.
+/// An open state database.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
-    /// Journals are written from the threads that measure.
+    /// The connection. The engine threads write journals through it.
     connection: Mutex<Connection>,
-    /// None of those who only read.
+    /// The lock of the writer; `None` for readers.
     _lock: Option<Lock>,
 }
 
 impl Database {
-    /// Opens the state at `path` to write to it, and makes it where there is none. The second value tells
-    /// whether it was made.
+    /// Opens the database at `path` for writing, and creates it if it does not exist. The second value states whether it
+    /// was created. With `wait`, this waits until no other process writes.
     ///
     /// # Errors
-    /// See [`StateError`]; [`StateError::Locked`] only without `wait`.
+    /// Returns [`StateError::Locked`] if another process writes and `wait` is false, and other variants if the database is
+    /// damaged, was written by a newer version, or cannot be opened.
     pub fn open_for_writing(path: &Path, wait: bool) -> Result<(Database, bool), StateError> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             let failed = |source| StateError::Io { path: directory.to_owned(), source };
             std::fs::create_dir_all(directory).map_err(failed)?;
         }
         let lock = Lock::take(path, wait)?;
-        let made = schema::make(path)?;
+        let created = schema::create(path)?;
         let database = Self::open(path, Some(lock))?;
-        Ok((database, made))
+        Ok((database, created))
     }
 
-    /// Opens the state at `path`, which must be there, to read from it: also while another process writes.
+    /// Opens the existing database at `path` for reading. Another process may write at the same time.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns [`StateError::Missing`] if there is no database, and other variants if it is damaged, was written by a newer
+    /// version, or cannot be opened.
     pub fn open_for_reading(path: &Path) -> Result<Database, StateError> {
         match path.try_exists() {
             Ok(false) => return Err(StateError::Missing(path.to_owned())),
@@ -74,8 +75,8 @@ impl Database {
     }
 
     fn open(path: &Path, lock: Option<Lock>) -> Result<Database, StateError> {
-        let failed = |error| named(path, error);
-        schema::looks_whole(path)?;
+        let failed = |error| state_error(path, error);
+        schema::check_file(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
@@ -83,12 +84,12 @@ impl Database {
         Ok(Database { path: path.to_owned(), connection: Mutex::new(connection), _lock: lock })
     }
 
-    /// Whether another process writes to the state at `path`.
+    /// Returns whether a process has the database at `path` open for writing.
     pub fn has_writer(path: &Path) -> bool {
         lock::is_held(path)
     }
 
-    /// Where it is.
+    /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -97,15 +98,15 @@ impl Database {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads something.
+    /// Runs queries.
     fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StateError> {
-        read(&self.connection()).map_err(|error| named(&self.path, error))
+        read(&self.connection()).map_err(|error| state_error(&self.path, error))
     }
 
-    /// Writes all of it or nothing.
+    /// Runs statements in one transaction.
     fn write<T>(
         &self,
         write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
@@ -116,43 +117,43 @@ impl Database {
             transaction.commit()?;
             Ok(value)
         });
-        written.map_err(|error| named(&self.path, error))
+        written.map_err(|error| state_error(&self.path, error))
     }
 }
 
-/// An error of the database, by what it means for whoever runs it.
-fn named(path: &Path, source: rusqlite::Error) -> StateError {
+/// Converts an error of SQLite.
+fn state_error(path: &Path, source: rusqlite::Error) -> StateError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StateError::Full(path),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            StateError::Damaged { path, why: format!("the database is damaged ({source})") }
+            StateError::Damaged { path, reason: format!("the database is damaged ({source})") }
         }
         _ => match source {
-            // What was written by this program does not read as it was written.
+            // A value does not have the type with which this program writes it.
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::IntegralValueOutOfRange(..) => {
-                StateError::Damaged { path, why: format!("the database is damaged ({source})") }
+                StateError::Damaged { path, reason: format!("the database is damaged ({source})") }
             }
-            source => StateError::Sql { path, source },
+            source => StateError::Sql { path, source: source.into() },
         },
     }
 }
 
-/// A time as it is kept.
-fn text_of(time: Timestamp) -> String {
+/// Returns the stored form of a time.
+fn time_to_text(time: Timestamp) -> String {
     let second = Timestamp::from_second(time.as_second()).unwrap_or(time);
     second.to_string()
 }
 
-/// A time as it was kept.
-fn time_of(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+/// Parses a stored time.
+fn time_from_row(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     let text: String = row.get(column)?;
     text.parse().map_err(unreadable)
 }
 
-/// A value that does not read as it was written.
+/// Returns the error for a stored value that cannot be parsed.
 fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
 }

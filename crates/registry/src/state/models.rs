@@ -1,69 +1,69 @@
-//! The rows of models: what is known before a check, and what is written after it.
+//! Reads and writes the rows of models.
 
 use super::packed::{FileChangeToken, unpack_change_tokens, unpack_seal};
-use super::runs::kept;
-use super::{Database, StateError, text_of, unreadable};
+use super::runs::stored_count;
+use super::{Database, StateError, time_to_text, unreadable};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use tensorseal_core::record::{ModelState, RecordedFinding};
 use tensorseal_core::seal::Seal;
 
-/// A model as it was listed, for its row.
+/// A listed model, as it is stored in its row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelRow<'a> {
-    /// The source.
+    /// The name of the source.
     pub source: &'a str,
-    /// Its name there.
+    /// The name of the model in the source.
     pub name: &'a str,
-    /// Its version.
+    /// The version.
     pub version: Option<&'a str>,
-    /// Number of its files.
+    /// The number of files.
     pub files: u64,
-    /// Their bytes.
+    /// The total length of the files in bytes.
     pub bytes: u64,
-    /// Whether there is a signature with it.
+    /// Whether the model has a signature.
     pub signed: bool,
-    /// Whether there is a seal with it.
+    /// Whether the model has a seal.
     pub sealed: bool,
-    /// Of all its files, and of what is missing.
+    /// The digest of the listing.
     pub listing_digest: [u8; 32],
 }
 
-/// What is known of a model that is listed.
+/// A recorded model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredModel {
-    /// Number of its row.
+    /// The number of the row.
     pub id: i64,
-    /// What became of it.
+    /// The state of the model.
     pub state: ModelState,
-    /// Its version, when it was last deeply checked.
+    /// The version at the last deep check.
     pub version: Option<String>,
-    /// See [`ModelRow::listing_digest`]: when it was last deeply checked to the end.
+    /// The [digest of the listing](ModelRow::listing_digest) at the last complete deep check.
     pub checked_listing_digest: Option<[u8; 32]>,
-    /// A digest of what it was held to then.
+    /// The digest of the expectations at the last deep check.
     pub checked_expectations: Option<[u8; 32]>,
-    /// Version of the program that judged it.
+    /// The version of the program that judged the model.
     pub checked_tool: Option<String>,
-    /// When that was.
+    /// The time of the last deep check.
     pub last_deep_check: Option<Timestamp>,
 }
 
-/// The content that a model is held to.
+/// The accepted content of a model.
 #[derive(Debug)]
 pub struct AcceptedBaseline {
-    /// Its version.
+    /// The version.
     pub version: Option<String>,
     /// The content.
     pub seal: Seal,
-    /// The marks of its files when its content was last this one.
+    /// The change tokens of the files when the model last had this content.
     pub change_tokens: Vec<FileChangeToken>,
 }
 
 impl Database {
-    /// What is known of a model; `None`: it was never seen, or was accepted as gone.
+    /// Returns a recorded model; `None` if it was never seen, or if its removal was accepted.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be used.
     pub fn stored_model(
         &self,
         source: &str,
@@ -74,15 +74,15 @@ impl Database {
                 .prepare_cached(
                     "SELECT * FROM models WHERE source = ?1 AND name = ?2 AND NOT retired",
                 )?
-                .query_row([source, name], known)
+                .query_row([source, name], stored_model_from_row)
                 .optional()
         })
     }
 
-    /// A model is there that was not: its row, and whoever had the name before is not remembered.
+    /// Adds the row of a new model, and returns its number. The state of a removed model with this name is reset.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be used.
     pub fn add(&self, run: i64, seen: &ModelRow<'_>, now: Timestamp) -> Result<i64, StateError> {
         self.write(|transaction| {
             transaction.execute(
@@ -96,12 +96,12 @@ impl Database {
                     seen.source,
                     seen.name,
                     seen.version,
-                    kept(seen.files),
-                    kept(seen.bytes),
+                    stored_count(seen.files),
+                    stored_count(seen.bytes),
                     seen.signed,
                     seen.sealed,
                     seen.listing_digest,
-                    text_of(now),
+                    time_to_text(now),
                     run
                 ],
             )?;
@@ -113,10 +113,10 @@ impl Database {
         })
     }
 
-    /// Models were listed: their rows say so. What was new is not any more, once it was checked.
+    /// Updates the rows of models that were listed.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be used.
     pub fn update_listed(
         &self,
         run: i64,
@@ -131,12 +131,12 @@ impl Database {
             for (id, seen) in seen {
                 update.execute(params![
                     id,
-                    kept(seen.files),
-                    kept(seen.bytes),
+                    stored_count(seen.files),
+                    stored_count(seen.bytes),
                     seen.signed,
                     seen.sealed,
                     seen.listing_digest,
-                    text_of(now),
+                    time_to_text(now),
                     run
                 ])?;
             }
@@ -144,10 +144,10 @@ impl Database {
         })
     }
 
-    /// Models of these sources that were new when they were last seen are not any more.
+    /// Changes the state of new models of these sources to ok, if they were checked.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be used.
     pub fn clear_new(&self, sources: &[String]) -> Result<(), StateError> {
         self.write(|transaction| {
             for source in sources {
@@ -167,10 +167,10 @@ impl Database {
         })
     }
 
-    /// The content a model is held to; `None`: none was accepted.
+    /// Returns the accepted content of a model; `None` if there is none.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be used.
     pub fn baseline(&self, model: i64) -> Result<Option<AcceptedBaseline>, StateError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
@@ -179,12 +179,12 @@ impl Database {
             )?;
             statement
                 .query_row([model], |row| {
-                    let marks: Option<Vec<u8>> = row.get(2)?;
+                    let change_tokens: Option<Vec<u8>> = row.get(2)?;
                     Ok(AcceptedBaseline {
                         version: row.get(0)?,
                         seal: unpack_seal(row.get_ref(1)?.as_blob()?).map_err(unreadable)?,
-                        change_tokens: match marks {
-                            Some(marks) => unpack_change_tokens(&marks).map_err(unreadable)?,
+                        change_tokens: match change_tokens {
+                            Some(packed) => unpack_change_tokens(&packed).map_err(unreadable)?,
                             None => Vec::new(),
                         },
                     })
@@ -193,10 +193,10 @@ impl Database {
         })
     }
 
-    /// The content that a model had at its last deep check, where that is not its baseline.
+    /// Returns the content of a model at its last deep check, if it is not the accepted content.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be used.
     pub fn unaccepted_content(&self, model: i64) -> Result<Option<Seal>, StateError> {
         self.read(|connection| {
             connection
@@ -208,18 +208,18 @@ impl Database {
         })
     }
 
-    /// The findings that stand of a model.
+    /// Returns the current findings of a model.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be used.
     pub fn findings(&self, model: i64) -> Result<Vec<RecordedFinding>, StateError> {
         self.read(|connection| super::records::findings(connection, model))
     }
 
-    /// Models of a source that were not listed by a scan that listed all of it: their names.
+    /// Returns the rows and names of the models of a source that the scan `run` did not list.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be used.
     pub fn unlisted_models(
         &self,
         run: i64,
@@ -237,12 +237,12 @@ impl Database {
     }
 }
 
-fn known(row: &Row<'_>) -> rusqlite::Result<StoredModel> {
+fn stored_model_from_row(row: &Row<'_>) -> rusqlite::Result<StoredModel> {
     let state: String = row.get("state")?;
     let checked: Option<String> = row.get("last_deep_check")?;
     Ok(StoredModel {
         id: row.get("id")?,
-        state: super::records::state_of(&state)?,
+        state: super::records::parse_state(&state)?,
         version: row.get("version")?,
         checked_listing_digest: row.get("checked_mark")?,
         checked_expectations: row.get("checked_claims")?,

@@ -1,4 +1,4 @@
-//! Seals and marks as they are kept: JSON, compressed.
+//! Packs seals and change tokens for the database, as compressed JSON.
 
 use crate::source::ChangeToken;
 use flate2::Compression;
@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader, Write};
 use tensorseal_core::seal::{Seal, canonical, read};
 
-/// The mark of a file, by its path.
+/// The change token of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChangeToken {
-    /// Path in the model.
+    /// The path in the model.
     pub path: String,
-    /// What moves when it is written.
-    pub mark: ChangeToken,
+    /// The change token.
+    #[serde(rename = "mark")]
+    pub token: ChangeToken,
 }
 
 /// Packs a seal.
@@ -24,20 +25,20 @@ pub(super) fn pack_seal(seal: &Seal) -> io::Result<Vec<u8>> {
     out.finish()
 }
 
-/// The seal that was packed; it is read as carefully as any.
+/// Unpacks a seal. It is validated like any other seal.
 pub(super) fn unpack_seal(packed: &[u8]) -> Result<Seal, read::SealError> {
     read::parse(BufReader::new(ZlibDecoder::new(packed)))
 }
 
-/// Packs marks.
-pub(super) fn pack_change_tokens(marks: &[FileChangeToken]) -> io::Result<Vec<u8>> {
+/// Packs change tokens.
+pub(super) fn pack_change_tokens(tokens: &[FileChangeToken]) -> io::Result<Vec<u8>> {
     let mut out = ZlibEncoder::new(Vec::new(), Compression::fast());
-    serde_json::to_writer(&mut out, marks)?;
+    serde_json::to_writer(&mut out, tokens)?;
     out.flush()?;
     out.finish()
 }
 
-/// The marks that were packed.
+/// Unpacks change tokens.
 pub(super) fn unpack_change_tokens(packed: &[u8]) -> serde_json::Result<Vec<FileChangeToken>> {
     serde_json::from_reader(BufReader::new(ZlibDecoder::new(packed)))
 }

@@ -1,7 +1,7 @@
-//! What reports are written from.
+//! Reads the records for reports.
 
 use super::runs::{last, last_complete, number};
-use super::{Database, StateError, time_of, unreadable};
+use super::{Database, StateError, time_from_row, unreadable};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row};
 use std::collections::BTreeMap;
@@ -12,18 +12,18 @@ use tensorseal_core::record::{
 };
 
 impl Database {
-    /// What is known in sum.
+    /// Returns the summary of all sources.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be read.
     pub fn summary(&self) -> Result<RegistrySummary, StateError> {
         self.read(summary)
     }
 
-    /// The worst that stands of the models of these sources.
+    /// Returns the worst severity among the current findings of the models of these sources.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be read.
     pub fn worst_severity(&self, sources: &[String]) -> Result<Option<Severity>, StateError> {
         self.read(|connection| {
             let mut statement = connection.prepare(
@@ -43,31 +43,35 @@ impl Database {
         })
     }
 
-    /// A model by its source and name.
+    /// Returns a model by its source and name.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be read.
     pub fn model(&self, source: &str, name: &str) -> Result<Option<ModelRecord>, StateError> {
-        self.one("source = ?1 AND name = ?2", &[source, name])
+        self.find_model("source = ?1 AND name = ?2", &[source, name])
     }
 
-    /// A model by its source, the repository that it is of and its version.
+    /// Returns a model of a Hugging Face cache by its source, repository and commit.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be read.
     pub fn model_of_version(
         &self,
         source: &str,
         repository: &str,
         version: &str,
     ) -> Result<Option<ModelRecord>, StateError> {
-        let of = "source = ?1 AND version = ?3 AND (name = ?2 OR substr(name, 1, length(?2) + 1) = ?2 || '@')";
-        self.one(of, &[source, repository, version])
+        let condition = "source = ?1 AND version = ?3 AND (name = ?2 OR substr(name, 1, length(?2) + 1) = ?2 || '@')";
+        self.find_model(condition, &[source, repository, version])
     }
 
-    fn one(&self, which: &str, values: &[&str]) -> Result<Option<ModelRecord>, StateError> {
+    fn find_model(
+        &self,
+        condition: &str,
+        values: &[&str],
+    ) -> Result<Option<ModelRecord>, StateError> {
         self.read(|connection| {
-            let sql = format!("SELECT * FROM models WHERE NOT retired AND {which} LIMIT 1");
+            let sql = format!("SELECT * FROM models WHERE NOT retired AND {condition} LIMIT 1");
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(rusqlite::params_from_iter(values))?;
             match rows.next()? {
@@ -107,7 +111,7 @@ fn summary(connection: &Connection) -> rusqlite::Result<RegistrySummary> {
         .prepare("SELECT state, count(*) AS n FROM models WHERE NOT retired GROUP BY state")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        models.insert(state_of(&row.get::<_, String>(0)?)?, number(row, "n")?);
+        models.insert(parse_state(&row.get::<_, String>(0)?)?, number(row, "n")?);
     }
     let mut findings = BTreeMap::new();
     let mut statement = connection.prepare(
@@ -154,15 +158,15 @@ fn record(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<ModelRecor
         source: row.get("source")?,
         name: row.get("name")?,
         version: row.get("version")?,
-        state: state_of(&state)?,
+        state: parse_state(&state)?,
         detail: row.get("detail")?,
         files: number(row, "files")?,
         bytes: number(row, "bytes")?,
         root: row.get("root")?,
         signed: row.get("signed")?,
         sealed: row.get("sealed")?,
-        first_seen: time_of(row, "first_seen")?,
-        last_seen: time_of(row, "last_seen")?,
+        first_seen: time_from_row(row, "first_seen")?,
+        last_seen: time_from_row(row, "last_seen")?,
         last_deep_check: checked,
         findings: findings(connection, row.get("id")?)?,
     })
@@ -180,12 +184,12 @@ pub(super) fn findings(
     rows.collect()
 }
 
-pub(super) fn state_of(name: &str) -> rusqlite::Result<ModelState> {
+pub(super) fn parse_state(name: &str) -> rusqlite::Result<ModelState> {
     ModelState::from_name(name)
-        .ok_or_else(|| UnexpectedValue::of(format!("no state is called {name:?}")))
+        .ok_or_else(|| UnexpectedValue::of(format!("unknown state {name:?}")))
 }
 
-/// What this program does not write.
+/// The error for a stored value that this program never writes.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UnexpectedValue(String);

@@ -1,15 +1,15 @@
-//! The record of scans.
+//! Reads and writes the records of scans.
 
-use super::{Database, StateError, time_of, unreadable};
+use super::{Database, StateError, time_from_row, unreadable};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tensorseal_core::record::{RunOutcome, RunRecord};
 
 impl Database {
-    /// A scan begins. Those that never ended were killed.
+    /// Records the start of a scan, and returns its number. Earlier scans without an end are marked as interrupted.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be written.
     pub fn begin_run(&self, sources: &[String], now: Timestamp) -> Result<i64, StateError> {
         let sources = serde_json::json!(sources).to_string();
         self.write(|transaction| {
@@ -23,10 +23,10 @@ impl Database {
         })
     }
 
-    /// A scan has ended, as `run` tells.
+    /// Records the end of a scan.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be written.
     pub fn end_run(&self, run: &RunRecord) -> Result<(), StateError> {
         self.write(|transaction| {
             transaction.execute(
@@ -36,9 +36,9 @@ impl Database {
                     run.id,
                     run.ended.map(|ended| ended.to_string()),
                     run.outcome.name(),
-                    kept(run.models),
-                    kept(run.deep_checked),
-                    kept(run.bytes_read),
+                    stored_count(run.models),
+                    stored_count(run.deep_checked),
+                    stored_count(run.bytes_read),
                     serde_json::json!(run.errors).to_string(),
                 ],
             )?;
@@ -46,10 +46,10 @@ impl Database {
         })
     }
 
-    /// The part of a rotation whose turn it is, from 0 to `parts - 1`; the next scan gets the next one.
+    /// Returns the next part of a rotation, from 0 to `parts - 1`, and advances the rotation.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// Returns a [`StateError`] if the database cannot be written.
     pub fn next_part(&self, parts: u32) -> Result<u32, StateError> {
         self.write(|transaction| {
             let name = format!("rotation of {parts}");
@@ -69,19 +69,19 @@ impl Database {
     }
 }
 
-/// The last scan.
+/// Returns the last scan.
 pub(super) fn last(connection: &Connection) -> rusqlite::Result<Option<RunRecord>> {
     connection.query_row("SELECT * FROM runs ORDER BY id DESC LIMIT 1", [], record).optional()
 }
 
-/// When a scan last ended with everything checked that was due.
+/// Returns the time of the last scan that checked all models that were due.
 pub(super) fn last_complete(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     connection
         .query_row(
             "SELECT ended FROM runs WHERE outcome IN ('pass', 'fail') AND ended IS NOT NULL
              ORDER BY id DESC LIMIT 1",
             [],
-            |row| time_of(row, "ended"),
+            |row| time_from_row(row, "ended"),
         )
         .optional()
 }
@@ -95,7 +95,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     Ok(RunRecord {
         id: row.get("id")?,
         sources: list("sources")?,
-        started: time_of(row, "started")?,
+        started: time_from_row(row, "started")?,
         ended: ended.map(|text| text.parse().map_err(unreadable)).transpose()?,
         outcome: RunOutcome::from_name(&outcome).unwrap_or(RunOutcome::Interrupted),
         models: number(row, "models")?,
@@ -105,12 +105,12 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     })
 }
 
-/// A count as it is kept: SQLite has signed integers.
-pub(super) fn kept(count: u64) -> i64 {
+/// Returns the stored form of a count. SQLite has signed integers only.
+pub(super) fn stored_count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A count as it was kept.
+/// Reads a stored count.
 pub(super) fn number(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(unreadable)

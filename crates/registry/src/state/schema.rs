@@ -1,22 +1,22 @@
-//! The tables, and bringing those of earlier versions up to date.
+//! Creates, checks and migrates the tables of the database.
 
-use super::{StateError, named};
+use super::{StateError, state_error};
 use rusqlite::Connection;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// `TSLR`: the application id of SQLite's header (`pragma application_id`).
+/// The application id in the header of the database (`pragma application_id`): `TSLR`.
 const APPLICATION: i64 = 0x5453_4c52;
 
-/// What brings a database from one format to the next: a database of format n has had the first n.
+/// The migrations from one format to the next. A database of format n applied had the first n.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
 
-/// The first bytes of a database (SQLite file format, section 1.3).
+/// The first bytes of every database (SQLite file format, section 1.3).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Makes the database where there is no file; says whether it did. It is there whole or not at all.
-pub(super) fn make(path: &Path) -> Result<bool, StateError> {
+/// Creates the database if there is no file, and returns whether it was created. It is created atomically.
+pub(super) fn create(path: &Path) -> Result<bool, StateError> {
     if path.symlink_metadata().is_ok() {
         return Ok(false);
     }
@@ -31,78 +31,82 @@ pub(super) fn make(path: &Path) -> Result<bool, StateError> {
         .tempdir_in(directory)
         .map_err(failed)?;
     let new = place.path().join("new");
-    let made = |new: &Path| -> rusqlite::Result<()> {
+    let create_tables = |new: &Path| -> rusqlite::Result<()> {
         let mut connection = Connection::open(new)?;
         connection.pragma_update(None, "application_id", APPLICATION)?;
         migrate(&mut connection, MIGRATIONS)?;
         connection.close().map_err(|(_, error)| error)
     };
-    made(&new).map_err(|error| named(path, error))?;
+    create_tables(&new).map_err(|error| state_error(path, error))?;
     File::open(&new).and_then(|file| file.sync_all()).map_err(failed)?;
-    // The lock is held: nobody else makes it now.
+    // The lock is held, so no other process creates the file now.
     std::fs::rename(&new, path).map_err(failed)?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
     Ok(true)
 }
 
-/// Refuses what cannot be a database before SQLite sees it: it takes an empty file for a new one.
-pub(super) fn looks_whole(path: &Path) -> Result<(), StateError> {
+/// Refuses files that are not databases. SQLite itself would take an empty file for a new database.
+pub(super) fn check_file(path: &Path) -> Result<(), StateError> {
     let failed = |source| StateError::Io { path: path.to_owned(), source };
-    let damaged = |why: &str| StateError::Damaged { path: path.to_owned(), why: why.to_owned() };
+    let damaged = |reason: &str| {
+        let (path, reason) = (path.to_owned(), reason.to_owned());
+        StateError::Damaged { path, reason }
+    };
     let metadata = path.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(damaged("it is not a file"));
+        return Err(damaged("not a regular file"));
     }
     let mut start = [0; MAGIC.len()];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
     match read {
         Ok(()) if start == *MAGIC => Ok(()),
-        Ok(()) => Err(damaged("it is not a database of SQLite")),
+        Ok(()) => Err(damaged("not an SQLite database")),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Err(damaged("it is empty, or cut short"))
+            Err(damaged("the file is empty or truncated"))
         }
         Err(error) => Err(failed(error)),
     }
 }
 
-/// Checks that a database is one of ours, whole in its structure, and brings it up to date for a writer.
+/// Checks that a database belongs to this program and, for a writer, that its structure is intact, and migrates it.
 pub(super) fn check(
     connection: &mut Connection,
     path: &Path,
     writes: bool,
 ) -> Result<(), StateError> {
-    let failed = |error| named(path, error);
-    let damaged = |why: String| StateError::Damaged { path: path.to_owned(), why };
+    let failed = |error| state_error(path, error);
+    let damaged = |reason: String| StateError::Damaged { path: path.to_owned(), reason };
     connection.pragma_update(None, "trusted_schema", false).map_err(failed)?;
     connection.pragma_update(None, "cell_size_check", true).map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if number("application_id").map_err(failed)? != APPLICATION {
-        return Err(damaged("it is a database of another program".to_owned()));
+        return Err(damaged("the database belongs to another program".to_owned()));
     }
     let format = number("user_version").map_err(failed)?;
     if format > MIGRATIONS.len() as i64 || format < 1 {
-        let (path, known) = (path.to_owned(), MIGRATIONS.len());
-        return Err(StateError::Newer { path, found: format, known });
+        let (path, supported) = (path.to_owned(), MIGRATIONS.len());
+        return Err(StateError::Newer { path, found: format, supported });
     }
     if !writes {
         return connection.pragma_update(None, "query_only", true).map_err(failed);
     }
-    // Also when the machine loses power: a baseline that was accepted stays accepted.
+    // An accepted baseline must survive a power failure.
     connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
     connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
-    let sound: String =
+    let check: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
-    if sound != "ok" {
-        return Err(damaged(format!("the database is damaged ({})", sound.replace('\n', " "))));
+    if check != "ok" {
+        return Err(damaged(format!("the database is damaged ({})", check.replace('\n', " "))));
     }
     migrate(connection, MIGRATIONS).map_err(failed)
 }
 
-/// Applies the migrations that a database has not had, each in a transaction of its own.
+/// Applies the missing migrations, each in a separate transaction.
 fn migrate(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
-    let has: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (index, migration) in migrations.iter().enumerate().skip(usize::try_from(has).unwrap_or(0))
+    let applied: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for (index, migration) in
+        migrations.iter().enumerate().skip(usize::try_from(applied).unwrap_or(0))
     {
         let transaction = connection.transaction()?;
         transaction.execute_batch(migration)?;
@@ -116,8 +120,7 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result
 mod tests {
     use super::*;
 
-    /// A database of any earlier format gets what it lacks, once, and a migration that fails leaves it as it
-    /// was.
+    /// A database of any earlier format gets the missing migrations once, and a failed migration leaves it unchanged.
     #[test]
     fn migrations() {
         let mut connection = Connection::open_in_memory().unwrap();

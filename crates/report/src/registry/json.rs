@@ -141,7 +141,7 @@ mod tests {
     fn what_was_passed_over_is_in_it() {
         let (summary, models) = (RegistrySummary::empty(), Vec::new());
         let mut passed_over = SkippedItems::default();
-        for at in 0..SkippedItems::MOST + 5 {
+        for at in 0..SkippedItems::MAX_LISTED + 5 {
             passed_over.add("/models", format!("link {at}"), "a link".to_owned());
         }
         let passed_over = Some(&passed_over);
@@ -150,8 +150,8 @@ mod tests {
         write(&overview, &mut out).unwrap();
         let document: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(errors(&document), Vec::<String>::new());
-        assert_eq!(document["passed_over_count"], SkippedItems::MOST + 5);
-        assert_eq!(document["passed_over"].as_array().unwrap().len(), SkippedItems::MOST);
+        assert_eq!(document["passed_over_count"], SkippedItems::MAX_LISTED + 5);
+        assert_eq!(document["passed_over"].as_array().unwrap().len(), SkippedItems::MAX_LISTED);
         let expected = json!({"source": "/models", "path": "link 0", "reason": "a link"});
         assert_eq!(document["passed_over"][0], expected);
     }

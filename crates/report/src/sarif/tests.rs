@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 fn report() -> Report {
     let mut report = Report::new("verify", "models/demo 1");
-    let mut changed = Finding::new("integrity/tensor-changed", "its bytes are not the sealed ones")
+    let mut changed = Finding::new("integrity/tensor-changed", "bytes differ from the seal")
         .in_file("a dir/model#1.safetensors")
         .in_tensor("layers.0.weight");
     changed.byte_range = Some([1024, 2048]);

@@ -1,5 +1,4 @@
-//! Signatures on certificates: which algorithms are accepted, and whether a signature is one of the
-//! issuer.
+//! Verifies signatures on certificates, and decides which algorithms are accepted.
 
 use super::{Certificate, CertificateError};
 use crate::keys::{EC_PUBLIC_KEY, hash_parts, key_type};
@@ -13,13 +12,13 @@ use x509_cert::der::Any;
 use x509_cert::der::referenced::OwnedToRef;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
-/// Fewest bits of an RSA modulus (NIST SP 800-131A).
+/// The smallest RSA modulus in bits (NIST SP 800-131A).
 const MIN_RSA: u32 = 2048;
 
-/// Most, so that checking stays quick.
+/// The largest RSA modulus in bits, which bounds the time of a verification.
 const MAX_RSA: u32 = 8192;
 
-/// How a certificate is signed.
+/// The signature algorithm of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Algorithm {
     scheme: SignatureScheme,
@@ -31,7 +30,7 @@ enum SignatureScheme {
     Ecdsa,
     /// RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2).
     RsaPkcs1,
-    /// RSASSA-PSS (RFC 8017, section 8.1) with MGF1 over the same hash and a salt of so many bytes.
+    /// RSASSA-PSS (RFC 8017, section 8.1) with MGF1 over the same hash, and a salt of this many bytes.
     RsaPss(u8),
 }
 
@@ -52,11 +51,12 @@ impl Hash {
     }
 }
 
-/// Whether `subject` carries a signature by the key of `issuer`.
+/// Checks that the key of `issuer` signed the certificate `subject`.
 ///
 /// # Errors
-/// [`CertificateError::TwoAlgorithms`], [`CertificateError::Algorithm`], [`CertificateError::Key`] and
-/// [`CertificateError::BadSignature`].
+/// Returns [`CertificateError::TwoAlgorithms`] or [`CertificateError::Algorithm`] if the algorithm is not accepted,
+/// [`CertificateError::Key`] if the key is not accepted, and [`CertificateError::BadSignature`] if the signature is
+/// invalid.
 pub(super) fn check_signature(
     subject: &Certificate,
     issuer: &Certificate,
@@ -73,7 +73,7 @@ pub(super) fn check_signature(
         || CertificateError::BadSignature { subject: subject.subject(), issuer: issuer.subject() };
     let signature = subject.parsed.signature().as_bytes().ok_or_else(bad)?;
     let hash = algorithm.hash.digest(&subject.der[subject.signed.clone()]);
-    let sound = match algorithm.scheme {
+    let valid = match algorithm.scheme {
         SignatureScheme::Ecdsa => ecdsa_key(issuer)?.verify_hash(&hash, signature),
         SignatureScheme::RsaPkcs1 => {
             let signature = pkcs1v15::Signature::try_from(signature).map_err(|_| bad())?;
@@ -105,11 +105,11 @@ pub(super) fn check_signature(
             .is_ok()
         }
     };
-    if sound { Ok(()) } else { Err(bad()) }
+    if valid { Ok(()) } else { Err(bad()) }
 }
 
-/// The algorithm, or the name of one that is refused (RFC 5758, section 3.2; RFC 8017, appendix A.2.4;
-/// RFC 4055).
+/// Returns the algorithm of an identifier (RFC 5758, section 3.2; RFC 8017, appendix A.2.4; RFC 4055), or the name
+/// of one that is refused.
 fn accepted(identifier: &AlgorithmIdentifierOwned) -> Result<Algorithm, String> {
     use SignatureScheme::{Ecdsa, RsaPkcs1};
     let (scheme, hash) = match identifier.oid.to_string().as_str() {
@@ -137,7 +137,8 @@ fn accepted(identifier: &AlgorithmIdentifierOwned) -> Result<Algorithm, String> 
 
 fn pss_parameters(identifier: &AlgorithmIdentifierOwned) -> Result<Algorithm, String> {
     const MGF1: &str = "1.2.840.113549.1.1.8";
-    let refused = || "RSA-PSS with other parameters than one SHA-2 hash".to_owned();
+    let refused =
+        || "RSA-PSS with unsupported parameters (expected the same SHA-2 hash twice)".to_owned();
     let encoded = identifier.parameters.as_ref().ok_or_else(refused)?;
     let parameters = encoded.decode_as::<RsaPssParams<Any>>().map_err(|_| refused())?;
     let mask = parameters.mask_gen;
@@ -166,17 +167,17 @@ fn rsa_key(issuer: &Certificate) -> Result<rsa::PublicKey, CertificateError> {
     if (MIN_RSA..=MAX_RSA).contains(&bits) { Ok(key) } else { Err(refused_key(issuer, Some(bits))) }
 }
 
-/// The error that names what kind of key an issuer has.
+/// Returns the error for an issuer whose key is refused.
 fn refused_key(issuer: &Certificate, bits: Option<u32>) -> CertificateError {
     let key = match bits {
-        Some(bits) => format!("RSA of {bits} bits (not {MIN_RSA} to {MAX_RSA})"),
-        None => kind_of_key(issuer),
+        Some(bits) => format!("RSA with {bits} bits (expected {MIN_RSA} to {MAX_RSA})"),
+        None => key_type_name(issuer),
     };
     CertificateError::Key { subject: issuer.subject(), key }
 }
 
-/// Type of the key of a certificate, in words.
-pub(super) fn kind_of_key(certificate: &Certificate) -> String {
+/// Returns the name of the key type of a certificate.
+pub(super) fn key_type_name(certificate: &Certificate) -> String {
     let algorithm = &certificate.parsed.tbs_certificate().subject_public_key_info().algorithm;
     let curve = algorithm
         .parameters

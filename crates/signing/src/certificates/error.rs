@@ -2,158 +2,158 @@ use super::super::pem::PemError;
 use jiff::Timestamp;
 use tensorseal_base::display::display_name;
 
-/// Why a certificate cannot be read, or a chain of certificates not be trusted. Certificates are named
-/// by their subjects.
+/// An error in a certificate or in a chain of certificates. Certificates are identified by their subjects.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// Neither PEM nor DER of certificates.
+    /// The file is neither PEM nor DER.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// A PEM block of something else.
-    #[error("a PEM block labelled '{}' where certificates are wanted", display_name(.0))]
+    /// A PEM block is not a certificate.
+    #[error("unexpected PEM block '{}': expected certificates", display_name(.0))]
     Label(String),
-    /// Not a certificate.
+    /// The bytes are not a certificate.
     #[error("not a certificate (X.509): {0}")]
     Malformed(String),
-    /// Longer than certificates are.
-    #[error("a certificate of {0} bytes: none is longer than {limit}", limit = super::MAX_DER)]
+    /// The certificate is too long.
+    #[error("the certificate has {0} bytes, more than the limit of {limit}", limit = super::MAX_DER)]
     TooLong(usize),
-    /// More than a chain could need.
-    #[error("{0} certificates: more than the {limit} that are looked at", limit = super::MAX_COUNT)]
+    /// There are too many certificates.
+    #[error("found {0} certificates, more than the limit of {limit}", limit = super::MAX_COUNT)]
     TooMany(usize),
-    /// No certificate at all.
+    /// There is no certificate.
     #[error("no certificate")]
     None,
 
-    /// None of the certificates of the operator is a root.
+    /// None of the trusted certificates is a root.
     #[error(
-        "none of the trusted certificates is a root: give the root (an intermediate alone is not enough)"
+        "none of the trusted certificates is a root: add the root (an intermediate alone is not enough)"
     )]
     NoRoot,
-    /// The chain ends without a root.
-    #[error("no trusted certificate of the issuer {issuer} of {subject}")]
+    /// The issuer of the last certificate of the chain is missing.
+    #[error("found no trusted certificate of {issuer}, the issuer of {subject}")]
     NoIssuer {
         /// The last certificate of the chain.
         subject: String,
-        /// Who is missing.
+        /// The missing issuer.
         issuer: String,
     },
-    /// Signed by itself, and not one of the roots.
-    #[error("{subject} is signed by itself and is not among the trusted roots")]
+    /// The chain ends with a self-signed certificate that is not trusted.
+    #[error("the certificate of {subject} is self-signed and is not a trusted root")]
     SelfSigned {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
     },
-    /// More certificates than a chain may have.
+    /// The chain is too long.
     #[error("the chain above {subject} is longer than {limit} certificates", limit = super::MAX_DEPTH)]
     TooDeep {
         /// The leaf.
         subject: String,
     },
-    /// Too many ways lead up from the leaf.
-    #[error("the chain above {subject} takes more than {limit} signatures to find", limit = super::MAX_SIGNATURES)]
+    /// The search for a chain needs too many signature checks.
+    #[error("finding a chain for {subject} needs more than {limit} signature checks", limit = super::MAX_SIGNATURES)]
     TooMuchWork {
         /// The leaf.
         subject: String,
     },
-    /// Signed by someone else than its issuer.
+    /// The issuer did not sign the certificate.
     #[error("the certificate of {subject} is not signed by the key of {issuer}")]
     BadSignature {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
-        /// Who should have signed it.
+        /// The issuer that the certificate names.
         issuer: String,
     },
-    /// Signed with an algorithm that is broken or not known.
-    #[error("the certificate of {subject} is signed with {algorithm}, which is refused")]
+    /// The signature algorithm is broken or unknown.
+    #[error("the certificate of {subject} is signed with {algorithm}, which is not accepted")]
     Algorithm {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
-        /// Its signature algorithm.
+        /// The signature algorithm.
         algorithm: String,
     },
-    /// The two places that name the algorithm disagree (RFC 5280, section 4.1.1.2).
+    /// The two members that name the signature algorithm disagree (RFC 5280, section 4.1.1.2).
     #[error("the certificate of {subject} names two signature algorithms")]
     TwoAlgorithms {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
     },
-    /// A key that cannot check the signature: its type, its size.
-    #[error("the key of {subject} is {key}, which is refused")]
+    /// The type or size of a key is not accepted.
+    #[error("the key of {subject} is {key}, which is not accepted")]
     Key {
-        /// Whose key.
+        /// The subject of the certificate.
         subject: String,
-        /// What it is.
+        /// The description of the key.
         key: String,
     },
-    /// Not valid any more.
-    #[error("the certificate of {subject} expired at {not_after}; it was checked for {time}")]
+    /// The certificate has expired.
+    #[error("the certificate of {subject} expired at {not_after} (time of the check: {time})")]
     Expired {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
-        /// Last second of its validity.
+        /// The last second at which the certificate is valid.
         not_after: Timestamp,
-        /// Time of the check.
+        /// The time of the check.
         time: Timestamp,
     },
-    /// Not valid yet.
+    /// The certificate is not valid yet.
     #[error(
-        "the certificate of {subject} is valid from {not_before} on; it was checked for {time}"
+        "the certificate of {subject} is not valid before {not_before} (time of the check: {time})"
     )]
     NotYetValid {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
-        /// First second of its validity.
+        /// The first second at which the certificate is valid.
         not_before: Timestamp,
-        /// Time of the check.
+        /// The time of the check.
         time: Timestamp,
     },
-    /// An issuer that may not issue: BasicConstraints without CA (RFC 5280, section 4.2.1.9).
-    #[error("{subject} is no certificate authority, yet issued a certificate of the chain")]
+    /// An issuer is not a certificate authority: its BasicConstraints have no CA (RFC 5280, section 4.2.1.9).
+    #[error("{subject} issued a certificate of the chain, but is not a certificate authority")]
     NotAnAuthority {
         /// The issuer.
         subject: String,
     },
-    /// More certificates below an issuer than it may have.
-    #[error("{subject} allows {allowed} intermediate certificates below it; the chain has {found}")]
+    /// More intermediate certificates are below an issuer than it allows.
+    #[error(
+        "{subject} allows {allowed} intermediate certificates below it, but the chain has {found}"
+    )]
     PathLength {
         /// The issuer.
         subject: String,
-        /// Its path length constraint.
+        /// The path length constraint of the issuer.
         allowed: u8,
-        /// What there is.
+        /// The number of intermediate certificates below the issuer.
         found: usize,
     },
-    /// An issuer whose KeyUsage lacks keyCertSign.
-    #[error("{subject} may not sign certificates (KeyUsage without keyCertSign)")]
+    /// The KeyUsage of an issuer lacks keyCertSign.
+    #[error("{subject} may not sign certificates: its KeyUsage lacks keyCertSign")]
     NoCertSign {
         /// The issuer.
         subject: String,
     },
-    /// A leaf that is not made for signing.
+    /// The extensions of a leaf do not allow signing.
     #[error(
-        "{subject} may not sign: KeyUsage digitalSignature, or without KeyUsage the extended key usage codeSigning, is needed"
+        "{subject} may not sign: its certificate needs the KeyUsage digitalSignature or, without a KeyUsage, the extended key usage codeSigning"
     )]
     NotForSigning {
         /// The leaf.
         subject: String,
     },
-    /// A critical extension that is not known (RFC 5280, section 4.2).
-    #[error(
-        "the certificate of {subject} has the critical extension {extension}, which is not supported"
-    )]
+    /// A critical extension is not supported (RFC 5280, section 4.2).
+    #[error("the certificate of {subject} has the unsupported critical extension {extension}")]
     CriticalExtension {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
-        /// Name or object identifier.
+        /// The name or object identifier of the extension.
         extension: String,
     },
-    /// An extension that occurs twice, or cannot be read.
-    #[error("the certificate of {subject} has a malformed extension {extension}")]
+    /// An extension is malformed or occurs twice.
+    #[error("the certificate of {subject} has a malformed or duplicate extension {extension}")]
     Extension {
-        /// Whose certificate.
+        /// The subject of the certificate.
         subject: String,
-        /// Name or object identifier.
+        /// The name or object identifier of the extension.
         extension: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Extensions of certificates (RFC 5280, section 4.2): those that a chain check needs.
+//! Parses the certificate extensions (RFC 5280, section 4.2) that the verification of a chain needs.
 
 use super::{Certificate, CertificateError};
 use pkcs8::ObjectIdentifier;
@@ -16,14 +16,14 @@ const ALTERNATIVE_NAME: ObjectIdentifier = oid("2.5.29.17");
 const NAME_CONSTRAINTS: ObjectIdentifier = oid("2.5.29.30");
 const CODE_SIGNING: ObjectIdentifier = oid("1.3.6.1.5.5.7.3.3");
 const ANY_PURPOSE: ObjectIdentifier = oid("2.5.29.37.0");
-/// Arc of the extensions of Fulcio.
+/// The prefix of the object identifiers of Fulcio's extensions.
 const FULCIO: &str = "1.3.6.1.4.1.57264.1.";
 
 const fn oid(text: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(text)
 }
 
-/// What the extensions of a certificate say.
+/// The supported extensions of a certificate.
 pub(super) struct KnownExtensions {
     pub constraints: Option<BasicConstraints>,
     pub usage: Option<KeyUsage>,
@@ -31,15 +31,16 @@ pub(super) struct KnownExtensions {
 }
 
 impl KnownExtensions {
-    /// Reads them.
+    /// Parses the extensions of a certificate.
     ///
     /// # Errors
-    /// When one occurs twice or is malformed, and when a critical one is not known. Name constraints
-    /// are refused whether critical or not: not to enforce them would lift them.
+    /// Returns [`CertificateError::Extension`] if an extension is malformed or occurs twice, and
+    /// [`CertificateError::CriticalExtension`] if a critical one is not supported. Name constraints are refused even
+    /// if they are not critical, because they are not enforced here.
     pub(super) fn read(certificate: &Certificate) -> Result<Self, CertificateError> {
-        let mut known = KnownExtensions { constraints: None, usage: None, purposes: None };
+        let mut parsed = KnownExtensions { constraints: None, usage: None, purposes: None };
         let mut seen = HashSet::new();
-        for extension in all(certificate) {
+        for extension in extensions_of(certificate) {
             let id = extension.extn_id;
             let error = || (certificate.subject(), name_of(id));
             if !seen.insert(id) {
@@ -47,12 +48,12 @@ impl KnownExtensions {
                 return Err(CertificateError::Extension { subject, extension });
             }
             let value = extension.extn_value.as_bytes();
-            let read = match id {
+            let result = match id {
                 BASIC_CONSTRAINTS => BasicConstraints::from_der(value)
-                    .map(|constraints| known.constraints = Some(constraints)),
-                KEY_USAGE => KeyUsage::from_der(value).map(|usage| known.usage = Some(usage)),
+                    .map(|constraints| parsed.constraints = Some(constraints)),
+                KEY_USAGE => KeyUsage::from_der(value).map(|usage| parsed.usage = Some(usage)),
                 EXTENDED_KEY_USAGE => ExtendedKeyUsage::from_der(value)
-                    .map(|purposes| known.purposes = Some(purposes)),
+                    .map(|purposes| parsed.purposes = Some(purposes)),
                 ALTERNATIVE_NAME => Ok(()),
                 _ if extension.critical || id == NAME_CONSTRAINTS => {
                     let (subject, extension) = error();
@@ -60,16 +61,16 @@ impl KnownExtensions {
                 }
                 _ => Ok(()),
             };
-            read.map_err(|_| {
+            result.map_err(|_| {
                 let (subject, extension) = error();
                 CertificateError::Extension { subject, extension }
             })?;
         }
-        Ok(known)
+        Ok(parsed)
     }
 
-    /// Whether a leaf may sign models: KeyUsage digitalSignature, or, without KeyUsage, the extended
-    /// key usage codeSigning.
+    /// Returns whether a leaf may sign models: it has KeyUsage digitalSignature or, without a KeyUsage, the extended key
+    /// usage codeSigning.
     pub(super) fn may_sign(&self) -> bool {
         match &self.usage {
             Some(usage) => usage.digital_signature(),
@@ -77,7 +78,7 @@ impl KnownExtensions {
         }
     }
 
-    /// Whether there are extended key usages and signing of code is none of them.
+    /// Returns whether there are extended key usages, and code signing is not among them.
     pub(super) fn excludes_code_signing(&self) -> bool {
         self.purposes
             .as_ref()
@@ -85,11 +86,11 @@ impl KnownExtensions {
     }
 }
 
-fn all(certificate: &Certificate) -> &[Extension] {
+fn extensions_of(certificate: &Certificate) -> &[Extension] {
     certificate.parsed.tbs_certificate().extensions().map_or(&[], Extensions::as_slice)
 }
 
-/// Name of an extension in messages.
+/// Returns the name of an extension for messages.
 fn name_of(id: ObjectIdentifier) -> String {
     let name = match id.to_string().as_str() {
         "2.5.29.19" => "basicConstraints",
@@ -105,12 +106,15 @@ fn name_of(id: ObjectIdentifier) -> String {
     name.to_owned()
 }
 
-/// Names in SubjectAltName that people know; others, and all when it is malformed, are left out.
+/// Returns the email addresses, URIs and host names in SubjectAltName. Other kinds are left out, and a malformed
+/// extension has none.
 pub(super) fn alternative_names(certificate: &Certificate) -> Vec<String> {
     let mut names = Vec::new();
-    for extension in all(certificate).iter().filter(|e| e.extn_id == ALTERNATIVE_NAME) {
-        let Ok(found) = GeneralNames::from_der(extension.extn_value.as_bytes()) else { continue };
-        names.extend(found.iter().filter_map(|name| match name {
+    for extension in extensions_of(certificate).iter().filter(|e| e.extn_id == ALTERNATIVE_NAME) {
+        let Ok(general_names) = GeneralNames::from_der(extension.extn_value.as_bytes()) else {
+            continue;
+        };
+        names.extend(general_names.iter().filter_map(|name| match name {
             GeneralName::Rfc822Name(email) => {
                 Some(format!("email:{}", display_name(email.as_str())))
             }
@@ -124,7 +128,9 @@ pub(super) fn alternative_names(certificate: &Certificate) -> Vec<String> {
     names
 }
 
-/// Whether any extension is one of Fulcio.
+/// Returns whether any extension is one of Fulcio's.
 pub(super) fn has_fulcio(certificate: &Certificate) -> bool {
-    all(certificate).iter().any(|extension| extension.extn_id.to_string().starts_with(FULCIO))
+    extensions_of(certificate)
+        .iter()
+        .any(|extension| extension.extn_id.to_string().starts_with(FULCIO))
 }

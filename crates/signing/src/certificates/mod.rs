@@ -1,8 +1,7 @@
-//! Certificates (X.509, RFC 5280), and whether a chain of them leads from a leaf to a root that the
-//! operator trusts.
+//! Parses certificates (X.509, RFC 5280), and verifies that a chain of them leads from a leaf to a trusted root.
 //!
-//! The chain check is written here, over the parser of `x509-cert`, because certificates of model
-//! signers are not those of web servers: leaves may carry `CA:TRUE`, and no host name is asked for.
+//! The chain is verified here, on top of the parser of `x509-cert`, because certificates of model signers differ
+//! from those of web servers: leaves may have `CA:TRUE`, and there is no host name to check.
 
 mod algorithm;
 mod chain;
@@ -23,32 +22,33 @@ use tensorseal_base::hex::hex;
 use x509_cert::der::{Decode, Encode, Reader, SliceReader};
 use x509_cert::time::Time;
 
-/// Longest certificate that is read, in bytes of DER.
+/// The longest certificate that is read, in bytes of DER.
 const MAX_DER: usize = 64 << 10;
 
-/// Most certificates of a bundle, or of a file of roots.
+/// The largest number of certificates in a bundle or in a file of roots.
 const MAX_COUNT: usize = 500;
 
-/// Most certificates above a leaf.
+/// The largest number of certificates above a leaf.
 const MAX_DEPTH: usize = 8;
 
-/// Most signatures that are checked to find a chain.
+/// The largest number of signatures that are checked to find a chain.
 const MAX_SIGNATURES: usize = 64;
 
-/// A certificate that could be read; nothing in it was checked.
+/// A parsed certificate. Nothing in it has been verified.
 #[derive(Clone)]
 pub struct Certificate {
     der: Vec<u8>,
-    /// Where in `der` what is signed stands (`TBSCertificate`).
+    /// The byte range of the signed part (`TBSCertificate`) in `der`.
     signed: Range<usize>,
     parsed: Box<x509_cert::Certificate>,
 }
 
 impl Certificate {
-    /// Reads one certificate in DER.
+    /// Parses one certificate in DER.
     ///
     /// # Errors
-    /// [`CertificateError::TooLong`] and [`CertificateError::Malformed`].
+    /// Returns [`CertificateError::TooLong`] if `der` is longer than 64 KiB, and [`CertificateError::Malformed`] if it is
+    /// not a certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         if der.len() > MAX_DER {
             return Err(CertificateError::TooLong(der.len()));
@@ -61,13 +61,14 @@ impl Certificate {
         Ok(Self { der: der.to_vec(), signed, parsed: Box::new(parsed) })
     }
 
-    /// Reads the certificates of a file: one in DER, or any number in PEM (RFC 7468, section 5), with
-    /// whatever text around them.
+    /// Parses the certificates of a file: one in DER, or up to 500 in PEM (RFC 7468, section 5). Text around the PEM
+    /// blocks is ignored.
     ///
     /// # Errors
-    /// See [`CertificateError`].
+    /// Returns a [`CertificateError`] if the file is neither DER nor PEM, has other PEM blocks or too many of them, or
+    /// if a certificate is malformed.
     pub fn parse_all(bytes: &[u8]) -> Result<Vec<Self>, CertificateError> {
-        // A sequence whose length takes more than a byte; text does not begin so.
+        // A DER sequence with a length of more than one byte: text never begins with these bytes.
         if let [0x30, 0x80..=0xff, ..] = bytes {
             return Ok(vec![Self::from_der(bytes)?]);
         }
@@ -84,71 +85,73 @@ impl Certificate {
             .collect()
     }
 
-    /// Reads the certificates of a bundle, the leaf first.
-    pub(super) fn read_chain(ders: &[Vec<u8>]) -> Result<Vec<Self>, CertificateError> {
-        if ders.len() > MAX_COUNT {
-            return Err(CertificateError::TooMany(ders.len()));
+    /// Parses the certificates of a bundle, the leaf first.
+    pub(super) fn parse_chain(encoded: &[Vec<u8>]) -> Result<Vec<Self>, CertificateError> {
+        if encoded.len() > MAX_COUNT {
+            return Err(CertificateError::TooMany(encoded.len()));
         }
-        ders.iter().map(|der| Self::from_der(der)).collect()
+        encoded.iter().map(|der| Self::from_der(der)).collect()
     }
 
-    /// Its bytes, in DER.
+    /// Returns the certificate in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// SHA-256 of its DER.
+    /// Returns the SHA-256 of the certificate in DER.
     pub fn fingerprint(&self) -> [u8; 32] {
         Sha256::digest(&self.der).into()
     }
 
-    /// Whose it is, safe to print.
+    /// Returns the subject, escaped for display.
     pub fn subject(&self) -> String {
         name::display(self.parsed.tbs_certificate().subject())
     }
 
-    /// Who issued it, safe to print.
+    /// Returns the issuer, escaped for display.
     pub fn issuer(&self) -> String {
         name::display(self.parsed.tbs_certificate().issuer())
     }
 
-    /// Its serial number in lower-case hexadecimal.
+    /// Returns the serial number in lower-case hexadecimal.
     pub fn serial(&self) -> String {
         hex(self.parsed.tbs_certificate().serial_number().as_bytes())
     }
 
-    /// First second of its validity.
+    /// Returns the first second at which the certificate is valid.
     pub fn not_before(&self) -> Timestamp {
         timestamp(self.parsed.tbs_certificate().validity().not_before)
     }
 
-    /// Last second of its validity.
+    /// Returns the last second at which the certificate is valid.
     pub fn not_after(&self) -> Timestamp {
         timestamp(self.parsed.tbs_certificate().validity().not_after)
     }
 
-    /// Further names of the subject (SubjectAltName), safe to print: `email:`, `URI:` and `DNS:`.
+    /// Returns the alternative names of the subject (SubjectAltName), escaped for display and prefixed with `email:`,
+    /// `URI:` or `DNS:`.
     pub fn names(&self) -> Vec<String> {
         extensions::alternative_names(self)
     }
 
-    /// Its public key, if it is one that can check signatures of models.
+    /// Returns the public key.
     ///
     /// # Errors
-    /// See [`KeyError`].
+    /// Returns [`KeyError::UnsupportedType`] if the key cannot verify signatures of models, and [`KeyError::Malformed`]
+    /// if it is not valid.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
         let info = self.parsed.tbs_certificate().subject_public_key_info();
         let der = info.to_der().map_err(|error| KeyError::Malformed(error.to_string()))?;
         PublicKey::from_der(&der)
     }
 
-    /// Whether it was issued to enable keyless signing (Fulcio of Sigstore: its certificates carry
-    /// extensions below 1.3.6.1.4.1.57264.1).
+    /// Returns whether the certificate was issued for keyless signing: certificates of Sigstore's Fulcio have extensions
+    /// below 1.3.6.1.4.1.57264.1.
     pub(super) fn is_keyless(&self) -> bool {
         extensions::has_fulcio(self)
     }
 
-    /// Whether its extended key usages are there and do not include signing of code.
+    /// Returns whether the certificate has extended key usages, and code signing is not among them.
     pub(super) fn excludes_code_signing(&self) -> bool {
         extensions::KnownExtensions::read(self).is_ok_and(|known| known.excludes_code_signing())
     }
@@ -168,7 +171,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// Where the first element of the outer sequence stands.
+/// Returns the byte range of the first element of the outer sequence.
 fn signed_part(der: &[u8]) -> x509_cert::der::Result<Range<usize>> {
     let mut reader = SliceReader::new(der)?;
     let first = reader.sequence(|inner| -> x509_cert::der::Result<&[u8]> {

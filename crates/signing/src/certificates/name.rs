@@ -1,11 +1,11 @@
-//! Distinguished names: shown on a line, and compared.
+//! Displays and compares distinguished names.
 
 use tensorseal_base::display::display_name;
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::der::{Encode, Tag, Tagged};
 use x509_cert::name::Name;
 
-/// A name as RFC 4514 writes it, safe to print; an empty one is told as such.
+/// Returns a name in the notation of RFC 4514, escaped for display. An empty name gets a placeholder.
 pub(super) fn display(name: &Name) -> String {
     if name.is_empty() {
         return "(a certificate without a name)".to_owned();
@@ -13,9 +13,9 @@ pub(super) fn display(name: &Name) -> String {
     display_name(&name.to_string())
 }
 
-/// Whether two names are the same (RFC 5280, section 7.1): text is compared without regard to its
-/// encoding, its case and the amount of white space, everything else byte by byte. That a certificate
-/// is issued by the other is settled by its signature, not here.
+/// Returns whether two names match (RFC 5280, section 7.1). Text is compared regardless of encoding, case and the
+/// amount of white space; everything else is compared byte by byte. Only a signature proves that one certificate
+/// issued another.
 pub(super) fn names_match(a: &Name, b: &Name) -> bool {
     a.len() == b.len()
         && a.iter_rdn().zip(b.iter_rdn()).all(|(a, b)| {
@@ -32,7 +32,7 @@ fn same_attribute(a: &AttributeTypeAndValue, b: &AttributeTypeAndValue) -> bool 
         }
 }
 
-/// The text of an attribute as it is compared.
+/// Returns the text of an attribute in the form that is compared.
 fn folded(attribute: &AttributeTypeAndValue) -> Option<String> {
     let textual =
         matches!(attribute.value.tag(), Tag::Utf8String | Tag::PrintableString | Tag::Ia5String);

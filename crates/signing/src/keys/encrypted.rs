@@ -1,5 +1,5 @@
-//! Encrypted private keys (PKCS#8 `EncryptedPrivateKeyInfo`, RFC 5958 section 3): the encryption and
-//! the work it asks for are checked before a passphrase is tried.
+//! Decrypts private keys (PKCS#8 `EncryptedPrivateKeyInfo`, RFC 5958 section 3). The scheme and its cost are checked
+//! before a passphrase is tried.
 
 use super::KeyError;
 use pkcs8::der::{Decode, Error, ErrorKind, Reader, SliceReader};
@@ -7,13 +7,13 @@ use pkcs8::pkcs5::pbes2::{Kdf, PBES2_OID, Pbkdf2Prf};
 use pkcs8::spki::AlgorithmIdentifierRef;
 use pkcs8::{EncryptedPrivateKeyInfoRef, ObjectIdentifier, SecretDocument};
 
-/// Most iterations of PBKDF2: what RFC 8018, section 4.2, calls appropriate for critical keys.
+/// The largest PBKDF2 iteration count: the one that RFC 8018, section 4.2, recommends for critical keys.
 const MAX_ITERATIONS: u32 = 10_000_000;
 
-/// Most of scrypt's N·r·p: 128 bytes each are a gibibyte, and some seconds (RFC 7914, section 2).
+/// The largest scrypt N·r·p. It takes 128 bytes each, 1 GiB in all, and some seconds (RFC 7914, section 2).
 const MAX_SCRYPT: u64 = 1 << 23;
 
-/// Decrypts the DER of an encrypted private key.
+/// Decrypts an encrypted private key in DER.
 pub(super) fn decrypt(der: &[u8], passphrase: &[u8]) -> Result<SecretDocument, KeyError> {
     let failed = |error: Error| match error.kind() {
         ErrorKind::OidUnknown { oid } => KeyError::UnsupportedEncryption(scheme_name(oid)),
@@ -30,7 +30,7 @@ pub(super) fn decrypt(der: &[u8], passphrase: &[u8]) -> Result<SecretDocument, K
     info.decrypt(passphrase).map_err(|_| KeyError::WrongPassphrase)
 }
 
-/// What the key is encrypted with, by its object identifier.
+/// Returns the object identifier of the encryption scheme.
 fn scheme(der: &[u8]) -> Result<ObjectIdentifier, Error> {
     SliceReader::new(der)?.sequence(|reader| {
         let algorithm = AlgorithmIdentifierRef::decode(reader)?;
@@ -46,11 +46,11 @@ fn check_cost(kdf: &Kdf) -> Result<(), KeyError> {
                 return Err(KeyError::UnsupportedEncryption("PBKDF2 over SHA-1".to_owned()));
             }
             if parameters.iteration_count == 0 {
-                return Err(KeyError::Malformed("no iterations of PBKDF2".to_owned()));
+                return Err(KeyError::Malformed("a PBKDF2 iteration count of 0".to_owned()));
             }
             if parameters.iteration_count > MAX_ITERATIONS {
                 return Err(KeyError::TooCostly {
-                    what: format!("{} iterations of PBKDF2", parameters.iteration_count),
+                    what: format!("{} PBKDF2 iterations", parameters.iteration_count),
                     limit: MAX_ITERATIONS.to_string(),
                 });
             }
@@ -62,7 +62,7 @@ fn check_cost(kdf: &Kdf) -> Result<(), KeyError> {
                 u64::from(parameters.parallelization),
             );
             if n < 2 || !n.is_power_of_two() || r == 0 || p == 0 {
-                return Err(KeyError::Malformed("impossible parameters of scrypt".to_owned()));
+                return Err(KeyError::Malformed("invalid scrypt parameters".to_owned()));
             }
             if n.checked_mul(r * p).is_none_or(|cost| cost > MAX_SCRYPT) {
                 return Err(KeyError::TooCostly {

@@ -1,60 +1,61 @@
 use super::super::pem::PemError;
 use tensorseal_base::display::display_name;
 
-/// Why a key cannot be used.
+/// An error in a key.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not PEM (RFC 7468), or not whole.
+    /// The text is not PEM (RFC 7468), or is truncated.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// A private key where a public one is wanted.
+    /// The file holds a private key, and a public key is needed.
     #[error(
-        "a private key where the public key is wanted: give the file with -----BEGIN PUBLIC KEY-----"
+        "found a private key, expected the public key: use the file with -----BEGIN PUBLIC KEY-----"
     )]
     PrivateKey,
-    /// A public key where a private one is wanted.
-    #[error("a public key where the private key is wanted")]
+    /// The file holds a public key, and a private key is needed.
+    #[error("found a public key, expected the private key")]
     PublicKey,
-    /// A certificate where a key is wanted.
-    #[error("a certificate where a key is wanted")]
+    /// The file holds a certificate, and a key is needed.
+    #[error("found a certificate, expected a key")]
     Certificate,
-    /// A PEM block of something else.
-    #[error("a PEM block labelled '{}', which is not that of a {wanted} key", display_name(label))]
+    /// The PEM block has an unsupported label.
+    #[error("unsupported PEM block '{}': expected a {expected} key", display_name(label))]
     Label {
-        /// The label, as written.
+        /// The label of the block.
         label: String,
-        /// `public` or `private`.
-        wanted: &'static str,
+        /// The kind of key that is needed: `public` or `private`.
+        expected: &'static str,
     },
-    /// More than one key.
-    #[error("more than one key: which one is meant is not clear")]
+    /// The file holds more than one key.
+    #[error("found more than one key, expected exactly one")]
     SeveralKeys,
-    /// Text behind the key.
-    #[error("text after the end of the key")]
+    /// Text follows the key.
+    #[error("unexpected text after the key")]
     TrailingText,
-    /// A key of another type.
-    #[error("a key of type {0}: only ECDSA keys on P-256, P-384 and P-521 are supported")]
+    /// The type of the key is not supported.
+    #[error("unsupported key type {0}: only ECDSA keys on P-256, P-384 and P-521 are supported")]
     UnsupportedType(String),
-    /// The ASN.1 is not that of a key, or the key is not one of its curve.
+    /// The ASN.1 is malformed, or the key is not valid on its curve.
     #[error("malformed key: {0}")]
     Malformed(String),
-    /// Encrypted, and no passphrase was given.
-    #[error("the key is encrypted: its passphrase is needed")]
+    /// The key is encrypted, and no passphrase was given.
+    #[error("the key is encrypted: a passphrase is required")]
     Encrypted,
-    /// Not the passphrase (or a damaged key: the two cannot be told apart).
-    #[error("wrong passphrase, or a damaged key")]
+    /// The passphrase is wrong, or the key is damaged: decryption cannot distinguish the two.
+    #[error("wrong passphrase or damaged key")]
     WrongPassphrase,
-    /// Encrypted in a way that is not read.
+    /// The encryption scheme is not supported.
     #[error(
         "the key is encrypted with {0}, which is not supported: convert it with `openssl pkcs8 -topk8`"
     )]
     UnsupportedEncryption(String),
-    /// Deriving the key of the encryption would take too long, or too much memory.
-    #[error("the key asks for {what}, more than the {limit} that are allowed")]
+    /// Deriving the decryption key would take too much time or memory.
+    #[error("the key needs {what} to decrypt, more than the limit of {limit}")]
     TooCostly {
-        /// What it asks for.
+        /// The cost of the derivation.
         what: String,
-        /// How much is allowed.
+        /// The largest cost that is accepted.
         limit: String,
     },
 }

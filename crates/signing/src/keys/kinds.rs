@@ -1,4 +1,4 @@
-//! Names of the key types and curves that other programs write.
+//! Object identifiers and names of key types and curves.
 
 use pkcs8::ObjectIdentifier;
 
@@ -12,8 +12,8 @@ const fn oid(text: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(text)
 }
 
-/// Type of a key other than one on a supported curve, in words, from its algorithm and, for an
-/// elliptic curve, the object identifier of the curve.
+/// Returns the name of an unsupported key type, from its algorithm and, for an elliptic curve, the object identifier
+/// of the curve.
 pub(crate) fn key_type(algorithm: ObjectIdentifier, curve: Option<ObjectIdentifier>) -> String {
     if algorithm == EC_PUBLIC_KEY {
         return match curve {

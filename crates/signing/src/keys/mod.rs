@@ -1,5 +1,5 @@
-//! Keys that sign and check signatures: ECDSA on the curves P-256, P-384 and P-521, each with its
-//! hash function (SHA-256, SHA-384, SHA-512), as the Sigstore bundle format pairs them.
+//! Keys that sign and verify: ECDSA on the curves P-256, P-384 and P-521 with SHA-256, SHA-384 and SHA-512, as the
+//! Sigstore bundle format pairs them.
 
 mod encrypted;
 mod error;
@@ -32,7 +32,7 @@ pub enum Curve {
 }
 
 impl Curve {
-    /// Its name: `P-256`, `P-384` or `P-521`.
+    /// Returns the name of the curve: `P-256`, `P-384` or `P-521`.
     pub fn name(self) -> &'static str {
         match self {
             Self::P256 => "P-256",
@@ -41,7 +41,7 @@ impl Curve {
         }
     }
 
-    /// The one of this object identifier (RFC 5480, section 2.1.1.1).
+    /// Returns the curve with this object identifier (RFC 5480, section 2.1.1.1).
     fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
         match oid {
             kinds::P256 => Some(Self::P256),
@@ -51,7 +51,7 @@ impl Curve {
         }
     }
 
-    /// The hash of a message given in parts, by the hash function of the curve.
+    /// Hashes the concatenation of `parts` with the hash function of the curve.
     fn hash(self, parts: &[&[u8]]) -> Vec<u8> {
         match self {
             Self::P256 => hash_parts::<Sha256>(parts),
@@ -67,7 +67,7 @@ impl fmt::Display for Curve {
     }
 }
 
-/// The hash of a message given in parts.
+/// Hashes the concatenation of `parts`.
 pub(crate) fn hash_parts<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
     let mut hasher = D::new();
     for part in parts {

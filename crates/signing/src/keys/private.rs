@@ -6,11 +6,11 @@ use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
 use sec1::{EcParameters, EcPrivateKey};
 use std::fmt;
 
-/// A private key, to sign with. Its memory is overwritten when it is dropped; it is shown by its
-/// public part only.
+/// A private key that signs. Its memory is overwritten when it is dropped, and its debug output shows the public key
+/// only.
 pub struct PrivateKey(Scalar);
 
-/// The secret of a curve.
+/// A secret scalar of a curve.
 enum Scalar {
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
@@ -24,28 +24,29 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl PrivateKey {
-    /// Whether a PEM text is that of an encrypted private key, for which a passphrase is needed.
+    /// Returns whether a PEM text holds an encrypted private key, for which a passphrase is needed.
     pub fn is_encrypted(text: &[u8]) -> bool {
         PemDocument::parse(text).is_ok_and(|document| {
             document.blocks.iter().any(|block| block.label == ENCRYPTED || block.encrypted)
         })
     }
 
-    /// Reads the PEM text of a private key: PKCS#8 (RFC 7468, section 10), encrypted PKCS#8 (section
-    /// 11), or SEC 1 (RFC 5915, section 4), for which an `EC PARAMETERS` block before the key is passed
-    /// over. A passphrase for a key that is not encrypted is not used.
+    /// Parses a private key in PEM: PKCS#8 (RFC 7468, section 10), encrypted PKCS#8 (section 11), or SEC 1 (RFC 5915,
+    /// section 4). An `EC PARAMETERS` block before a SEC 1 key is ignored, and so is the passphrase of a key that is
+    /// not encrypted.
     ///
     /// # Errors
-    /// See [`KeyError`].
+    /// Returns a [`KeyError`] if the text does not hold exactly one supported private key, or if the key cannot be
+    /// decrypted with `passphrase`.
     pub fn from_pem(text: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
         let document = PemDocument::parse(text)?;
-        let block = the_key(&document)?;
+        let block = only_key(&document)?;
         if document.trailing {
             return Err(KeyError::TrailingText);
         }
         if block.encrypted {
-            let way = "the headers of old PEM files".to_owned();
-            return Err(KeyError::UnsupportedEncryption(way));
+            let scheme = "the headers of old PEM files".to_owned();
+            return Err(KeyError::UnsupportedEncryption(scheme));
         }
         match block.label.as_str() {
             "PRIVATE KEY" => Self::from_pkcs8(&block.der),
@@ -55,7 +56,7 @@ impl PrivateKey {
                 let der = encrypted::decrypt(&block.der, passphrase)?;
                 Self::from_pkcs8(der.as_bytes())
             }
-            label => Err(other_label(label)),
+            label => Err(wrong_label(label)),
         }
     }
 
@@ -72,8 +73,8 @@ impl PrivateKey {
         }
     }
 
-    /// Reads an `ECPrivateKey` (RFC 5915, section 3), whose curve is known or named in it. A public key
-    /// that it carries must be that of the secret.
+    /// Parses an `ECPrivateKey` (RFC 5915, section 3) on the given curve, or else on the curve that it names. If it
+    /// contains a public key, this must belong to the secret.
     fn from_sec1(curve: Option<Curve>, der: &[u8]) -> Result<Self, KeyError> {
         let key =
             EcPrivateKey::from_der(der).map_err(|error| KeyError::Malformed(error.to_string()))?;
@@ -86,10 +87,10 @@ impl PrivateKey {
             Curve::P384 => p384::SecretKey::try_from(key).map(|key| Scalar::P384(key.into())),
             Curve::P521 => p521::SecretKey::try_from(key).map(|key| Scalar::P521(key.into())),
         };
-        scalar.map(Self).map_err(|_| KeyError::Malformed(format!("not a private key of {curve}")))
+        scalar.map(Self).map_err(|_| KeyError::Malformed(format!("not a private key on {curve}")))
     }
 
-    /// Its curve.
+    /// Returns the curve of the key.
     pub fn curve(&self) -> Curve {
         match &self.0 {
             Scalar::P256(_) => Curve::P256,
@@ -98,7 +99,7 @@ impl PrivateKey {
         }
     }
 
-    /// The public key that belongs to it.
+    /// Returns the public key of this private key.
     pub fn public(&self) -> PublicKey {
         match &self.0 {
             Scalar::P256(key) => PublicKey::from_p256(key),
@@ -107,30 +108,30 @@ impl PrivateKey {
         }
     }
 
-    /// Signs a message: a DER `ECDSA-Sig-Value` over its hash by the hash function of the curve, with
-    /// the nonce of RFC 6979, so that the same message always has the same signature.
+    /// Signs a message with the hash function of the curve, and returns a DER `ECDSA-Sig-Value`. The nonce is that of
+    /// RFC 6979, so that the same message always has the same signature.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.sign_parts(&[message])
     }
 
-    /// [`Self::sign`] of a message given in parts.
+    /// Signs the concatenation of the parts of `message`; see [`Self::sign`].
     pub(crate) fn sign_parts(&self, message: &[&[u8]]) -> Vec<u8> {
         self.sign_hash(&self.curve().hash(message))
     }
 
     fn sign_hash(&self, hash: &[u8]) -> Vec<u8> {
-        const CAN: &str = "a hash of at least half the length of the curve can be signed";
+        const LONG_ENOUGH: &str = "the hash has at least half the length of the curve";
         match &self.0 {
             Scalar::P256(key) => {
-                let signature: p256::ecdsa::Signature = key.sign_prehash(hash).expect(CAN);
+                let signature: p256::ecdsa::Signature = key.sign_prehash(hash).expect(LONG_ENOUGH);
                 signature.to_der().as_bytes().to_vec()
             }
             Scalar::P384(key) => {
-                let signature: p384::ecdsa::Signature = key.sign_prehash(hash).expect(CAN);
+                let signature: p384::ecdsa::Signature = key.sign_prehash(hash).expect(LONG_ENOUGH);
                 signature.to_der().as_bytes().to_vec()
             }
             Scalar::P521(key) => {
-                let signature: p521::ecdsa::Signature = key.sign_prehash(hash).expect(CAN);
+                let signature: p521::ecdsa::Signature = key.sign_prehash(hash).expect(LONG_ENOUGH);
                 signature.to_der().as_bytes().to_vec()
             }
         }
@@ -139,17 +140,17 @@ impl PrivateKey {
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
-/// The one block that is the key.
-fn the_key(document: &PemDocument) -> Result<&PemBlock, KeyError> {
+/// Returns the only block that is not `EC PARAMETERS`.
+fn only_key(document: &PemDocument) -> Result<&PemBlock, KeyError> {
     let mut keys = document.blocks.iter().filter(|block| block.label != "EC PARAMETERS");
     match (keys.next(), keys.next()) {
         (Some(key), None) => Ok(key),
         (Some(_), Some(_)) => Err(KeyError::SeveralKeys),
-        (None, _) => Err(other_label("EC PARAMETERS")),
+        (None, _) => Err(wrong_label("EC PARAMETERS")),
     }
 }
 
-fn other_label(label: &str) -> KeyError {
+fn wrong_label(label: &str) -> KeyError {
     match label {
         "PUBLIC KEY" | "RSA PUBLIC KEY" => KeyError::PublicKey,
         "CERTIFICATE" | "TRUSTED CERTIFICATE" => KeyError::Certificate,
@@ -158,6 +159,6 @@ fn other_label(label: &str) -> KeyError {
         "OPENSSH PRIVATE KEY" => {
             KeyError::UnsupportedEncryption("the format of OpenSSH".to_owned())
         }
-        _ => KeyError::Label { label: label.to_owned(), wanted: "private" },
+        _ => KeyError::Label { label: label.to_owned(), expected: "private" },
     }
 }

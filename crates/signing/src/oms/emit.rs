@@ -1,4 +1,4 @@
-//! Writing a manifest: members and values that every client reads, and no others.
+//! Writes a manifest with only those members and values that every client reads.
 
 use super::{Manifest, PREDICATE_TYPE, shards};
 use crate::statement;
@@ -30,7 +30,7 @@ struct WrittenResource<'a> {
 }
 
 impl Manifest {
-    /// The text of the statement that says what this manifest says, on one line.
+    /// Returns the JSON text of the statement with this manifest, on one line.
     pub fn to_statement_json(&self) -> Vec<u8> {
         let hash_type = self.hashing.algorithm.name();
         let shard_size = self.hashing.shard.map(|size| size.get());

@@ -2,141 +2,140 @@ use super::super::statement::StatementError;
 use tensorseal_base::display::quoted;
 use tensorseal_base::hex::hex;
 
-/// Why a signed statement is no manifest of a model that can be used.
+/// An error in the manifest of a signed statement.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// It is not even a statement.
+    /// The text is not a statement.
     #[error(transparent)]
     Statement(#[from] StatementError),
-    /// A statement about something else.
-    #[error("the signed statement is not a manifest of a model (OMS v1): its predicate is of type {}", quoted(.0))]
+    /// The predicate is not a manifest.
+    #[error("the signed statement is not a model manifest (OMS v1): its predicate type is {}", quoted(.0))]
     PredicateType(String),
-    /// The model has no name.
+    /// The manifest does not name the model.
     #[error("the signed manifest does not name the model")]
     NoSubjectName,
-    /// Another way to cut files than whole or in shards.
-    #[error("the signed manifest uses the unknown method {}", quoted(.0))]
+    /// The serialisation method is neither `files` nor `shards`.
+    #[error("the signed manifest uses the unsupported method {}", quoted(.0))]
     Method(String),
-    /// A hash function that is not known.
-    #[error("the signed manifest uses the unknown hash {}", quoted(.0))]
+    /// The hash function is not supported.
+    #[error("the signed manifest uses the unsupported hash {}", quoted(.0))]
     HashType(String),
-    /// A size of shards that is missing or not a positive whole number.
-    #[error("the signed manifest is in shards, and their size is not a positive whole number")]
+    /// The shard size is missing or is not a positive integer.
+    #[error("the shard size in the signed manifest is not a positive integer")]
     ShardSize,
-    /// It lists nothing.
+    /// The manifest is empty.
     #[error("the signed manifest lists no files")]
     NoResources,
-    /// A resource of another hash than the manifest.
+    /// A resource is hashed with another function than the manifest states.
     #[error(
-        "the signed manifest says {} is hashed with {}, not with {expected}",
+        "the signed manifest hashes {} with {}, not with {expected}",
         quoted(name),
         quoted(algorithm)
     )]
     Algorithm {
-        /// The resource.
+        /// The name of the resource.
         name: String,
-        /// Its algorithm.
+        /// The algorithm of the resource.
         algorithm: String,
-        /// That of the manifest.
+        /// The algorithm of the manifest.
         expected: String,
     },
-    /// A digest that is not hexadecimal.
+    /// A digest is not hexadecimal.
     #[error("the digest of {} in the signed manifest is not hexadecimal", quoted(.0))]
     Digest(String),
-    /// A digest that is too short or too long.
+    /// A digest has the wrong length.
     #[error(
         "the digest of {} in the signed manifest has {found} bytes, not {expected}",
         quoted(name)
     )]
     DigestLength {
-        /// The resource.
+        /// The name of the resource.
         name: String,
-        /// Its bytes.
+        /// The length of the digest in bytes.
         found: usize,
-        /// Those of the hash function.
+        /// The length in bytes that the hash function gives.
         expected: usize,
     },
-    /// A name that is no path inside the model.
+    /// A name is not a valid path inside the model.
     #[error("the signed manifest lists {}, which {reason}", quoted(name))]
     Name {
-        /// The name.
+        /// The name of the resource.
         name: String,
-        /// What is wrong with it.
+        /// The reason why the name is not valid.
         reason: NameError,
     },
-    /// A name that occurs twice.
+    /// A name occurs twice.
     #[error("the signed manifest lists {} twice", quoted(.0))]
     Duplicate(String),
-    /// A resource of a manifest in shards that is no shard, or the reverse.
-    #[error("the signed manifest is in shards, and {} is not named path:start:end", quoted(.0))]
+    /// A resource is not a shard in a manifest of shards, or the reverse.
+    #[error("the signed manifest lists shards, but {} is not named path:start:end", quoted(.0))]
     ShardName(String),
-    /// Shards that leave something out, or overlap.
+    /// The shards of a file have gaps or overlap.
     #[error(
-        "the shards of {} in the signed manifest do not follow each other: byte {expected} should come next, not {found}",
+        "the shards of {} in the signed manifest are not contiguous: the next shard should start at byte {expected}, not {found}",
         quoted(name)
     )]
     ShardGap {
-        /// The file.
+        /// The path of the file.
         name: String,
-        /// Where the next shard should start.
+        /// The byte offset at which the next shard should start.
         expected: u64,
-        /// Where it does.
+        /// The byte offset at which it starts.
         found: u64,
     },
-    /// A shard that is shorter or longer than it should be.
-    #[error(
-        "a shard of {} in the signed manifest has {found} bytes, and shards have {size}",
-        quoted(name)
-    )]
+    /// A shard has the wrong length.
+    #[error("a shard of {} in the signed manifest has {found} bytes, not {size}", quoted(name))]
     ShardLength {
-        /// The file.
+        /// The path of the file.
         name: String,
-        /// Its bytes.
+        /// The length of the shard in bytes.
         found: u64,
-        /// Those of a whole shard.
+        /// The length of a whole shard in bytes.
         size: u64,
     },
-    /// A file that is listed and ignored at the same time.
-    #[error("the signed manifest lists {} and ignores {}", quoted(name), quoted(by))]
+    /// A listed file is below an ignored path.
+    #[error("the signed manifest lists {}, although it ignores {}", quoted(name), quoted(by))]
     ListedAndIgnored {
-        /// The file.
+        /// The path of the file.
         name: String,
         /// The ignored path.
         by: String,
     },
-    /// The digest of the subject is not that of the resources.
+    /// The digest of the subject does not match the resources.
     #[error(
-        "the signed manifest contradicts itself: its root is {}, and its files have {}",
+        "the signed manifest contradicts itself: its root is {}, but its files have the root {}",
         hex(signed),
         hex(computed)
     )]
     Root {
-        /// What the subject says.
+        /// The digest of the subject.
         signed: [u8; 32],
-        /// What the resources have.
+        /// The root that is computed from the resources.
         computed: [u8; 32],
     },
 }
 
-/// Why a name is no path inside a model.
+/// The reason why a name is not a valid path inside a model.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing.
+    /// The name is empty.
     #[error("is empty")]
     Empty,
-    /// It starts at the root of the file system.
+    /// The path is absolute.
     #[error("is absolute")]
     Absolute,
-    /// It leaves the model, or could.
-    #[error("has a component ..")]
+    /// A component is `..`, which could lead out of the model.
+    #[error("has a '..' component")]
     Parent,
-    /// A `.` that stands for nothing.
-    #[error("has a component .")]
+    /// A component is `.`.
+    #[error("has a '.' component")]
     Current,
-    /// Two slashes, or one at the end.
+    /// A component is empty: there are two slashes, or one at the end.
     #[error("has an empty component")]
     EmptyComponent,
-    /// A byte that no path has.
-    #[error("holds a NUL")]
+    /// The name contains a NUL byte.
+    #[error("contains a NUL byte")]
     Nul,
 }

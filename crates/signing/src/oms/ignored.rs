@@ -1,15 +1,15 @@
 use std::collections::HashMap;
 
-/// Paths that a manifest leaves out, made ready for asking.
+/// The ignored paths of a manifest, indexed for lookup.
 #[derive(Debug, Clone)]
 pub struct IgnoredPaths<'a> {
-    /// The paths as they were written, by their components put together again.
+    /// The paths as written, by their normalised form.
     paths: HashMap<String, &'a str>,
 }
 
 impl<'a> IgnoredPaths<'a> {
-    /// Of these paths. They are taken apart as Python does: empty and `.` components count for nothing.
-    /// Absolute paths, and those with `..`, which is not resolved, cover nothing.
+    /// Indexes these paths. They are normalised as Python does: empty and `.` components are dropped. Absolute paths and
+    /// paths with `..`, which is not resolved, match no file.
     pub fn new(paths: &'a [String]) -> Self {
         let relative = paths.iter().filter(|path| !path.starts_with('/'));
         let paths =
@@ -17,10 +17,10 @@ impl<'a> IgnoredPaths<'a> {
         Self { paths: paths.collect() }
     }
 
-    /// The path that leaves out the file of this name, relative to the model: its own, or that of a
-    /// directory above it.
+    /// Returns the ignored path that covers a file: the path of the file or of a directory above it. `name` is relative to
+    /// the model.
     pub fn covering(&self, name: &str) -> Option<&'a str> {
-        let name = if name == super::ITSELF { "" } else { name };
+        let name = if name == super::ONE_FILE { "" } else { name };
         let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
         // An empty path is the model itself.
         std::iter::once(0).chain(ends).find_map(|end| self.paths.get(&name[..end]).copied())

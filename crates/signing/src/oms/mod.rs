@@ -1,5 +1,5 @@
-//! The manifest of a model, as OpenSSF Model Signing (OMS) v1.0 signs it: names of files, relative to
-//! the model, and their digests; for large files also of shards.
+//! The manifest of a model as OpenSSF Model Signing (OMS) v1.0 signs it: the paths of the files relative to the model,
+//! and the digests of the files or of their shards.
 
 mod emit;
 mod error;
@@ -15,61 +15,60 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use tensorseal_base::hashing::FileHashing;
 
-/// Type of the predicate that is written. Those of other minor versions of v1 are read too.
+/// The predicate type that is written. Other minor versions of v1 are read too.
 pub const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 
-/// What precedes the minor version.
+/// The predicate type of v1 without its minor version.
 const PREDICATE_TYPE_V1: &str = "https://model_signing/signature/v1.";
 
-/// Type of the predicate of `model_signing` 0.2, which lists the files as subjects. It is read, and
-/// never written.
+/// The predicate type of `model_signing` 0.2, which lists the files as subjects. It is read, but never written.
 pub const LEGACY_PREDICATE_TYPE: &str = "https://model_signing/Digests/v0.1";
 
-/// Python's name for a model that is one file, relative to itself.
-const ITSELF: &str = ".";
+/// The name of a model that is one file: Python's path of a file relative to itself.
+const ONE_FILE: &str = ".";
 
 /// The manifest of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// Name of the model: of its directory, or of its file. Empty in manifests of
+    /// The name of the model: that of its directory or file. It is empty in manifests of the type
     /// [`LEGACY_PREDICATE_TYPE`].
     pub subject: String,
-    /// The root: SHA-256 over the digests of the resources in their order, whatever hash function these
-    /// are of.
+    /// The root: the SHA-256 over the digests of the resources in order, whatever hash function these have.
     pub root: [u8; 32],
     /// How the files were hashed.
     pub hashing: FileHashing,
     /// Whether symbolic links were followed.
     pub allow_symlinks: bool,
-    /// Paths relative to the model that were left out, as they were written; a directory stands for all
-    /// below it. See [`Self::ignored_paths`].
+    /// The ignored paths relative to the model, as written. An ignored directory covers everything below it; see
+    /// [`Self::ignored_paths`].
     pub ignore_paths: Vec<String>,
-    /// Type of the predicate.
+    /// The type of the predicate.
     pub predicate_type: String,
-    /// Files, or shards of files; at least one. All names are relative, without empty, `.` and `..`
-    /// components, but for [`Self::is_one_file`].
+    /// The files or shards of files, at least one. All names are relative paths without empty, `.` and `..` components,
+    /// except for [`Self::is_one_file`].
     pub resources: Vec<Resource>,
-    /// Members of the predicate that OMS v1.0 does not define; they are not looked at.
+    /// The members of the predicate that OMS v1.0 does not define. They are ignored.
     pub unknown_members: Vec<String>,
 }
 
-/// A file or a shard of one.
+/// A file, or a shard of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
-    /// Path of the file, relative to the model, with `/` between components.
+    /// The path of the file relative to the model, with components separated by `/`.
     pub name: String,
-    /// The bytes of the file that the digest is of, half-open; `None`: all.
+    /// The byte range of the shard as `[start, end]`, end exclusive; `None` for a whole file.
     pub range: Option<[u64; 2]>,
-    /// Its digest, as long as the hash function makes it.
+    /// The digest, in the length that the hash function gives.
     pub digest: Vec<u8>,
 }
 
 impl Manifest {
-    /// The manifest of a model called `subject`, of these files or shards in any order: they are put in
-    /// the order of the code points of their names.
+    /// Creates the manifest of a model called `subject`. The files or shards may be in any order; they are sorted by
+    /// the code points of their names.
     ///
     /// # Errors
-    /// When [`Self::parse`] would refuse it.
+    /// Returns a [`ManifestError`] if [`Self::parse`] would refuse the manifest: it has no name or no files, or one of
+    /// its resources is not valid.
     pub fn new(
         subject: &str,
         hashing: FileHashing,
@@ -95,18 +94,18 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Whether the model is one file that is not told by its name: the only name is then `.`, and it
-    /// stands for whatever the file is called.
+    /// Returns whether the model is one file without a name: its only resource is called `.`, which stands for the file
+    /// whatever its name is.
     pub fn is_one_file(&self) -> bool {
-        self.resources.iter().all(|resource| resource.name == ITSELF)
+        self.resources.iter().all(|resource| resource.name == ONE_FILE)
     }
 
-    /// [`Self::ignore_paths`], to ask which one leaves out a file.
+    /// Returns an index of [`Self::ignore_paths`] for lookups.
     pub fn ignored_paths(&self) -> IgnoredPaths<'_> {
         IgnoredPaths::new(&self.ignore_paths)
     }
 
-    /// What is true of every manifest, however it came about.
+    /// Checks the rules that every manifest must follow, parsed or created.
     fn check(&self) -> Result<(), ManifestError> {
         if self.resources.is_empty() {
             return Err(ManifestError::NoResources);
@@ -141,7 +140,7 @@ impl Manifest {
     }
 }
 
-/// SHA-256 over the digests, one after the other.
+/// Returns the SHA-256 over the concatenated digests.
 fn root(resources: &[Resource]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for resource in resources {

@@ -1,6 +1,6 @@
 use super::NameError;
 
-/// Whether a name is a relative path that stays inside the model and is written in one way only.
+/// Checks that a name is a normalised relative path that stays inside the model.
 pub(super) fn check(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
@@ -28,11 +28,11 @@ mod tests {
 
     #[test]
     fn paths_inside_a_model() {
-        for sound in ["a", "a/b", "...", "..a", "a..", ".hidden", "a\\b", "a:b", " ", "-", "\u{1}"]
+        for valid in ["a", "a/b", "...", "..a", "a..", ".hidden", "a\\b", "a:b", " ", "-", "\u{1}"]
         {
-            assert_eq!(check(sound), Ok(()), "{sound:?}");
+            assert_eq!(check(valid), Ok(()), "{valid:?}");
         }
-        for (wrong, why) in [
+        for (wrong, reason) in [
             ("", NameError::Empty),
             ("/", NameError::Absolute),
             ("/etc/passwd", NameError::Absolute),
@@ -46,7 +46,7 @@ mod tests {
             ("a/", NameError::EmptyComponent),
             ("a\0b", NameError::Nul),
         ] {
-            assert_eq!(check(wrong), Err(why), "{wrong:?}");
+            assert_eq!(check(wrong), Err(reason), "{wrong:?}");
         }
     }
 }

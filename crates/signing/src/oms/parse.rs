@@ -1,5 +1,4 @@
-//! Reading a manifest from a statement that was signed by who is trusted: what it says is checked
-//! nevertheless.
+//! Reads and checks the manifest of a statement. It is checked even if a trusted signer signed it.
 
 use super::{
     LEGACY_PREDICATE_TYPE, Manifest, ManifestError, PREDICATE_TYPE_V1, Resource, root, shards,
@@ -38,18 +37,19 @@ struct WrittenResource {
 }
 
 impl Manifest {
-    /// Reads the manifest of a statement, and checks it: types and names, that shards are complete, that
-    /// the root is that of the digests.
+    /// Parses and checks the manifest of a statement: the types, the names, that the shards of each file are complete,
+    /// and that the root matches the digests. The signature is not checked.
     ///
     /// # Errors
-    /// See [`ManifestError`].
+    /// Returns a [`ManifestError`] if the text is not a statement with a manifest, or if the manifest breaks one of these
+    /// rules.
     pub fn parse(statement: &[u8]) -> Result<Self, ManifestError> {
-        let head = StatementHeader::read(statement)?;
-        let predicate_type = head.predicate_type.clone();
+        let header = StatementHeader::read(statement)?;
+        let predicate_type = header.predicate_type.clone();
         let manifest = if predicate_type == LEGACY_PREDICATE_TYPE {
-            from_subjects(head)?
+            from_subjects(header)?
         } else if is_v1(&predicate_type) {
-            from_predicate(head, statement)?
+            from_predicate(header, statement)?
         } else {
             return Err(ManifestError::PredicateType(predicate_type));
         };
@@ -68,12 +68,14 @@ fn is_v1(predicate_type: &str) -> bool {
     })
 }
 
-fn from_predicate(head: StatementHeader, statement: &[u8]) -> Result<Manifest, ManifestError> {
-    let predicate_type = head.predicate_type.clone();
-    let unknown_members =
-        head.members.iter().filter(|name| !matches!(name.as_str(), "serialization" | "resources"));
+fn from_predicate(header: StatementHeader, statement: &[u8]) -> Result<Manifest, ManifestError> {
+    let predicate_type = header.predicate_type.clone();
+    let unknown_members = header
+        .members
+        .iter()
+        .filter(|name| !matches!(name.as_str(), "serialization" | "resources"));
     let unknown_members = unknown_members.cloned().collect();
-    let (subject, root) = head.one_subject()?;
+    let (subject, root) = header.one_subject()?;
     let subject = subject.filter(|name| !name.is_empty()).ok_or(ManifestError::NoSubjectName)?;
     let written: WrittenStatement<Predicate> =
         json::shape(statement).map_err(StatementError::from)?;
@@ -99,7 +101,7 @@ fn hashing(written: &Serialization) -> Result<FileHashing, ManifestError> {
     let shard = match written.method.as_str() {
         "files" => None,
         "shards" => {
-            let size = written.shard_size.as_ref().and_then(whole).and_then(NonZeroU64::new);
+            let size = written.shard_size.as_ref().and_then(integer).and_then(NonZeroU64::new);
             Some(size.ok_or(ManifestError::ShardSize)?)
         }
         _ => return Err(ManifestError::Method(written.method.clone())),
@@ -107,8 +109,8 @@ fn hashing(written: &Serialization) -> Result<FileHashing, ManifestError> {
     Ok(FileHashing { algorithm, shard })
 }
 
-/// A whole number, also one that is written with `.0`: all numbers of the Python client are floats.
-fn whole(number: &Number) -> Option<u64> {
+/// Returns a number that is an integer. It may be written with `.0`: all numbers of the Python client are floats.
+fn integer(number: &Number) -> Option<u64> {
     const EXACT: f64 = (1u64 << 53) as f64;
     number.as_u64().or_else(|| {
         let value = number.as_f64()?;
@@ -134,14 +136,14 @@ fn resource(written: WrittenResource, hashing: FileHashing) -> Result<Resource, 
     }
 }
 
-/// A manifest of `model_signing` 0.2: every subject is a file. There is no root to compare with.
-fn from_subjects(head: StatementHeader) -> Result<Manifest, ManifestError> {
-    let algorithm = match head.subject.first() {
+/// Reads a manifest of `model_signing` 0.2, in which every subject is a file and there is no root.
+fn from_subjects(header: StatementHeader) -> Result<Manifest, ManifestError> {
+    let algorithm = match header.subject.first() {
         Some(subject) => algorithm_of(subject)?,
         None => HashAlgorithm::Sha256,
     };
     let resources: Result<Vec<_>, _> =
-        head.subject.into_iter().map(|subject| file(subject, algorithm)).collect();
+        header.subject.into_iter().map(|subject| file(subject, algorithm)).collect();
     let resources = resources?;
     Ok(Manifest {
         subject: String::new(),
@@ -149,22 +151,22 @@ fn from_subjects(head: StatementHeader) -> Result<Manifest, ManifestError> {
         hashing: FileHashing::whole(algorithm),
         allow_symlinks: false,
         ignore_paths: Vec::new(),
-        predicate_type: head.predicate_type,
+        predicate_type: header.predicate_type,
         resources,
         unknown_members: Vec::new(),
     })
 }
 
-/// The hash function of a subject: the digest is always called `sha256`, and an annotation tells what
-/// it is, as the name of the hash function after `file-`.
+/// Returns the hash function of a subject. The digest is always called `sha256`; an annotation names the actual hash
+/// function after the prefix `file-`.
 fn algorithm_of(subject: &WrittenSubject) -> Result<HashAlgorithm, ManifestError> {
     let annotation =
         subject.annotations.as_ref().and_then(|notes| notes.get("actual_hash_algorithm"));
     match annotation {
         None => Ok(HashAlgorithm::Sha256),
         Some(Value::String(name)) => {
-            let known = HashAlgorithm::from_name(name.strip_prefix("file-").unwrap_or(name));
-            known.ok_or_else(|| ManifestError::HashType(name.clone()))
+            let algorithm = HashAlgorithm::from_name(name.strip_prefix("file-").unwrap_or(name));
+            algorithm.ok_or_else(|| ManifestError::HashType(name.clone()))
         }
         Some(other) => Err(ManifestError::HashType(other.to_string())),
     }

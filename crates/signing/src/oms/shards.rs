@@ -1,38 +1,39 @@
-//! Shards of files: `path:start:end`.
+//! Reads, writes and checks the names of shards: `path:start:end`.
 
 use super::{ManifestError, Resource};
 
-/// The path and the bytes of a shard, from the last two colons of its name: a path may hold colons.
+/// Parses the path and the byte range in the name of a shard. The last two colons separate them: a path may contain
+/// colons.
 pub(super) fn read_name(name: &str) -> Option<(&str, [u64; 2])> {
     let (rest, end) = name.rsplit_once(':')?;
     let (path, start) = rest.rsplit_once(':')?;
     Some((path, [number(start)?, number(end)?]))
 }
 
-/// A decimal number that is written in one way only.
+/// Parses a decimal number in canonical form.
 fn number(text: &str) -> Option<u64> {
-    let plain =
+    let is_canonical =
         text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    if plain { text.parse().ok() } else { None }
+    if is_canonical { text.parse().ok() } else { None }
 }
 
-/// Name of a shard.
+/// Returns the name of a shard.
 pub(super) fn write_name(path: &str, [start, end]: [u64; 2]) -> String {
     format!("{path}:{start}:{end}")
 }
 
-/// Whether the shards of every file, in whatever order, follow each other from byte 0, all of `size`
-/// bytes but the last, which is not empty and not longer.
+/// Checks that the shards of every file are contiguous from byte 0 and have `size` bytes each, except for the last,
+/// which has between 1 and `size` bytes. The resources may be in any order.
 pub(super) fn check(resources: &[Resource], size: u64) -> Result<(), ManifestError> {
     let mut sorted: Vec<(&str, [u64; 2])> = resources
         .iter()
         .filter_map(|resource| Some((resource.name.as_str(), resource.range?)))
         .collect();
     sorted.sort_unstable();
-    let mut before: Option<(&str, [u64; 2])> = None;
+    let mut previous: Option<(&str, [u64; 2])> = None;
     for (at, &(name, [start, end])) in sorted.iter().enumerate() {
         let name_of = || name.to_owned();
-        let expected = match before {
+        let expected = match previous {
             Some((same, [_, end])) if same == name => end,
             _ => 0,
         };
@@ -44,7 +45,7 @@ pub(super) fn check(resources: &[Resource], size: u64) -> Result<(), ManifestErr
         if found == 0 || found > size || (!last && found < size) {
             return Err(ManifestError::ShardLength { name: name_of(), found, size });
         }
-        before = Some((name, [start, end]));
+        previous = Some((name, [start, end]));
     }
     Ok(())
 }

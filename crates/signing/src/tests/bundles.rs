@@ -1,4 +1,4 @@
-//! Bundles in which exactly one thing is wrong (steps 1 to 5 of the check).
+//! Bundles with exactly one defect (steps 1 to 5 of the verification).
 
 use super::fixtures::{certificate, now, oms, private, trust_key, trust_root};
 use crate::dsse::EnvelopeError;
@@ -17,10 +17,10 @@ fn certificate_bundle() -> Value {
 }
 
 fn judge(bundle: &Value, trust: &TrustAnchors) -> Result<Signer, SignatureError> {
-    verify(bundle.to_string().as_bytes(), trust, now()).map(|opened| opened.signer)
+    verify(bundle.to_string().as_bytes(), trust, now()).map(|verified| verified.signer)
 }
 
-/// What is wrong with the bundle of a key after a change.
+/// Returns the error of a bundle signed with a key after a change.
 fn changed(change: impl Fn(&mut Value)) -> BundleError {
     let mut bundle = key_bundle();
     change(&mut bundle);
@@ -128,22 +128,22 @@ fn methods() {
         assert_eq!(material(json!({"x509CertificateChain": wrong})), BundleError::Certificates);
     }
     // Every shape of key identifier that the clients write.
-    for sound in [
+    for valid in [
         json!({"publicKey": {}}),
         json!({"publicKey": {"hint": null}, "tlogEntries": null}),
         json!({"publicKey": {"hint": ""}}),
         json!({"publicKey": {"rawBytes": "AAAA", "keyDetails": "PKIX_ECDSA_P256_SHA_256"}}),
     ] {
         let mut bundle = key_bundle();
-        bundle["verificationMaterial"] = sound;
+        bundle["verificationMaterial"] = valid;
         assert!(judge(&bundle, &trust_key("p256")).is_ok());
     }
 }
 
-/// Step 2: a bundle of one method never passes as one of the other, whatever else it carries.
+/// Step 2: a bundle of one method is never accepted as one of the other method.
 #[test]
 fn methods_are_not_mixed() {
-    let other = |found, wanted| Err(UntrustedError::OtherMethod { found, wanted }.into());
+    let other = |found, expected| Err(UntrustedError::OtherMethod { found, expected }.into());
     let (key, certificate) = ("key", "certificate");
     assert_eq!(judge(&key_bundle(), &trust_root("root")), other(key, certificate));
     assert_eq!(judge(&certificate_bundle(), &trust_key("p384")), other(certificate, key));
@@ -161,7 +161,7 @@ fn certificate_of(bundle: &Value) -> crate::Certificate {
     crate::Certificate::from_der(&der).unwrap()
 }
 
-/// Steps 3 and 5: signatures by others, and over other payloads.
+/// Steps 3 and 5: signatures with other keys and over other payloads.
 #[test]
 fn signatures() {
     let untrusted = |bundle: &Value, trust: &TrustAnchors| match judge(bundle, trust) {
@@ -210,7 +210,7 @@ fn certificates_in_bundles() {
         error(&bare, &trust),
         UntrustedError::Certificate(CertificateError::NoIssuer { .. })
     ));
-    // The operator may supply what the bundle lacks.
+    // The user may supply certificates that the bundle lacks.
     let both = TrustAnchors::Roots(vec![certificate("middle"), certificate("root")]);
     assert!(verify(&bare, &both, now()).is_ok());
     // The older form with one certificate.
@@ -218,7 +218,7 @@ fn certificates_in_bundles() {
     let first = single["verificationMaterial"]["x509CertificateChain"]["certificates"][0].clone();
     single["verificationMaterial"] = json!({"certificate": first});
     assert!(verify(single.to_string().as_bytes(), &both, now()).is_ok());
-    // What is no certificate, and too many of them.
+    // Bytes that are not a certificate, and too many certificates.
     let chain = |certificates: Vec<Value>| {
         let mut bundle: Value = serde_json::from_slice(&whole).unwrap();
         bundle["verificationMaterial"]["x509CertificateChain"]["certificates"] =
@@ -235,9 +235,9 @@ fn certificates_in_bundles() {
     ));
 }
 
-/// Bundles of Sigstore's own signers: short-lived certificates and a transparency log.
+/// Keyless bundles of Sigstore have short-lived certificates and transparency log entries.
 #[test]
-fn keyless_bundles_are_told_as_such() {
+fn keyless_bundles_have_an_error_of_their_own() {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let mut bundle = certificate_bundle();
     let fulcio = STANDARD.encode(certificate("leaf-fulcio").der());
@@ -249,5 +249,5 @@ fn keyless_bundles_are_told_as_such() {
     let Err(SignatureError::Untrusted(error @ UntrustedError::Keyless { .. })) = found else {
         panic!("{found:?}")
     };
-    assert!(error.to_string().contains("checking those is not built in"), "{error}");
+    assert!(error.to_string().contains("keyless verification is not supported"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Chains of certificates, with the verdicts of OpenSSL beside those of this program.
+//! Chains of certificates, compared with the verdicts of OpenSSL.
 
 use super::fixtures::{certificate, made, now, oms};
 use crate::certificates::verify_chain;
@@ -28,53 +28,59 @@ fn cases() -> Vec<Case> {
     made("chains").as_array().unwrap().iter().map(case).collect()
 }
 
-/// What is refused, and in which words; everything else is accepted.
+/// The cases that are refused, and a part of the error message. All other cases are accepted.
 const REFUSED: [(&str, &str); 42] = [
     ("operator-gives-middle-only", "none of the trusted certificates is a root"),
-    ("other-root", "no trusted certificate of the issuer CN=Root of CN=Middle"),
+    ("other-root", "found no trusted certificate of CN=Root, the issuer of CN=Middle"),
     ("same-name-other-root", "the certificate of CN=Middle is not signed by the key of CN=Root"),
-    ("missing-middle", "no trusted certificate of the issuer CN=Middle of CN=signer p521"),
+    ("missing-middle", "found no trusted certificate of CN=Middle, the issuer of CN=signer p521"),
     ("no-root", "none of the trusted certificates is a root"),
-    ("self-signed", "CN=Own is signed by itself and is not among the trusted roots"),
+    ("self-signed", "the certificate of CN=Own is self-signed and is not a trusted root"),
     ("leaf-no-usage", "may not sign"),
     ("leaf-server-auth-only", "may not sign"),
     ("leaf-encipherment", "may not sign"),
     ("leaf-encipherment-code-signing", "may not sign"),
     (
         "leaf-expired",
-        "CN=leaf-expired expired at 2026-11-30T23:59:59Z; it was checked for 2026-12-01T00:00:00Z",
+        "CN=leaf-expired expired at 2026-11-30T23:59:59Z (time of the check: 2026-12-01T00:00:00Z)",
     ),
-    ("leaf-future", "CN=leaf-future is valid from 2026-12-01T00:00:01Z on"),
-    ("leaf-unknown-critical", "the critical extension 1.2.3.4, which is not supported"),
-    ("leaf-twice", "a malformed extension 1.2.3.4"),
-    ("leaf-rsa", "the key of CN=leaf-rsa is RSA, which is refused"),
-    ("leaf-ed25519", "is Ed25519, which is refused"),
-    ("leaf-secp256k1", "is secp256k1, which is refused"),
+    ("leaf-future", "CN=leaf-future is not valid before 2026-12-01T00:00:01Z"),
+    ("leaf-unknown-critical", "the unsupported critical extension 1.2.3.4"),
+    ("leaf-twice", "a malformed or duplicate extension 1.2.3.4"),
+    ("leaf-rsa", "the key of CN=leaf-rsa is RSA, which is not accepted"),
+    ("leaf-ed25519", "is Ed25519, which is not accepted"),
+    ("leaf-secp256k1", "is secp256k1, which is not accepted"),
     ("leaf-fulcio", "expired at 2026-01-01T00:10:00Z"),
     ("two-algorithms", "names two signature algorithms"),
     ("bit-flipped", "the certificate of CN=bit-Flipped is not signed by the key of CN=Middle"),
     ("issuer-expired", "CN=issuer-expired Middle expired"),
-    ("issuer-future", "CN=issuer-future Middle is valid from 2027-01-01T00:00:00Z on"),
-    ("issuer-no-ca", "CN=issuer-no-ca Middle is no certificate authority"),
-    ("issuer-no-constraints", "Middle is no certificate authority"),
+    ("issuer-future", "CN=issuer-future Middle is not valid before 2027-01-01T00:00:00Z"),
+    ("issuer-no-ca", "CN=issuer-no-ca Middle issued a certificate of the chain, but is not"),
+    (
+        "issuer-no-constraints",
+        "Middle issued a certificate of the chain, but is not a certificate authority",
+    ),
     ("issuer-no-cert-sign", "Middle may not sign certificates"),
-    ("issuer-unknown-critical", "Middle has the critical extension 1.2.3.4"),
-    ("issuer-name-constraints", "the critical extension nameConstraints"),
-    ("issuer-name-constraints-not-critical", "the critical extension nameConstraints"),
-    ("root-path-length", "CN=Short allows 0 intermediate certificates below it; the chain has 1"),
-    ("path-length", "CN=First allows 0 intermediate certificates below it; the chain has 1"),
+    ("issuer-unknown-critical", "Middle has the unsupported critical extension 1.2.3.4"),
+    ("issuer-name-constraints", "the unsupported critical extension nameConstraints"),
+    ("issuer-name-constraints-not-critical", "the unsupported critical extension nameConstraints"),
+    (
+        "root-path-length",
+        "CN=Short allows 0 intermediate certificates below it, but the chain has 1",
+    ),
+    ("path-length", "CN=First allows 0 intermediate certificates below it, but the chain has 1"),
     ("root-expired", "CN=Stale expired at 2026-02-01T00:00:00Z"),
-    ("root-unknown-critical", "CN=Odd has the critical extension 1.2.3.4"),
-    ("pss-other-mask", "RSA-PSS with other parameters than one SHA-2 hash, which is refused"),
-    ("rsa-sha1", "is signed with SHA-1 with RSA, which is refused"),
-    ("rsa-md5", "is signed with MD5 with RSA, which is refused"),
-    ("ecdsa-sha224", "is signed with SHA-224 with ECDSA, which is refused"),
-    ("rsa-1024", "the key of CN=rsa-1024 Root is RSA of 1024 bits (not 2048 to 8192)"),
-    ("ed25519", "is signed with Ed25519, which is refused"),
-    ("secp256k1", "the key of CN=secp256k1 Root is secp256k1, which is refused"),
-    ("circle", "no trusted certificate of the issuer CN=A of CN=B"),
+    ("root-unknown-critical", "CN=Odd has the unsupported critical extension 1.2.3.4"),
+    ("pss-other-mask", "RSA-PSS with unsupported parameters"),
+    ("rsa-sha1", "is signed with SHA-1 with RSA, which is not accepted"),
+    ("rsa-md5", "is signed with MD5 with RSA, which is not accepted"),
+    ("ecdsa-sha224", "is signed with SHA-224 with ECDSA, which is not accepted"),
+    ("rsa-1024", "the key of CN=rsa-1024 Root is RSA with 1024 bits (expected 2048 to 8192)"),
+    ("ed25519", "is signed with Ed25519, which is not accepted"),
+    ("secp256k1", "the key of CN=secp256k1 Root is secp256k1, which is not accepted"),
+    ("circle", "found no trusted certificate of CN=A, the issuer of CN=B"),
     ("too-deep", "the chain above CN=below 7 is longer than 8 certificates"),
-    ("many-of-one-name", "the chain above CN=of many takes more than 64 signatures to find"),
+    ("many-of-one-name", "finding a chain for CN=of many needs more than 64 signature checks"),
 ];
 
 #[test]
@@ -95,8 +101,8 @@ fn chains() {
     }
 }
 
-/// Chains that OpenSSL refuses and this program does not: validity includes its last second (RFC 5280,
-/// section 4.1.2.5), and of several issuers of the same name OpenSSL looks at one alone.
+/// Chains that OpenSSL refuses and this program accepts. The validity of a certificate includes its last second (RFC
+/// 5280, section 4.1.2.5), and OpenSSL considers only one of several issuers with the same name.
 const OPENSSL_REFUSES: [&str; 4] =
     ["leaf-last-second", "two-roots-of-one-name", "first-of-many", "self-issued-does-not-count"];
 
@@ -126,13 +132,13 @@ fn certificates_of_the_fixtures() {
         assert_eq!(found(leaf), Ok(()), "{leaf}");
     }
     for (leaf, words) in [
-        ("leaf-critical-unknown-ext", "the critical extension"),
+        ("leaf-critical-unknown-ext", "the unsupported critical extension"),
         ("leaf-expired", "expired at"),
         ("leaf-keyencipherment-only", "may not sign"),
         ("leaf-no-usage", "may not sign"),
-        ("leaf-not-yet-valid", "is valid from 2040-01-01T00:00:00Z on"),
-        ("leaf-signed-by-leaf", "CN=model signer is no certificate authority"),
-        ("self-signed", "signed by itself"),
+        ("leaf-not-yet-valid", "is not valid before 2040-01-01T00:00:00Z"),
+        ("leaf-signed-by-leaf", "CN=model signer issued a certificate of the chain"),
+        ("self-signed", "self-signed"),
     ] {
         let message = found(leaf).unwrap_err();
         assert!(message.contains(words), "{leaf}: {message}");
@@ -148,7 +154,7 @@ fn certificates_of_the_fixtures() {
 }
 
 #[test]
-fn what_a_certificate_says() {
+fn members_of_a_certificate() {
     let leaf = certificate("leaf-p256");
     assert_eq!((leaf.subject().as_str(), leaf.issuer().as_str()), ("CN=signer p256", "CN=Middle"));
     assert_eq!(

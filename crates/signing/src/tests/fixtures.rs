@@ -15,7 +15,7 @@ static OMS: LazyLock<BTreeMap<String, Vec<u8>>> =
 
 static MADE: LazyLock<Value> = LazyLock::new(|| tensorseal_testing::json("signing/made.json"));
 
-/// When most certificates are valid.
+/// Returns a time at which most certificates are valid.
 pub(super) fn now() -> Timestamp {
     Timestamp::from_second(MADE["time"].as_i64().unwrap()).unwrap()
 }
@@ -54,18 +54,17 @@ pub(super) fn private(name: &str) -> PrivateKey {
     PrivateKey::from_pem(oms(&format!("keys/{name}.priv.pem")), None).unwrap()
 }
 
-/// The public part of a key of the fixtures is trusted.
+/// Returns trust anchors with the public part of a fixture key.
 pub(super) fn trust_key(name: &str) -> TrustAnchors {
     TrustAnchors::Key(PublicKey::from_pem(oms(&format!("keys/{name}.pub.pem"))).unwrap())
 }
 
-/// A root of the fixtures is trusted.
+/// Returns trust anchors with a fixture root.
 pub(super) fn trust_root(name: &str) -> TrustAnchors {
     TrustAnchors::Roots(Certificate::parse_all(oms(&format!("pki/{name}.crt.pem"))).unwrap())
 }
 
-/// The regular files of a tar archive (POSIX ustar) by path; names of its extended headers are not
-/// needed here and passed over.
+/// Returns the regular files of a tar archive (POSIX ustar) by path. Extended headers are ignored.
 fn files(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut bytes = Vec::new();
     GzDecoder::new(archive).read_to_end(&mut bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Nothing that is read makes the program panic, and errors stay on one line.
+//! No input causes a panic, and every error message stays on one line.
 
 use super::fixtures::{bundles, certificate, made_key, now, oms, trust_key, trust_root};
 use crate::certificates::verify_chain;
@@ -6,12 +6,12 @@ use crate::{Certificate, Manifest, PrivateKey, PublicKey, Statement, TrustAnchor
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
-/// A change of some bytes: where, what, and how many are replaced.
+/// A change of some bytes: the position, the new bytes, and the number of bytes that they replace.
 type Change = (prop::sample::Index, Vec<u8>, usize);
 
 fn change() -> impl Strategy<Value = Change> {
-    let telling = prop::sample::select(&b"\0\"\\{}[]:,0159.ae-\xff\x30\x82"[..]);
-    let bytes = prop::collection::vec(prop_oneof![telling, any::<u8>()], 0..4);
+    let special = prop::sample::select(&b"\0\"\\{}[]:,0159.ae-\xff\x30\x82"[..]);
+    let bytes = prop::collection::vec(prop_oneof![special, any::<u8>()], 0..4);
     (any::<prop::sample::Index>(), bytes, 0usize..4)
 }
 
@@ -28,10 +28,10 @@ fn mutated(bytes: &[u8], changes: &[Change]) -> Vec<u8> {
 static BUNDLES: LazyLock<Vec<&[u8]>> =
     LazyLock::new(|| bundles().map(|(_, bundle)| bundle).collect());
 
-/// The statements of all bundles that open.
+/// The statements of all valid bundles.
 static STATEMENTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let opened = |bundle: &&[u8]| verify(bundle, &trust_key("p256"), now()).ok();
-    BUNDLES.iter().filter_map(opened).map(|opened| opened.statement).collect()
+    let verified = |bundle: &&[u8]| verify(bundle, &trust_key("p256"), now()).ok();
+    BUNDLES.iter().filter_map(verified).map(|verified| verified.statement).collect()
 });
 
 static TRUST: LazyLock<[TrustAnchors; 2]> =
@@ -51,8 +51,8 @@ proptest! {
     ) {
         let bundle = mutated(BUNDLES[at.index(BUNDLES.len())], &changes);
         for trust in &*TRUST {
-            if let Some(opened) = one_line(verify(&bundle, trust, now())) {
-                one_line(Manifest::parse(&opened.statement));
+            if let Some(verified) = one_line(verify(&bundle, trust, now())) {
+                one_line(Manifest::parse(&verified.statement));
             }
         }
     }
@@ -65,14 +65,14 @@ proptest! {
         let statement = mutated(&STATEMENTS[at.index(STATEMENTS.len())], &changes);
         one_line(Statement::parse(&statement));
         if let Some(manifest) = one_line(Manifest::parse(&statement)) {
-            // What is understood is written so that it is understood in the same way.
+            // A parsed manifest is written in such a way that it parses to the same manifest.
             let again = Manifest::parse(&manifest.to_statement_json());
-            let plain = Manifest {
+            let expected = Manifest {
                 predicate_type: crate::oms::PREDICATE_TYPE.to_owned(),
                 unknown_members: Vec::new(),
                 ..manifest
             };
-            prop_assert_eq!(again, Ok(plain));
+            prop_assert_eq!(again, Ok(expected));
         }
     }
 
@@ -95,17 +95,17 @@ proptest! {
 
     #[test]
     fn certificates_that_were_altered(leaf: bool, changes in prop::collection::vec(change(), 1..4)) {
-        let (sound_leaf, middle, root) =
+        let (valid_leaf, middle, root) =
             (certificate("leaf-p256"), certificate("middle"), certificate("root"));
-        let altered = mutated(if leaf { sound_leaf.der() } else { middle.der() }, &changes);
+        let altered = mutated(if leaf { valid_leaf.der() } else { middle.der() }, &changes);
         if let Some(altered) = one_line(Certificate::from_der(&altered)) {
             let _ = (altered.names(), altered.subject(), altered.serial(), altered.not_after());
             let found = match leaf {
                 true => verify_chain(&altered, std::slice::from_ref(&middle), std::slice::from_ref(&root), now()),
-                false => verify_chain(&sound_leaf, std::slice::from_ref(&altered), std::slice::from_ref(&root), now()),
+                false => verify_chain(&valid_leaf, std::slice::from_ref(&altered), std::slice::from_ref(&root), now()),
             };
-            one_line(verify_chain(&sound_leaf, &[], std::slice::from_ref(&altered), now()));
-            let unchanged = altered == if leaf { sound_leaf } else { middle };
+            one_line(verify_chain(&valid_leaf, &[], std::slice::from_ref(&altered), now()));
+            let unchanged = altered == if leaf { valid_leaf } else { middle };
             prop_assert_eq!(one_line(found).is_some(), unchanged);
         }
     }

@@ -1,4 +1,4 @@
-//! Keys as OpenSSL writes them.
+//! Keys that OpenSSL wrote.
 
 use super::fixtures::{made, made_key, oms, private};
 use crate::{Curve, KeyError, PrivateKey, PublicKey};
@@ -77,8 +77,9 @@ fn keys_of_other_types_are_named() {
     ] {
         assert_eq!(PrivateKey::from_pem(text, None).map(|key| key.public()), unsupported(name));
     }
-    for (name, said) in [("ed25519", "Ed25519"), ("rsa2048", "RSA"), ("secp256k1", "secp256k1")] {
-        assert_eq!(public(name), unsupported(said));
+    for (name, key_type) in [("ed25519", "Ed25519"), ("rsa2048", "RSA"), ("secp256k1", "secp256k1")]
+    {
+        assert_eq!(public(name), unsupported(key_type));
     }
     let explicit = "elliptic curve with explicit parameters";
     assert_eq!(PublicKey::from_pem(made_key("explicit.pub")), unsupported(explicit));
@@ -86,7 +87,7 @@ fn keys_of_other_types_are_named() {
 }
 
 #[test]
-fn the_wrong_file_is_told_by_name() {
+fn the_wrong_kind_of_file_has_an_error_of_its_own() {
     let (private, public) = (oms("keys/p256.priv.pem"), oms("keys/p256.pub.pem"));
     let certificate = oms("pki/leaf.crt.pem");
     let private_error = |text: &[u8]| PrivateKey::from_pem(text, None).unwrap_err();
@@ -102,8 +103,8 @@ fn the_wrong_file_is_told_by_name() {
     assert_eq!(private_error(&[private, b"x"].concat()), KeyError::TrailingText);
     assert_eq!(public_error(&[public, b"x"].concat()), KeyError::TrailingText);
     let other = b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
-    assert!(matches!(private_error(other), KeyError::Label { wanted: "private", .. }));
-    assert!(matches!(public_error(other), KeyError::Label { wanted: "public", .. }));
+    assert!(matches!(private_error(other), KeyError::Label { expected: "private", .. }));
+    assert!(matches!(public_error(other), KeyError::Label { expected: "public", .. }));
     assert!(matches!(private_error(b"garbage"), KeyError::Pem(_)));
     assert!(matches!(public_error(&public[..100]), KeyError::Pem(_)));
     let odd = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
@@ -113,27 +114,27 @@ fn the_wrong_file_is_told_by_name() {
 }
 
 #[test]
-fn encryption_that_is_not_read_is_named() {
+fn unsupported_encryption_is_named() {
     let error = |name: &str| PrivateKey::from_pem(made_key(name), Some(b"hunter2")).unwrap_err();
-    for (name, said) in [
+    for (name, scheme) in [
         ("sec1-encrypted", "the headers of old PEM files"),
         ("pbkdf2-sha1", "PBKDF2 over SHA-1"),
         ("3des", "triple DES"),
         ("pbes1", "PKCS#12 (SHA-1 and triple DES)"),
     ] {
-        assert_eq!(error(name), KeyError::UnsupportedEncryption(said.to_owned()), "{name}");
+        assert_eq!(error(name), KeyError::UnsupportedEncryption(scheme.to_owned()), "{name}");
         assert!(PrivateKey::is_encrypted(made_key(name)), "{name}");
     }
 }
 
-/// An encrypted key says itself how much work its decryption is.
+/// An encrypted key states the cost of its decryption.
 #[test]
 fn costly_keys_are_refused_before_the_work() {
     let costly = |text: &[u8]| match PrivateKey::from_pem(text, Some(b"hunter2")).unwrap_err() {
         KeyError::TooCostly { what, .. } => what,
         other => panic!("{other}"),
     };
-    assert_eq!(costly(made_key("pbkdf2-costly")), "10000001 iterations of PBKDF2");
+    assert_eq!(costly(made_key("pbkdf2-costly")), "10000001 PBKDF2 iterations");
     // N = 16384, r = 8, p = 1, to which larger r and p are given.
     let with = |from: &[u8], to: &[u8]| {
         use base64::{Engine, engine::general_purpose::STANDARD};
@@ -161,7 +162,7 @@ fn costly_keys_are_refused_before_the_work() {
     }
 }
 
-/// The keys of RFC 6979, appendices A.2.5 to A.2.7, over `sample`; r and s begin as they are printed there.
+/// The keys of RFC 6979, appendices A.2.5 to A.2.7, over `sample`, with the first digits of r and s printed there.
 #[test]
 fn signatures_have_the_nonces_of_rfc_6979() {
     let published = [("efd48b2a", "f7cb1c94"), ("94edbb92", "99ef4aeb"), ("c328fafc", "617cce7c")];

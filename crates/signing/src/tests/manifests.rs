@@ -1,5 +1,4 @@
-//! Manifests in which exactly one thing is wrong, signed as they are: the signature is sound, and they
-//! are refused for what is wrong.
+//! Signed manifests with exactly one defect. The signature is valid, and each manifest is refused for its defect.
 
 use super::fixtures::{now, oms, private, trust_key};
 use crate::oms::NameError;
@@ -12,14 +11,14 @@ use sha2::{Digest, Sha256};
 use std::num::NonZeroU64;
 use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
 
-/// The statement of a bundle of the fixtures.
+/// Returns the statement of a fixture bundle.
 fn statement(bundle: &str) -> Value {
     let bundle = oms(&format!("bundles/{bundle}.sig"));
     let opened = verify(bundle, &trust_key("p256"), now()).unwrap();
     serde_json::from_slice(&opened.statement).unwrap()
 }
 
-/// What becomes of a statement that is signed.
+/// Signs, verifies and parses a statement.
 fn judge(statement: &[u8]) -> Result<Manifest, ManifestError> {
     let bundle = sign_statement(statement, &private("p256"), &SigningMethod::Key).unwrap();
     let opened = verify(&bundle, &trust_key("p256"), now()).expect("the signature is sound");
@@ -32,7 +31,7 @@ fn judge(statement: &[u8]) -> Result<Manifest, ManifestError> {
     found
 }
 
-/// After a change, with the root set right again, so that only the change is wrong.
+/// Parses a statement after a change. The root is recomputed, so that the change is the only defect.
 fn changed(bundle: &str, change: impl Fn(&mut Value)) -> Result<Manifest, ManifestError> {
     let mut statement = statement(bundle);
     change(&mut statement);
@@ -69,13 +68,13 @@ const KEY: &str = "key-basic";
 const SHARDS: &str = "api-shards-colon";
 
 #[test]
-fn an_unchanged_manifest_is_sound() {
+fn an_unchanged_manifest_is_valid() {
     for bundle in [KEY, SHARDS, "api-blake2", "key-names", "key-single.safetensors"] {
         assert!(changed(bundle, |_| ()).is_ok(), "{bundle}");
     }
 }
 
-/// Step 6 of the check: the statement.
+/// Step 6 of the verification: the statement.
 #[test]
 fn statements() {
     use StatementError::{Json, SubjectDigest, Subjects, Type};
@@ -145,7 +144,7 @@ fn types_of_predicates() {
     assert_eq!(set(KEY, "/subject/0/name", json!("")), Err(ManifestError::NoSubjectName));
 }
 
-/// Step 7: the root is that of the digests, in their order.
+/// Step 7: the root must match the digests in their order.
 #[test]
 fn roots() {
     let mut other = statement(KEY);
@@ -155,7 +154,7 @@ fn roots() {
     let mut reversed = statement(KEY);
     reversed["predicate"]["resources"].as_array_mut().unwrap().reverse();
     assert!(matches!(judge(reversed.to_string().as_bytes()), Err(ManifestError::Root { .. })));
-    // Another order is sound where the root is that of it.
+    // Another order is valid if the root matches it.
     let unsorted = changed(KEY, |s| s["predicate"]["resources"].as_array_mut().unwrap().reverse());
     assert_eq!(unsorted.unwrap().resources[0].name, "tokenizer.json");
 }
@@ -294,12 +293,12 @@ fn shards() {
     assert_eq!(named(1, "co:lon.bin:0:1000"), Err(ManifestError::Duplicate(name())));
     let (name, reason) = ("../x".to_owned(), NameError::Parent);
     assert_eq!(named(1, "../x:0:500"), Err(ManifestError::Name { name, reason }));
-    // A name without its file: a shard alone has to be that of a file.
+    // A shard whose name has no path.
     assert!(matches!(
         named(1, ":0:500"),
         Err(ManifestError::Name { reason: NameError::Empty, .. })
     ));
-    // The names of whole files are not those of shards.
+    // The names of whole files do not have the form of shard names.
     assert!(set(SHARDS, "/predicate/serialization/method", json!("files")).is_err());
     let found = set(
         KEY,
@@ -352,7 +351,7 @@ fn file(name: &str, byte: u8) -> Resource {
     Resource { name: name.to_owned(), range: None, digest: vec![byte; 32] }
 }
 
-/// What is written is what the Python client writes, in the order of code points and on one line.
+/// The text of a manifest is that of the Python client: in the order of code points, and on one line.
 #[test]
 fn manifests_as_they_are_written() {
     let sha256 = FileHashing::whole(HashAlgorithm::Sha256);
@@ -411,7 +410,7 @@ fn statements_of_other_types() {
     assert!(matches!(Manifest::parse(&text), Err(ManifestError::PredicateType(_))));
     let unnamed = Statement { subject: String::new(), ..statement };
     assert_eq!(Statement::parse(&unnamed.to_json()), Ok(unnamed));
-    // A predicate is an object, if it is there.
+    // A predicate that is present must be an object.
     for (predicate, sound) in [(json!(null), true), (json!([]), false), (json!("x"), false)] {
         let mut value: Value = serde_json::from_slice(&text).unwrap();
         value["predicate"] = predicate;

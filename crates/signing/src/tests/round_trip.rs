@@ -1,4 +1,4 @@
-//! What this program signs, it opens again.
+//! Bundles that this program signs verify.
 
 use super::fixtures::{certificate, now, private, trust_key};
 use crate::{
@@ -20,10 +20,10 @@ fn keys() {
         let bundle = sign_statement(STATEMENT, &key, &SigningMethod::Key).unwrap();
         let again = sign_statement(STATEMENT, &key, &SigningMethod::Key).unwrap();
         assert_eq!(bundle, again, "signatures are deterministic");
-        let opened = verify(&bundle, &trust_key(name), now()).unwrap();
-        assert_eq!(opened.statement, STATEMENT);
-        assert_eq!(opened.signer, Signer::Key { fingerprint: key.public().hint(), curve });
-        assert_eq!(opened.remarks, []);
+        let verified = verify(&bundle, &trust_key(name), now()).unwrap();
+        assert_eq!(verified.statement, STATEMENT);
+        assert_eq!(verified.signer, Signer::Key { fingerprint: key.public().hint(), curve });
+        assert_eq!(verified.warnings, []);
         assert!(verify(&bundle, &trust_key("p256-other"), now()).is_err());
     }
 }
@@ -36,9 +36,9 @@ fn certificates() {
         let chain = vec![leaf.clone(), certificate("middle"), certificate("root")];
         let method = SigningMethod::Certificate { leaf: leaf.clone(), chain };
         let bundle = sign_statement(STATEMENT, &private(name), &method).unwrap();
-        let opened = verify(&bundle, &roots, now()).unwrap();
-        assert_eq!((opened.statement.as_slice(), opened.remarks), (STATEMENT, vec![]));
-        let Signer::Certificate { subject, .. } = &opened.signer else { panic!() };
+        let verified = verify(&bundle, &roots, now()).unwrap();
+        assert_eq!((verified.statement.as_slice(), verified.warnings), (STATEMENT, vec![]));
+        let Signer::Certificate { subject, .. } = &verified.signer else { panic!() };
         assert_eq!(*subject, leaf.subject());
         let written: Value = serde_json::from_slice(&bundle).unwrap();
         let chain = &written["verificationMaterial"]["x509CertificateChain"]["certificates"];
@@ -59,7 +59,7 @@ fn a_certificate_of_another_key_is_refused() {
     assert!(sign_statement(STATEMENT, &private("p256"), &method).is_err());
 }
 
-/// Members and values of a bundle, all of them.
+/// A bundle has exactly these members and values.
 #[test]
 fn bundles_as_they_are_written() {
     let key = private("p256");
@@ -85,7 +85,7 @@ fn bundles_as_they_are_written() {
 }
 
 #[test]
-fn signers_are_told_in_json() {
+fn signers_as_json() {
     let signed = |method: &SigningMethod, trust: &TrustAnchors| {
         let bundle = sign_statement(STATEMENT, &private("p256"), method).unwrap();
         let signer = verify(&bundle, trust, now()).unwrap().signer;
@@ -126,6 +126,6 @@ fn statements() {
     };
     let bundle =
         sign_statement(&statement.to_json(), &private("p521"), &SigningMethod::Key).unwrap();
-    let opened = verify(&bundle, &trust_key("p521"), now()).unwrap();
-    assert_eq!(Statement::parse(&opened.statement), Ok(statement));
+    let verified = verify(&bundle, &trust_key("p521"), now()).unwrap();
+    assert_eq!(Statement::parse(&verified.statement), Ok(statement));
 }

@@ -1,4 +1,4 @@
-//! Bundles made by the Python client, and what can be said of them without the models.
+//! Bundles of the Python client, verified without the models.
 
 use super::fixtures::{bundles, now, oms, trust_key, trust_root};
 use crate::oms::{LEGACY_PREDICATE_TYPE, PREDICATE_TYPE};
@@ -9,12 +9,12 @@ use serde_json::Value;
 use tensorseal_base::hashing::HashAlgorithm;
 
 fn judge(bundle: &[u8], trust: &TrustAnchors) -> Result<Manifest, SignatureError> {
-    let opened = verify(bundle, trust, now())?;
-    Ok(Manifest::parse(&opened.statement)?)
+    let verified = verify(bundle, trust, now())?;
+    Ok(Manifest::parse(&verified.statement)?)
 }
 
-/// What a verdict of `expected.json` means before the files of the model are looked at: everything that
-/// is to be accepted must be, and of what is to be rejected only that which needs no file.
+/// Checks the verdicts of `expected.json` without the files of the models: each bundle to accept must be valid, and
+/// each bundle to reject must be refused if no file is needed for that.
 #[test]
 fn verdicts_on_the_bundles_of_the_python_client() {
     let expected: Value = tensorseal_testing::json("oms/expected.json");
@@ -39,26 +39,26 @@ fn verdicts_on_the_bundles_of_the_python_client() {
     assert_eq!(count, 60);
 }
 
-/// Every refusal is for its own reason, in the order of the checks.
+/// Each altered bundle is refused for the expected reason.
 #[test]
 fn refusals_of_altered_bundles() {
     for (name, words) in [
-        ("bad-dotdot-resource", "'../outside-target.bin', which has a component .."),
+        ("bad-dotdot-resource", "'../outside-target.bin', which has a '..' component"),
         ("bad-dup-resource-wrong-last", "lists 'config.json' twice"),
         ("bad-empty", "not a signature bundle: the file is empty"),
-        ("bad-hashtype-unknown", "the unknown hash 'md5'"),
-        ("bad-hint", "signed with another key: it names '0000"),
-        ("bad-method-unknown", "the unknown method"),
-        ("bad-payload-whitespace", "the signature is not one of P-256 key 7bd8297d"),
-        ("bad-payloadtype-unsigned", "the payload is of another type"),
-        ("bad-sig-bitflip", "the signature is not one of P-256 key"),
+        ("bad-hashtype-unknown", "the unsupported hash 'md5'"),
+        ("bad-hint", "signed with key '0000"),
+        ("bad-method-unknown", "the unsupported method"),
+        ("bad-payload-whitespace", "invalid signature: it was not made by P-256 key 7bd8297d"),
+        ("bad-payloadtype-unsigned", "unsupported payload type"),
+        ("bad-sig-bitflip", "invalid signature: it was not made by P-256 key"),
         ("bad-statement-type", "its type is 'https://in-toto.io/Statement/v0.1'"),
         ("key-emptymodel", "lists no files"),
         ("odd-dup-resource-same", "lists 'config.json' twice"),
-        ("odd-double-slash-alias", "'.//config.json', which has a component ."),
-        ("odd-dup-json-keys", "the member 'predicateType' occurs twice"),
-        ("odd-hint-uppercase", "signed with another key: it names '7BD8297D"),
-        ("odd-ignore-and-listed", "lists 'config.json' and ignores 'config.json'"),
+        ("odd-double-slash-alias", "'.//config.json', which has a '.' component"),
+        ("odd-dup-json-keys", "duplicate member 'predicateType'"),
+        ("odd-hint-uppercase", "signed with key '7BD8297D"),
+        ("odd-ignore-and-listed", "lists 'config.json', although it ignores 'config.json'"),
         ("odd-payload-b64-newlines", "the payload is not standard base64"),
     ] {
         let error = judge(oms(&format!("bundles/{name}.sig")), &trust_key("p256")).unwrap_err();
@@ -68,9 +68,9 @@ fn refusals_of_altered_bundles() {
     }
 }
 
-/// What is wrong after the signature was found sound is told apart from what is not signed.
+/// Errors in the content of a valid signature are distinguished from errors of trust.
 #[test]
-fn content_is_told_from_trust() {
+fn content_errors_are_not_trust_errors() {
     let content = |name: &str| {
         let bundle = oms(&format!("bundles/{name}.sig"));
         judge(bundle, &trust_key("p256")).unwrap_err().is_content_error()
@@ -87,10 +87,10 @@ fn content_is_told_from_trust() {
 #[test]
 fn certificates_of_the_python_client() {
     for (name, root, words) in [
-        ("cert-basic", "other-root", "no trusted certificate of the issuer CN=Fixture Root CA"),
+        ("cert-basic", "other-root", "found no trusted certificate of CN=Fixture Root CA"),
         ("cert-expired", "root", "CN=leaf expired expired at 2026-03-01T00:00:00Z"),
         ("cert-ke-only", "root", "CN=leaf ke only may not sign"),
-        ("key-basic", "root", "signed with a key, and a certificate is trusted"),
+        ("key-basic", "root", "signed with a key, but the trust anchor is a certificate"),
     ] {
         let bundle = oms(&format!("bundles/{name}.sig"));
         let message = verify(bundle, &trust_root(root), now()).unwrap_err().to_string();
@@ -98,22 +98,27 @@ fn certificates_of_the_python_client() {
     }
     let bundle = oms("bundles/cert-basic.sig");
     let message = verify(bundle, &trust_key("p384"), now()).unwrap_err().to_string();
-    assert!(message.contains("signed with a certificate, and a key is trusted"), "{message}");
-    let opened = verify(bundle, &trust_root("root"), now()).unwrap();
-    let Signer::Certificate { subject, issuer, not_before, .. } = &opened.signer else { panic!() };
+    assert!(
+        message.contains("signed with a certificate, but the trust anchor is a key"),
+        "{message}"
+    );
+    let verified = verify(bundle, &trust_root("root"), now()).unwrap();
+    let Signer::Certificate { subject, issuer, not_before, .. } = &verified.signer else {
+        panic!()
+    };
     assert_eq!(
         (subject.as_str(), issuer.as_str()),
         ("CN=model signer", "CN=Fixture Intermediate CA")
     );
     assert_eq!(not_before.to_string(), "2026-01-01T00:00:00Z");
-    assert_eq!(opened.remarks, []);
+    assert_eq!(verified.warnings, []);
     assert_eq!(
-        opened.signer.to_string(),
+        verified.signer.to_string(),
         "CN=model signer, certified by CN=Fixture Intermediate CA"
     );
 }
 
-/// Of every bundle that is accepted, the parts that its name tells of.
+/// The members that the names of the bundles refer to.
 #[test]
 fn manifests_of_the_python_client() {
     let manifest = |name: &str| {
@@ -146,13 +151,13 @@ fn manifests_of_the_python_client() {
 }
 
 #[test]
-fn bundles_without_a_hint_are_remarked_on() {
-    let opened = verify(oms("bundles/odd-hint-missing.sig"), &trust_key("p256"), now()).unwrap();
-    assert_eq!(opened.remarks, [BundleWarning::NoKeyHint]);
+fn bundles_without_a_hint_have_a_warning() {
+    let verified = verify(oms("bundles/odd-hint-missing.sig"), &trust_key("p256"), now()).unwrap();
+    assert_eq!(verified.warnings, [BundleWarning::NoKeyHint]);
     for (path, bundle) in bundles() {
-        if let Ok(opened) = verify(bundle, &trust_key("p256"), now()) {
+        if let Ok(verified) = verify(bundle, &trust_key("p256"), now()) {
             let expected = usize::from(path.contains("hint-missing"));
-            assert_eq!(opened.remarks.len(), expected, "{path}");
+            assert_eq!(verified.warnings.len(), expected, "{path}");
         }
     }
 }
@@ -175,15 +180,16 @@ fn bundles_of_old_versions() {
         (old("1.0.0-key-p384.sig"), trust_key("p384")),
         (old("1.0.0-certificate.sig"), root),
     ] {
-        let opened = verify(&bundle, &trust, now()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let manifest = Manifest::parse(&opened.statement).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let verified = verify(&bundle, &trust, now()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let manifest =
+            Manifest::parse(&verified.statement).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(manifest.resources, basic.resources, "{name}");
         assert_eq!(manifest.root, basic.root, "{name}");
         let legacy = name.starts_with("0.2");
         assert_eq!(manifest.predicate_type == LEGACY_PREDICATE_TYPE, legacy, "{name}");
-        assert_eq!(opened.remarks.contains(&BundleWarning::LegacyEncoding), legacy, "{name}");
+        assert_eq!(verified.warnings.contains(&BundleWarning::LegacyEncoding), legacy, "{name}");
         assert_eq!(
-            opened.remarks.contains(&BundleWarning::NoKeyHint),
+            verified.warnings.contains(&BundleWarning::NoKeyHint),
             name.contains("key"),
             "{name}"
         );

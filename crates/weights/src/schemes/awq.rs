@@ -1,4 +1,4 @@
-//! AWQ: codes of eight outputs in a word, scales and zero points by group of inputs (GEMM); or of eight inputs (GEMV).
+//! AWQ: words with codes of eight outputs (GEMM) or eight inputs (GEMV), and scales and zero points for groups of inputs.
 
 use super::codes::{CodePacking, PackedCodes};
 use super::grid::{Grid, GridEncoding, NUMBERS};
@@ -7,11 +7,11 @@ use super::quantised::{QuantisedWeight, ZeroPoint};
 use super::table::CodeTable;
 use super::{RecognisedWeight, WORDS};
 
-/// Where in a word the codes of eight neighbouring outputs are (AutoAWQ's GEMM layout, made for the order in which
-/// tensor cores take them).
+/// The places in a word of the codes of eight neighbouring outputs (the GEMM layout of AutoAWQ, in the order that tensor
+/// cores need).
 const PLACES: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
 
-/// By `qweight` [inputs, outputs / 8], `scales` [groups, outputs], `qzeros` [groups, outputs / 8].
+/// Recognises `qweight` [inputs, outputs / 8], `scales` [groups, outputs], `qzeros` [groups, outputs / 8].
 pub(super) fn recognise(
     module: &Module<'_>,
     codes: usize,
@@ -33,14 +33,14 @@ pub(super) fn recognise(
     let zero = match module.sibling("qzeros").filter(|zeros| module.has_dtype(*zeros, WORDS)) {
         None => return Err("its zero points are missing".to_owned()),
         Some(tensor) => {
-            let kept = GridEncoding::PackedRows {
+            let encoding = GridEncoding::PackedRows {
                 bits: 4,
                 unit_bits: 32,
                 add: 0.0,
                 places: Some(PLACES),
                 row: words,
             };
-            ZeroPoint::Before(Grid::new(tensor, [groups, outputs], kept))
+            ZeroPoint::Before(Grid::new(tensor, [groups, outputs], encoding))
         }
     };
     let quantised = QuantisedWeight {
@@ -64,8 +64,8 @@ pub(super) fn recognise(
     Ok(Some(RecognisedWeight::new(quantised, vec![outputs, inputs], Vec::new())))
 }
 
-/// By `qweight` [outputs, inputs / 8], `scales` [outputs, groups] and `qzeros` [outputs, groups / 8], the last two with
-/// zeros behind (AutoAWQ's GEMV layout).
+/// Recognises `qweight` [outputs, inputs / 8], `scales` [outputs, groups] and `qzeros` [outputs, groups / 8], the last two
+/// padded with zeros (the GEMV layout of AutoAWQ).
 fn recognise_gemv(
     module: &Module<'_>,
     codes: usize,
@@ -80,14 +80,14 @@ fn recognise_gemv(
     else {
         return Ok(None);
     };
-    // Zero points of GPTQ are by group.
+    // GPTQ has zero points by group instead.
     if scaled != outputs || zeroed != outputs || zero_words.checked_mul(8) != Some(row) {
         return Ok(None);
     }
     let inputs = words.saturating_mul(8);
     let groups = groups(module, scales, inputs, row)?;
-    let grid = |tensor, kept| Grid::new(tensor, [outputs, groups], kept);
-    let kept = GridEncoding::PackedRows {
+    let grid = |tensor, encoding| Grid::new(tensor, [outputs, groups], encoding);
+    let encoding = GridEncoding::PackedRows {
         bits: 4,
         unit_bits: 32,
         add: 0.0,
@@ -97,7 +97,7 @@ fn recognise_gemv(
     let quantised = QuantisedWeight {
         scale: Some(grid(scales, GridEncoding::Padded { row })),
         block: [1, inputs.div_ceil(groups)],
-        zero_point: ZeroPoint::Before(grid(zeros, kept)),
+        zero_point: ZeroPoint::Before(grid(zeros, encoding)),
         ..QuantisedWeight::new(
             "awq 4-bit",
             [outputs, inputs],
@@ -114,15 +114,15 @@ fn recognise_gemv(
     Ok(Some(RecognisedWeight::new(quantised, vec![outputs, inputs], Vec::new())))
 }
 
-/// The groups of a row: its scales that are not the zeros behind them.
+/// Returns the number of groups in a row, from its scales that are not padding.
 fn groups(module: &Module<'_>, scales: usize, inputs: u64, row: u64) -> Result<u64, String> {
-    let told = module.config.group_size(module.name()).filter(|size| *size > 0);
-    let told = told.map(|size| inputs.div_ceil(size));
+    let configured = module.config.group_size(module.name()).filter(|size| *size > 0);
+    let configured = configured.map(|size| inputs.div_ceil(size));
     let first = module.first_numbers(scales, row).unwrap_or_default();
-    let seen = first.iter().position(|scale| *scale == 0.0).unwrap_or(first.len()) as u64;
-    [Some(seen), told]
+    let nonzero = first.iter().position(|scale| *scale == 0.0).unwrap_or(first.len()) as u64;
+    [Some(nonzero), configured]
         .into_iter()
         .flatten()
         .find(|groups| *groups > 0 && *groups <= row && inputs.is_multiple_of(*groups))
-        .ok_or_else(|| "nothing says how many groups it has".to_owned())
+        .ok_or_else(|| "its number of groups is unknown".to_owned())
 }

@@ -1,4 +1,4 @@
-//! BitNet, as transformers packs it: four rows of ternary codes in a byte, one scale.
+//! BitNet as packed by transformers: bytes with ternary codes of four rows, and one scale.
 
 use super::RecognisedWeight;
 use super::codes::{CodePacking, PackedCodes};
@@ -8,13 +8,13 @@ use super::quantised::{GlobalScale, QuantisedWeight};
 use super::table::CodeTable;
 use tensorseal_base::dtype::Dtype;
 
-/// Most bytes that are looked at to tell whether their codes are ternary.
+/// The maximum number of bytes that are read to determine whether codes are ternary.
 const SAMPLE: u64 = 64 << 10;
 
-/// Rows in a byte.
+/// The number of rows in a byte.
 const PLANES: u64 = 4;
 
-/// By `weight` U8 [outputs / 4, inputs] and `weight_scale` of one element.
+/// Recognises `weight` U8 [outputs / 4, inputs] and `weight_scale` of one element.
 pub(super) fn recognise(
     module: &Module<'_>,
     codes: usize,
@@ -25,7 +25,7 @@ pub(super) fn recognise(
         return Ok(None);
     };
     let Some([rows, columns]) = module.matrix(codes) else { return Ok(None) };
-    // Ternary codes leave one of four out, and know no zero point: other bytes with one scale are something else.
+    // Ternary codes use three of four values and have no zero point. Other bytes with one scale are another scheme.
     let sample = module.leading_bytes(codes, SAMPLE).unwrap_or_default();
     let is_ternary = sample.iter().all(|byte| byte & byte >> 1 & 0b0101_0101 == 0);
     if !is_ternary || module.sibling("weight_zero_point").is_some() {
@@ -35,8 +35,8 @@ pub(super) fn recognise(
         return Ok(None);
     }
     let outputs = rows.saturating_mul(PLANES);
-    // `bitlinear`, the default of transformers, divides by what is stored, `autobitlinear` multiplies. Without a
-    // configuration: one over the mean magnitude of weights is large.
+    // `bitlinear`, the default of transformers, divides by the stored scale; `autobitlinear` multiplies. Without a
+    // configuration, a large scale is the reciprocal of the mean magnitude of weights.
     let is_large =
         || module.first_numbers(scale, 1).is_some_and(|scale| scale.iter().any(|one| *one > 1.0));
     let divides = match module.config.text("linear_class") {

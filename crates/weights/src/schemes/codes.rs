@@ -1,7 +1,7 @@
-//! How codes of a few bits lie in the elements of a tensor, and how they are taken out.
+//! Unpacks codes of a few bits from the elements of a tensor.
 //!
-//! Codes are those of a matrix as the library has it when it packs. An element of the tensor that holds several
-//! of them is a unit here: a byte, or a word.
+//! Codes belong to a matrix with the orientation that the library packs. An element of the tensor that contains several
+//! codes is called a unit here: a byte or a word.
 
 use super::kernels::{UnpackCrossing, UnpackNibbles, UnpackOdd, UnpackShifted};
 use super::table::CodeLookup;
@@ -10,58 +10,58 @@ use std::ops::Range;
 use tensorseal_engine::measure::isa::vectorised;
 use tensorseal_engine::stream::files::FileError;
 
-/// Codes that are taken out at once: they are whole bytes, whatever their bits.
+/// The number of codes that are unpacked at once: whole bytes for any number of bits.
 const TOGETHER: usize = 8;
-/// Codes that are whole units, whatever their bits.
+/// A number of codes that fills whole units for any number of bits.
 const ALIGNED: u64 = 32;
 
-/// Where the codes of a matrix are.
+/// Where the codes of a matrix are stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PackedCodes {
-    /// The tensor.
+    /// The index of the tensor.
     pub tensor: usize,
-    /// Bytes of one of its units: 1, 2 or 4.
+    /// The number of bytes in a unit: 1, 2 or 4.
     pub unit: u64,
-    /// Units of a row of the tensor.
+    /// The number of units in a row of the tensor.
     pub row: u64,
-    /// Rows of the tensor that hold one matrix.
+    /// The number of rows of the tensor for one matrix.
     pub rows: u64,
-    /// How units hold codes.
+    /// How codes are packed into units.
     pub packing: CodePacking,
 }
 
-/// How units hold codes, of at most eight bits.
+/// How codes of at most eight bits are packed into units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CodePacking {
-    /// A row is one stream of bits, the lowest of a byte first.
+    /// Each row is one stream of bits, the lowest bit of a byte first.
     RowStream { bits: u32 },
-    /// Some columns in each unit, and bits that are left over: column `c` of a unit has the bits from
-    /// `bits * places[c]` on.
+    /// Each unit contains several columns, and perhaps unused bits: column `c` of a unit begins at bit
+    /// `bits * places[c]`.
     Words { bits: u32, places: &'static [u8] },
-    /// A column is one stream of bits over the words of several rows, the lowest of a word first.
+    /// Each column is one stream of bits in the words of several rows, the lowest bit of a word first.
     ColumnStream { bits: u32 },
-    /// A column is in words of several rows, and each 32 codes in as many words as they have bits: first words of their
-    /// lower bits, then of the higher ones ([`planes`]).
+    /// Each 32 codes of a column are in as many words as they have bits, one below the other: first words with their
+    /// lower bits, then with the higher ones ([`planes`]).
     Split { bits: u32 },
-    /// Some rows in each unit: row `r` is in tensor row `r % rows`, the first ones in the lowest bits or in the
-    /// highest.
+    /// Each unit contains several rows: row `r` is in tensor row `r % rows`, the first ones in the lowest or in the
+    /// highest bits.
     Planes { bits: u32, planes: u64, high_first: bool },
-    /// Some rows that follow one another in each unit, the first in the lowest bits.
+    /// Each unit contains several consecutive rows, the first one in the lowest bits.
     Interleaved { bits: u32, planes: u64 },
 }
 
-/// Columns of a unit in their order.
+/// The places of columns in ascending order.
 pub(super) const IN_ORDER: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
-/// Two codes in a byte, the first in its upper half.
+/// The places of two codes in a byte, the first one in the upper half.
 pub(super) const HIGH_FIRST: &[u8] = &[1, 0];
 
 impl PackedCodes {
-    /// The values of columns of some rows of matrix `matrix`, row-major, into `out`, which has their number of
-    /// elements. What the tensor does not have is code zero.
+    /// Unpacks the values of a range of rows and columns of matrix `matrix`, row-major, into `out`, which has that number
+    /// of elements. Codes past the end of the tensor are zero.
     pub(super) fn unpack(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,
@@ -78,7 +78,7 @@ impl PackedCodes {
                 let aligned = columns.start / ALIGNED * ALIGNED;
                 let first = aligned * bits / 8 / self.unit;
                 let last = (columns.end * bits).div_ceil(8 * self.unit);
-                let read = self.read(stored, base + rows.start..base + rows.end, first..last)?;
+                let read = self.read(reader, base + rows.start..base + rows.end, first..last)?;
                 let expand = Unpacker::new(bits as u32, values);
                 let skip = (columns.start - aligned) as usize;
                 self.each_row(&read, out, columns, |units, out| expand.stream(units, skip, out));
@@ -86,24 +86,24 @@ impl PackedCodes {
             CodePacking::Words { bits, places } => {
                 let per_unit = places.len() as u64;
                 let (first, last) = (columns.start / per_unit, columns.end.div_ceil(per_unit));
-                let read = self.read(stored, base + rows.start..base + rows.end, first..last)?;
+                let read = self.read(reader, base + rows.start..base + rows.end, first..last)?;
                 let skip = (columns.start - first * per_unit) as usize;
                 let unit = self.unit as usize;
-                let turned = (places == HIGH_FIRST && unit == 1 && bits == 4)
-                    .then(|| expanded::<2>(values, true));
+                let high_first = (places == HIGH_FIRST && unit == 1 && bits == 4)
+                    .then(|| byte_table::<2>(values, true));
                 let eight: Option<[u8; 8]> =
                     places.try_into().ok().filter(|_| bits == 4 && unit == 4);
-                self.each_row(&read, out, columns, |units, out| match (&turned, eight) {
+                self.each_row(&read, out, columns, |units, out| match (&high_first, eight) {
                     (Some(table), _) => several(units, skip, table, out),
                     (None, Some(places)) if skip == 0 => eights(units, places, values, out),
                     _ => words(units, unit, bits, places, skip, values, out),
                 });
             }
             CodePacking::ColumnStream { bits } => {
-                // Of words of 32 bits, as `fit` has seen.
+                // Units have 32 bits, which `fit` has checked.
                 let wide = u64::from(bits);
                 let (first, last) = (rows.start * wide / 32, (rows.end * wide).div_ceil(32));
-                let read = self.read(stored, base + first..base + last, columns.clone())?;
+                let read = self.read(reader, base + first..base + last, columns.clone())?;
                 let width = (columns.end - columns.start) as usize;
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     let bit = row * wide - first * 32;
@@ -121,7 +121,7 @@ impl PackedCodes {
                 let bits = u64::from(bits);
                 let (first, last) = (rows.start / 32, rows.end.div_ceil(32));
                 let read =
-                    self.read(stored, base + first * bits..base + last * bits, columns.clone())?;
+                    self.read(reader, base + first * bits..base + last * bits, columns.clone())?;
                 let width = (columns.end - columns.start) as usize;
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     let block = ((row / 32 - first) * bits) as usize * width;
@@ -144,7 +144,7 @@ impl PackedCodes {
                     let (now, later) = rest.split_at_mut(count as usize * width);
                     rest = later;
                     let from = base + within;
-                    let read = self.read(stored, from..from + count, columns.clone())?;
+                    let read = self.read(reader, from..from + count, columns.clone())?;
                     let plane = if high_first { planes.saturating_sub(plane + 1) } else { plane };
                     let (units, unit, shift) = (&read[..], self.unit as usize, plane as u32 * bits);
                     vectorised(UnpackShifted { units, unit, shift, bits, values, out: now });
@@ -154,7 +154,7 @@ impl PackedCodes {
             CodePacking::Interleaved { bits, planes } => {
                 let width = (columns.end - columns.start) as usize;
                 let (first, last) = (rows.start / planes, rows.end.div_ceil(planes));
-                let read = self.read(stored, base + first..base + last, columns)?;
+                let read = self.read(reader, base + first..base + last, columns)?;
                 let row_bytes = width * self.unit as usize;
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                     let at = (row / planes - first) as usize * row_bytes;
@@ -167,19 +167,19 @@ impl PackedCodes {
         Ok(())
     }
 
-    /// The bytes of some units of some rows of the tensor.
+    /// Reads a range of units of a range of rows of the tensor.
     fn read(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         rows: Range<u64>,
         units: Range<u64>,
     ) -> Result<Vec<u8>, FileError> {
         let mut bytes = Vec::new();
-        stored.units_of_rows(self.tensor, self.row, rows, units, &mut bytes)?;
+        reader.units_of_rows(self.tensor, self.row, rows, units, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// The units of each row that was read beside the columns that come of it.
+    /// Calls `unpack` with the units of each row and the columns to fill.
     fn each_row(
         &self,
         read: &[u8],
@@ -196,7 +196,8 @@ impl PackedCodes {
     }
 }
 
-/// Width and lowest bit of the planes that codes of so many bits are split into (GPTQModel's `gptq_p`).
+/// Returns the width and lowest bit of each plane into which codes of this number of bits are split (`gptq_p` of
+/// GPTQModel).
 fn planes(bits: u64) -> &'static [(u64, u64)] {
     match bits {
         1 => &[(1, 0)],
@@ -210,7 +211,7 @@ fn planes(bits: u64) -> &'static [(u64, u64)] {
     }
 }
 
-/// Code `at` of 32 that are split, by the words they are in.
+/// Returns code `at` of 32 that are split into planes, given their words.
 pub(super) fn split_code(bits: u64, at: u64, word: impl Fn(u64) -> u64) -> u64 {
     let (mut code, mut first) = (0, 0);
     for (width, lowest) in planes(bits) {
@@ -222,7 +223,7 @@ pub(super) fn split_code(bits: u64, at: u64, word: impl Fn(u64) -> u64) -> u64 {
     code
 }
 
-/// The bits of a unit of up to four bytes.
+/// Returns the bits of a unit of up to four bytes.
 #[inline(always)]
 fn word(unit: &[u8]) -> u64 {
     match *unit {
@@ -233,7 +234,7 @@ fn word(unit: &[u8]) -> u64 {
     }
 }
 
-/// Codes of whole words, eight in each.
+/// Unpacks words of eight codes.
 fn eights(units: &[u8], places: [u8; 8], values: &CodeLookup, out: &mut [f32]) {
     let (whole, rest) = out.as_chunks_mut::<8>();
     let (units, last) = units.as_chunks::<4>().0.split_at(whole.len());
@@ -243,7 +244,7 @@ fn eights(units: &[u8], places: [u8; 8], values: &CodeLookup, out: &mut [f32]) {
     }
 }
 
-/// Codes of units that hold several, in any order.
+/// Unpacks units that contain several codes, in any order.
 fn words(
     units: &[u8],
     unit: usize,
@@ -267,12 +268,12 @@ fn words(
     }
 }
 
-/// Streams of bits, by the bytes that hold whole codes where there are such.
+/// Unpacks streams of bits, with tables of bytes if bytes contain whole codes.
 enum Unpacker<'v> {
     One(&'v CodeLookup),
     Two(Box<[[f32; 2]; 256]>),
     Four(Box<[[f32; 4]; 256]>),
-    /// Eight codes in as many bytes as they have bits.
+    /// Eight codes are in as many bytes as they have bits.
     Any(u32, &'v CodeLookup),
 }
 
@@ -280,13 +281,13 @@ impl<'v> Unpacker<'v> {
     fn new(bits: u32, values: &'v CodeLookup) -> Self {
         match bits {
             8 => Unpacker::One(values),
-            4 => Unpacker::Two(Box::new(expanded(values, false))),
-            2 => Unpacker::Four(Box::new(expanded(values, false))),
+            4 => Unpacker::Two(Box::new(byte_table(values, false))),
+            2 => Unpacker::Four(Box::new(byte_table(values, false))),
             _ => Unpacker::Any(bits, values),
         }
     }
 
-    /// The codes of a row from number `skip` on.
+    /// Unpacks the codes of a row from number `skip` on.
     fn stream(&self, bytes: &[u8], skip: usize, out: &mut [f32]) {
         match self {
             Unpacker::One(values) => {
@@ -304,7 +305,7 @@ impl<'v> Unpacker<'v> {
     }
 }
 
-/// Codes that are no parts of bytes, from a whole number of bytes on.
+/// Unpacks codes that cross bytes, beginning with a whole byte.
 fn odd<const BITS: usize>(bytes: &[u8], values: &CodeLookup, out: &mut [f32]) {
     let (whole, rest) = out.as_chunks_mut::<TOGETHER>();
     let (now, last) = bytes.split_at((whole.len() * BITS).min(bytes.len()));
@@ -312,7 +313,7 @@ fn odd<const BITS: usize>(bytes: &[u8], values: &CodeLookup, out: &mut [f32]) {
     any(BITS, last, 0, values, rest);
 }
 
-/// The same for any number of bits, and from any code on.
+/// Unpacks codes of any number of bits, beginning with code `skip`.
 fn any(bits: usize, bytes: &[u8], skip: usize, values: &CodeLookup, out: &mut [f32]) {
     let mask = (1u64 << bits) - 1;
     let mut skip = skip;
@@ -334,8 +335,8 @@ fn any(bits: usize, bytes: &[u8], skip: usize, values: &CodeLookup, out: &mut [f
     }
 }
 
-/// For each byte the values of its codes, the lowest bits first, or the highest.
-fn expanded<const CODES: usize>(values: &CodeLookup, high_first: bool) -> [[f32; CODES]; 256] {
+/// Returns the values of the codes in each byte, the lowest or the highest bits first.
+fn byte_table<const CODES: usize>(values: &CodeLookup, high_first: bool) -> [[f32; CODES]; 256] {
     let bits = 8 / CODES;
     let mut table = [[0.0; CODES]; 256];
     for (byte, codes) in table.iter_mut().enumerate() {

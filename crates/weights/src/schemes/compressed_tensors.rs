@@ -1,5 +1,5 @@
-//! compressed-tensors, as llm-compressor writes it: codes in words along the inputs of each output, offset to be
-//! unsigned; or two FP4 codes a byte.
+//! compressed-tensors, the format of llm-compressor: words with codes of consecutive inputs, stored as unsigned numbers
+//! with an offset; or bytes of two FP4 codes.
 
 use super::codes::{CodePacking, IN_ORDER, PackedCodes};
 use super::grid::{Grid, GridEncoding, NUMBERS};
@@ -9,7 +9,7 @@ use super::table::CodeTable;
 use super::{RecognisedWeight, WORDS};
 use tensorseal_base::dtype::Dtype;
 
-/// By `weight_packed` and `weight_scale`.
+/// Recognises `weight_packed` and `weight_scale`.
 pub(super) fn recognise(
     module: &Module<'_>,
     codes: usize,
@@ -25,10 +25,10 @@ pub(super) fn recognise(
     if !module.has_dtype(codes, WORDS) || !module.has_dtype(scales, NUMBERS) || scaled != rows {
         return Ok(None);
     }
-    let note = module.sibling("weight_shape");
-    let (bits, inputs, packing) = layout(module, note, rows, words)?;
+    let shape_tensor = module.sibling("weight_shape");
+    let (bits, inputs, packing) = layout(module, shape_tensor, rows, words)?;
     let index = module.sibling("weight_g_idx");
-    let grid = |tensor, kept| Grid::new(tensor, [rows, groups], kept);
+    let grid = |tensor, encoding| Grid::new(tensor, [rows, groups], encoding);
     let (table, zero) = match module.sibling("weight_zero_point") {
         None => (CodeTable::with_zero_point(1 << (bits - 1)), ZeroPoint::None),
         Some(zeros) if module.has_dtype(zeros, WORDS) => {
@@ -42,7 +42,7 @@ pub(super) fn recognise(
             CodeTable::with_zero_point(1 << (bits - 1)),
             ZeroPoint::Before(grid(zeros, GridEncoding::Numbers)),
         ),
-        Some(_) => return Err("its zero points are of another type".to_owned()),
+        Some(_) => return Err("its zero points have an unsupported type".to_owned()),
     };
     let quantised = QuantisedWeight {
         scale: Some(grid(scales, GridEncoding::Numbers)),
@@ -56,16 +56,20 @@ pub(super) fn recognise(
             table,
         )
     };
-    Ok(Some(RecognisedWeight::new(quantised, vec![rows, inputs], note.into_iter().collect())))
+    Ok(Some(RecognisedWeight::new(
+        quantised,
+        vec![rows, inputs],
+        shape_tensor.into_iter().collect(),
+    )))
 }
 
-/// Codes of so many bits: as one stream, or whole ones in each word, as older versions pack them.
+/// Returns the packings of codes of this number of bits: one stream, or whole codes in each word (older versions).
 fn packings(bits: u64) -> [CodePacking; 2] {
     let places = IN_ORDER.get(..(32 / bits) as usize).unwrap_or(IN_ORDER);
     [CodePacking::RowStream { bits: bits as u32 }, CodePacking::Words { bits: bits as u32, places }]
 }
 
-/// Words of a row of inputs.
+/// Returns the number of words in a row of inputs.
 fn words_of(packing: CodePacking, inputs: u64) -> u64 {
     match packing {
         CodePacking::Words { places, .. } => inputs.div_ceil(places.len() as u64),
@@ -74,37 +78,39 @@ fn words_of(packing: CodePacking, inputs: u64) -> u64 {
     }
 }
 
-/// Bits, inputs and packing: by the shape that is noted beside the codes, else by the configuration.
+/// Returns bits, inputs and packing, from the tensor that states the shape, otherwise from the configuration.
 fn layout(
     module: &Module<'_>,
-    note: Option<usize>,
+    shape_tensor: Option<usize>,
     rows: u64,
     words: u64,
 ) -> Result<(u64, u64, CodePacking), String> {
-    let told = module.config.bits(module.name());
-    let Some(note) = note else {
-        let bits = told.ok_or("nothing says how many bits its codes have")?;
+    let configured = module.config.bits(module.name());
+    let Some(shape_tensor) = shape_tensor else {
+        let bits = configured.ok_or("the bit width of its codes is unknown")?;
         if !matches!(bits, 1..=8) {
-            return Err(format!("codes of {bits} bits are not known"));
+            return Err(format!("codes of {bits} bits are not supported"));
         }
         let inputs = words.saturating_mul(32) / bits;
         return Ok((bits, inputs, packings(bits)[0]));
     };
-    let shape = module.shape_from(note).ok_or("its weight_shape cannot be read")?;
+    let shape = module.shape_from(shape_tensor).ok_or("its weight_shape cannot be read")?;
     let &[outputs, inputs] = &shape[..] else {
         return Err(format!("its weight_shape has {} dimensions", shape.len()));
     };
-    // What the configuration says comes first where several fit: 7 and 8 bits are as many words.
-    let all =
-        told.into_iter().chain([8, 4, 2, 1, 7, 6, 5, 3]).filter(|bits| (1..=8).contains(bits));
+    // The configuration has precedence if several fit: 7 and 8 bits may need the same number of words.
+    let all = configured
+        .into_iter()
+        .chain([8, 4, 2, 1, 7, 6, 5, 3])
+        .filter(|bits| (1..=8).contains(bits));
     let mut all = all.flat_map(|bits| packings(bits).map(|packing| (bits, inputs, packing)));
-    all.find(|(_, _, packing)| outputs == rows && words_of(*packing, inputs) == words).ok_or_else(|| {
-        format!("its weight_shape says {shape:?}, which does not fit codes of {rows} rows of {words} words")
-    })
+    all.find(|(_, _, packing)| outputs == rows && words_of(*packing, inputs) == words).ok_or_else(
+        || format!("its weight_shape {shape:?} does not fit codes of {rows} rows of {words} words"),
+    )
 }
 
-/// `nvfp4-pack-quantized`: a scale of type E4M3 for each 16 codes, and one that divides all; `mxfp4-pack-quantized`: one
-/// of type E8M0 for each 32.
+/// Recognises `nvfp4-pack-quantized` (an E4M3 scale for each 16 codes and one number that divides all) and
+/// `mxfp4-pack-quantized` (an E8M0 scale for each 32 codes).
 fn fp4(
     module: &Module<'_>,
     codes: usize,
@@ -116,13 +122,13 @@ fn fp4(
     };
     let columns = bytes.saturating_mul(2);
     let global = module.sibling("weight_global_scale");
-    let (name, group, kept) = match module.tensor(scales).dtype {
+    let (name, group, encoding) = match module.tensor(scales).dtype {
         Dtype::F8_E4M3 if global.is_some() => ("nvfp4", 16, GridEncoding::E4m3),
         Dtype::U8 | Dtype::F8_E8M0 => ("mxfp4", 32, GridEncoding::Exponents),
-        _ => return Err("its scales are of another type".to_owned()),
+        _ => return Err("its scales have an unsupported type".to_owned()),
     };
     let quantised = QuantisedWeight {
-        scale: Some(Grid::new(scales, [rows, groups], kept)),
+        scale: Some(Grid::new(scales, [rows, groups], encoding)),
         block: [1, group],
         global_scale: global.map(|tensor| GlobalScale {
             tensor,

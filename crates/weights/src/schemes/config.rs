@@ -1,12 +1,11 @@
-//! What the configuration beside a model says of its quantisation. It is only believed where the tensors
-//! leave something open.
+//! Reads the quantisation from the configuration of a model. It is only used if the tensors leave something open.
 
 use crate::companion_config::read_companion;
 use serde_json::Value;
 use tensorseal_format::Checkpoint;
 
-/// Methods whose tensors are known here.
-const KNOWN: &[&str] = &[
+/// The supported quantisation methods.
+const SUPPORTED: &[&str] = &[
     "gptq",
     "awq",
     "bitsandbytes",
@@ -21,40 +20,40 @@ const KNOWN: &[&str] = &[
     "modelopt",
 ];
 
-/// `quantization_config` of `config.json` (`quantization`, as MLX calls it), or an older `quantize_config.json`.
+/// The `quantization_config` of `config.json` (`quantization` for MLX), or an older `quantize_config.json`.
 #[derive(Debug, Default)]
 pub(super) struct QuantisationConfig {
-    /// `quant_method`.
+    /// The value of `quant_method`.
     pub method: Option<String>,
-    /// Rows and columns that share a scale, of block-wise FP8.
+    /// The rows and columns that share a scale, for block-wise FP8.
     pub block: Option<[u64; 2]>,
-    /// All of it.
+    /// The complete configuration.
     all: Value,
 }
 
 impl QuantisationConfig {
-    /// Of the models in a directory of `model` (with its final `/`), or beside the one file that it is. Nothing there,
-    /// or nothing that can be read, says nothing.
+    /// Reads the configuration in a directory of `model` (with its final `/`); for a model that is a single file, from the
+    /// directory of that file. It is empty if it is missing or cannot be read.
     pub(super) fn read(model: &Checkpoint, directory: &str) -> QuantisationConfig {
         let parsed = |name: &str| -> Option<Value> {
             serde_json::from_slice(&read_companion(model, directory, name)?).ok()
         };
-        let own = parsed("config.json").and_then(|config| {
+        let current = parsed("config.json").and_then(|config| {
             let inner = |key: &str| config.get("text_config").and_then(|text| text.get(key));
             ["quantization_config", "quantization"]
                 .into_iter()
                 .find_map(|key| config.get(key).or(inner(key)).cloned())
         });
         let older = parsed("quantize_config.json");
-        match (own, older) {
-            (Some(mut own), Some(older)) => {
-                // GPTQ keeps in one what it leaves out of the other.
-                if let (Some(own), Value::Object(older)) = (own.as_object_mut(), older) {
+        match (current, older) {
+            (Some(mut current), Some(older)) => {
+                // GPTQ writes some settings to one of the files only.
+                if let (Some(current), Value::Object(older)) = (current.as_object_mut(), older) {
                     older.into_iter().for_each(|(key, value)| {
-                        own.entry(key).or_insert(value);
+                        current.entry(key).or_insert(value);
                     });
                 }
-                QuantisationConfig::from_json(own)
+                QuantisationConfig::from_json(current)
             }
             (Some(one), None) | (None, Some(one)) => QuantisationConfig::from_json(one),
             (None, None) => QuantisationConfig::default(),
@@ -74,30 +73,30 @@ impl QuantisationConfig {
         }
     }
 
-    /// Whether its method is one of those here.
-    pub(super) fn is_known_method(&self) -> bool {
-        self.method.as_deref().is_some_and(|method| KNOWN.contains(&method))
+    /// Returns whether the method is supported.
+    pub(super) fn is_supported_method(&self) -> bool {
+        self.method.as_deref().is_some_and(|method| SUPPORTED.contains(&method))
     }
 
-    /// Whether there is one.
+    /// Returns whether there is a configuration.
     pub(super) fn is_present(&self) -> bool {
         !self.all.is_null()
     }
 
-    /// How many of so many inputs share a scale, where there are so many groups: as many in each; where the last one is cut
-    /// off what is said, if that fits.
+    /// Returns how many of `inputs` inputs share a scale if there are `groups` groups: the same number in each, or if the
+    /// last one must be shorter, the configured number if that fits.
     pub(super) fn block(&self, module: &str, inputs: u64, groups: u64) -> u64 {
         let even = inputs.div_ceil(groups.max(1)).max(1);
-        let told = self
+        let configured = self
             .group_size(module)
             .filter(|size| *size > 0 && !inputs.is_multiple_of(groups.max(1)));
-        told.filter(|size| inputs.div_ceil(*size) == groups).unwrap_or(even)
+        configured.filter(|size| inputs.div_ceil(*size) == groups).unwrap_or(even)
     }
 
-    /// Bits of the codes of a module.
+    /// Returns the number of bits of the codes of a module.
     pub(super) fn bits(&self, module: &str) -> Option<u64> {
         self.module_setting(module, "bits").or_else(|| self.number("w_bit")).or_else(|| {
-            // Groups of modules, where all of them have the same number.
+            // Groups of modules are only used if all of them have the same number.
             let groups = self.all.get("config_groups")?.as_object()?;
             let bits = |group: &Value| group.get("weights")?.get("num_bits")?.as_u64();
             let mut all = groups.values().map(bits);
@@ -106,15 +105,16 @@ impl QuantisationConfig {
         })
     }
 
-    /// Codes of a module that share a scale.
+    /// Returns how many codes of a module share a scale.
     pub(super) fn group_size(&self, module: &str) -> Option<u64> {
         self.module_setting(module, "group_size")
     }
 
-    /// What is said of one module alone, or of all: what stands for one takes the place of all of the other (`mlx_lm`).
+    /// Returns a setting of one module, or the general one. The settings of a module replace all general settings
+    /// (`mlx_lm`).
     fn module_setting(&self, module: &str, key: &str) -> Option<u64> {
-        match self.all.get(module).filter(|own| own.is_object()) {
-            Some(own) => own.get(key)?.as_u64(),
+        match self.all.get(module).filter(|settings| settings.is_object()) {
+            Some(settings) => settings.get(key)?.as_u64(),
             None => self.number(key),
         }
     }

@@ -1,8 +1,8 @@
-//! Whether the tensors of a quantised weight have the sizes that its layout says. Nothing of a tensor is read before
-//! it was held to this: it stands once, for every scheme.
+//! Checks that the tensors of a quantised weight have the sizes that its layout requires. All schemes share this check,
+//! which comes before anything of these tensors is read.
 
 use super::codes::{CodePacking, PackedCodes};
-use super::grid::{Grid, GridEncoding, down};
+use super::grid::{Grid, GridEncoding, column_words};
 use super::module::Module;
 use super::quantised::{QuantisedWeight, ZeroPoint};
 use super::table::CodeTable;
@@ -10,69 +10,72 @@ use crate::values::Decoder;
 use tensorseal_base::display::display_name;
 use tensorseal_format::strides;
 
-/// Most blocks of columns, or of rows, that do not follow one another: numbers of all of them are loaded for each row.
-const MAX_UNORDERED: u64 = 1 << 20;
+/// The maximum number of groups with a group index, because the numbers of all of them may be loaded for each row.
+const MAX_INDEXED_GROUPS: u64 = 1 << 20;
 
-/// Checks a weight of this shape.
+/// Checks the tensors of a weight of this shape.
 ///
 /// # Errors
-/// What does not fit, in words that name the tensor.
+/// Returns what does not fit, as text for people.
 pub(super) fn check(
     module: &Module<'_>,
     quantised: &QuantisedWeight,
     shape: &[u64],
 ) -> Result<(), String> {
-    let it = quantised;
-    let matrix = it.rows.checked_mul(it.columns).filter(|elements| *elements > 0);
+    let matrix = quantised.rows.checked_mul(quantised.columns).filter(|elements| *elements > 0);
     let elements = strides::element_count(shape).filter(|elements| *elements > 0);
     let (Some(matrix), Some(elements)) = (matrix, elements) else {
         return Err("it has no elements, or too many to count".to_owned());
     };
-    // The last row may be cut off; several matrices are whole.
+    // The last row may be cut off, unless there are several matrices.
     let matrices = elements.div_ceil(matrix);
-    if elements % matrix != 0 && (matrices != 1 || elements <= matrix - it.columns) {
+    if elements % matrix != 0 && (matrices != 1 || elements <= matrix - quantised.columns) {
         return Err(format!("its shape {shape:?} does not fit its codes"));
     }
-    codes(module, &it.codes, it, matrices, elements % matrix != 0)?;
-    if let Some(global) = &it.global_scale {
+    codes(module, &quantised.codes, quantised, matrices, elements % matrix != 0)?;
+    if let Some(global) = &quantised.global_scale {
         check_element_count(module, global.tensor, if global.each { matrices } else { 1 })?;
     }
-    if let CodeTable::Tensor { tensor, len } = it.table {
+    if let CodeTable::Tensor { tensor, len } = quantised.table {
         check_element_count(module, tensor, len as u64)?;
     }
-    if let Some(across) = it.column_scale {
-        check_element_count(module, across, it.columns)?;
+    if let Some(column_scale) = quantised.column_scale {
+        check_element_count(module, column_scale, quantised.columns)?;
     }
-    let numbers =
-        [it.global_scale.as_ref().map(|global| global.tensor), it.table.tensor(), it.column_scale];
-    numbers.into_iter().flatten().try_for_each(|tensor| are_numbers(module, tensor))?;
-    let Some(scale) = &it.scale else { return Ok(()) };
-    let [high, wide] = it.block;
-    if high == 0 || wide == 0 {
-        return Err("a scale is of nothing".to_owned());
+    let numbers = [
+        quantised.global_scale.as_ref().map(|global| global.tensor),
+        quantised.table.tensor(),
+        quantised.column_scale,
+    ];
+    numbers.into_iter().flatten().try_for_each(|tensor| check_numbers(module, tensor))?;
+    let Some(scale) = &quantised.scale else { return Ok(()) };
+    let [block_rows, block_columns] = quantised.block;
+    if block_rows == 0 || block_columns == 0 {
+        return Err("its blocks are empty".to_owned());
     }
-    let whole = [it.rows.div_ceil(high), it.columns.div_ceil(wide)];
-    let ordered = it.group_index.as_ref().map(|order| order.by_row);
-    for (grid, what) in [Some((scale, "scales")), zero(&it.zero_point)].into_iter().flatten() {
+    let whole = [quantised.rows.div_ceil(block_rows), quantised.columns.div_ceil(block_columns)];
+    let ordered = quantised.group_index.as_ref().map(|order| order.by_row);
+    for (grid, what) in [Some((scale, "scales")), zero(&quantised.zero_point)].into_iter().flatten()
+    {
         let fits = match ordered {
             None => [grid.rows, grid.columns] == whole,
-            Some(true) => grid.columns == whole[1] && (1..=it.rows).contains(&grid.rows),
-            Some(false) => grid.rows == whole[0] && (1..=it.columns).contains(&grid.columns),
+            Some(true) => grid.columns == whole[1] && (1..=quantised.rows).contains(&grid.rows),
+            Some(false) => grid.rows == whole[0] && (1..=quantised.columns).contains(&grid.columns),
         };
         if !fits || [grid.rows, grid.columns] != [scale.rows, scale.columns] {
-            return Err(format!("its {what} are not as many as its blocks"));
+            return Err(format!("the number of its {what} differs from the number of its blocks"));
         }
         check_grid(module, grid, matrices)?;
     }
-    if let Some(order) = &it.group_index {
-        let (wanted, blocks) = match order.by_row {
-            true => (it.rows, scale.rows),
-            false => (it.columns, scale.columns),
+    if let Some(order) = &quantised.group_index {
+        let (expected, blocks) = match order.by_row {
+            true => (quantised.rows, scale.rows),
+            false => (quantised.columns, scale.columns),
         };
-        if blocks > MAX_UNORDERED {
-            return Err("its blocks are too many to be in any order".to_owned());
+        if blocks > MAX_INDEXED_GROUPS {
+            return Err("it has too many groups for a group index".to_owned());
         }
-        check_element_count(module, order.tensor, wanted)?;
+        check_element_count(module, order.tensor, expected)?;
         check_element_size(module, order.tensor, &[4, 8])?;
     }
     Ok(())
@@ -95,24 +98,24 @@ fn codes(
     let tensor = module.tensor(codes.tensor);
     let (bytes, per_unit) = tensor.dtype.granule();
     if bytes != codes.unit || per_unit != 1 && tensor.strides.is_some() {
-        return Err(format!("its codes are {}", tensor.dtype));
+        return Err(format!("its codes have the unsupported type {}", tensor.dtype));
     }
     let (rows, columns) = (quantised.rows, quantised.columns);
     let unit_bits = codes.unit * 8;
-    // Rows and units of a row that are needed.
+    // The required number of rows, and of units in a row.
     let (needs_rows, needs_units) = match codes.packing {
         CodePacking::RowStream { bits } => {
             (rows, columns.saturating_mul(bits.into()).div_ceil(unit_bits))
         }
         CodePacking::Words { bits, places } => {
-            let most = places.iter().copied().max().unwrap_or(0);
-            if (u64::from(most) + 1) * u64::from(bits) > unit_bits {
-                return Err("its codes have more bits than their words".to_owned());
+            let last_place = places.iter().copied().max().unwrap_or(0);
+            if (u64::from(last_place) + 1) * u64::from(bits) > unit_bits {
+                return Err("its codes do not fit their words".to_owned());
             }
             (rows, columns.div_ceil(places.len() as u64))
         }
         CodePacking::Split { .. } | CodePacking::ColumnStream { .. } if codes.unit != 4 => {
-            return Err(format!("its codes are {}", tensor.dtype));
+            return Err(format!("its codes have the unsupported type {}", tensor.dtype));
         }
         CodePacking::Split { bits } => (rows.div_ceil(32).saturating_mul(bits.into()), columns),
         CodePacking::ColumnStream { bits } => {
@@ -120,10 +123,10 @@ fn codes(
         }
         CodePacking::Planes { bits, planes, .. } | CodePacking::Interleaved { bits, planes } => {
             if !matches!(codes.unit, 1 | 4) {
-                return Err(format!("its codes are {}", tensor.dtype));
+                return Err(format!("its codes have the unsupported type {}", tensor.dtype));
             }
             if planes == 0 || planes.saturating_mul(bits.into()) > unit_bits {
-                return Err("its codes have more bits than their words".to_owned());
+                return Err("its codes do not fit their words".to_owned());
             }
             (rows.div_ceil(planes), columns)
         }
@@ -137,7 +140,7 @@ fn codes(
     let fits = matches!((units, has), (Some(units), Some(has)) if is_all(units, has));
     if [codes.rows, codes.row] != [needs_rows, needs_units] || !fits {
         return Err(format!(
-            "its codes {:?} do not fit {matrices} times {rows} rows of {columns}",
+            "its codes of shape {:?} do not fit {matrices} matrices of {rows} rows and {columns} columns",
             tensor.shape
         ));
     }
@@ -147,7 +150,7 @@ fn codes(
 fn check_grid(module: &Module<'_>, grid: &Grid, matrices: u64) -> Result<(), String> {
     match &grid.encoding {
         GridEncoding::Numbers | GridEncoding::Padded { .. } | GridEncoding::Transposed => {
-            are_numbers(module, grid.tensor)?
+            check_numbers(module, grid.tensor)?
         }
         GridEncoding::Exponents | GridEncoding::E4m3 | GridEncoding::Swizzled { .. } => {
             check_element_size(module, grid.tensor, &[1])?
@@ -160,26 +163,26 @@ fn check_grid(module: &Module<'_>, grid: &Grid, matrices: u64) -> Result<(), Str
         }
         GridEncoding::Nested { table, scales, .. } => {
             check_element_size(module, grid.tensor, &[1])?;
-            are_numbers(module, *table)?;
-            are_numbers(module, *scales)?;
+            check_numbers(module, *table)?;
+            check_numbers(module, *scales)?;
         }
     }
     let numbers = grid.rows.saturating_mul(grid.columns);
-    let wanted = match &grid.encoding {
+    let expected = match &grid.encoding {
         GridEncoding::Numbers
         | GridEncoding::Transposed
         | GridEncoding::Exponents
         | GridEncoding::E4m3 => numbers,
         GridEncoding::Padded { row } if *row >= grid.columns => grid.rows.saturating_mul(*row),
-        GridEncoding::Padded { .. } => return Err("its scales are too few".to_owned()),
+        GridEncoding::Padded { .. } => return Err("some of its scales are missing".to_owned()),
         GridEncoding::Swizzled { .. } => Grid::swizzled_len(grid.rows, grid.columns),
         GridEncoding::PackedRows { bits, unit_bits, places, row, .. } => {
-            let least = match places {
+            let min_units = match places {
                 Some(places) => grid.columns.div_ceil(places.len() as u64),
                 None => grid.columns.saturating_mul(*bits).div_ceil(*unit_bits),
             };
-            if *row < least {
-                return Err("its zero points are too few".to_owned());
+            if *row < min_units {
+                return Err("some of its zero points are missing".to_owned());
             }
             grid.rows.saturating_mul(*row)
         }
@@ -187,7 +190,7 @@ fn check_grid(module: &Module<'_>, grid: &Grid, matrices: u64) -> Result<(), Str
             grid.columns.div_ceil(32).saturating_mul(*bits).saturating_mul(grid.rows)
         }
         GridEncoding::PackedColumns { bits, stream } => {
-            down(grid.rows, *bits, *stream).saturating_mul(grid.columns)
+            column_words(grid.rows, *bits, *stream).saturating_mul(grid.columns)
         }
         GridEncoding::Nested { table, scales, block, .. } => {
             check_element_count(module, *table, 256)?;
@@ -199,37 +202,37 @@ fn check_grid(module: &Module<'_>, grid: &Grid, matrices: u64) -> Result<(), Str
             numbers
         }
     };
-    check_element_count(module, grid.tensor, wanted.saturating_mul(matrices))
+    check_element_count(module, grid.tensor, expected.saturating_mul(matrices))
 }
 
-/// Whether the elements of a tensor are numbers that can be read.
-fn are_numbers(module: &Module<'_>, tensor: usize) -> Result<(), String> {
+/// Checks that the elements of a tensor are numbers that can be read.
+fn check_numbers(module: &Module<'_>, tensor: usize) -> Result<(), String> {
     match Decoder::for_numbers(module.tensor(tensor).dtype) {
         Some(_) => Ok(()),
-        None => Err(dtype_phrase(module, tensor)),
+        None => Err(unsupported_type(module, tensor)),
     }
 }
 
-/// Whether each element of a tensor has one of these numbers of bytes.
+/// Checks that the elements of a tensor have one of these numbers of bytes.
 fn check_element_size(module: &Module<'_>, tensor: usize, bytes: &[u64]) -> Result<(), String> {
     match module.tensor(tensor).dtype.granule() {
         (width, 1) if bytes.contains(&width) => Ok(()),
-        _ => Err(dtype_phrase(module, tensor)),
+        _ => Err(unsupported_type(module, tensor)),
     }
 }
 
-fn dtype_phrase(module: &Module<'_>, tensor: usize) -> String {
+fn unsupported_type(module: &Module<'_>, tensor: usize) -> String {
     let tensor = module.tensor(tensor);
-    format!("{} is of type {}", display_name(&tensor.name), tensor.dtype)
+    format!("{} has the unsupported type {}", display_name(&tensor.name), tensor.dtype)
 }
 
-/// Whether a tensor has this number of elements.
-fn check_element_count(module: &Module<'_>, tensor: usize, wanted: u64) -> Result<(), String> {
+/// Checks that a tensor has this number of elements.
+fn check_element_count(module: &Module<'_>, tensor: usize, expected: u64) -> Result<(), String> {
     let has = module.elements(tensor);
-    if has == wanted {
+    if has == expected {
         return Ok(());
     }
     let tensor = module.tensor(tensor);
     let name = display_name(&tensor.name);
-    Err(format!("{name} has {has} elements where {wanted} belong"))
+    Err(format!("{name} has {has} elements, expected {expected}"))
 }

@@ -1,4 +1,4 @@
-//! MXFP4 of gpt-oss: bytes of two FP4 codes in blocks of 32, an exponent for each.
+//! MXFP4 of gpt-oss: bytes of two FP4 codes, and an exponent for each block of 32 codes.
 
 use super::RecognisedWeight;
 use super::codes::{CodePacking, PackedCodes};
@@ -9,8 +9,8 @@ use super::table::CodeTable;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::strides;
 
-/// By `…_blocks` [experts, outputs, groups, 16] and `…_scales` [experts, outputs, groups]. The weight is what these
-/// models are made of otherwise: [experts, inputs, outputs].
+/// Recognises `…_blocks` [experts, outputs, groups, 16] and `…_scales` [experts, outputs, groups]. The weight has the
+/// shape of these models without quantisation: [experts, inputs, outputs].
 pub(super) fn recognise(
     module: &Module<'_>,
     codes: usize,
@@ -22,7 +22,9 @@ pub(super) fn recognise(
         && module.has_dtype(scales, &[Dtype::U8, Dtype::F8_E8M0]);
     let (true, Some((rows, experts))) = (are_bytes, outer.split_last()) else { return Ok(None) };
     if scaled.split_last() != Some((groups, outer)) {
-        return Err(format!("its scales {scaled:?} do not fit its codes {blocks:?}"));
+        return Err(format!(
+            "its scales of shape {scaled:?} do not fit its codes of shape {blocks:?}"
+        ));
     }
     let columns = groups.saturating_mul(32);
     if strides::element_count(experts).is_none_or(|experts| experts == 0) {

@@ -1,4 +1,4 @@
-//! GPTQ: codes of a column of inputs in words, scales and zero points by group of inputs.
+//! GPTQ: words with codes of consecutive inputs, and scales and zero points for groups of inputs.
 
 use super::codes::{CodePacking, PackedCodes, split_code};
 use super::grid::{Grid, GridEncoding, NUMBERS};
@@ -7,13 +7,13 @@ use super::quantised::{GroupIndex, QuantisedWeight, ZeroPoint};
 use super::table::CodeTable;
 use super::{RecognisedWeight, WORDS};
 
-/// What `checkpoint_format` may be.
+/// The supported values of `checkpoint_format`.
 const KNOWN: &[&str] = &["gptq", "gptq_v2", "gptq_p"];
 
-/// Most bytes of zero points that are looked at to tell how they are stored.
+/// The maximum number of bytes of zero points that are read to determine how they are stored.
 const SAMPLE: u64 = 12 << 10;
 
-/// By `qweight` [inputs · bits / 32, outputs], `scales` [groups, outputs].
+/// Recognises `qweight` [inputs · bits / 32, outputs], `scales` [groups, outputs].
 pub(super) fn recognise(
     module: &Module<'_>,
     codes: usize,
@@ -42,7 +42,7 @@ pub(super) fn recognise(
         None => (CodeTable::with_zero_point(middle), ZeroPoint::None),
         Some(tensor) => {
             let row = module.matrix(tensor).map_or(0, |[_, row]| row);
-            let kept = match layout {
+            let encoding = match layout {
                 GptqFormat::Planes => GridEncoding::Split { bits },
                 GptqFormat::V1 => {
                     GridEncoding::PackedRows { bits, unit_bits: 32, add: 1.0, places: None, row }
@@ -51,7 +51,7 @@ pub(super) fn recognise(
                     GridEncoding::PackedRows { bits, unit_bits: 32, add: 0.0, places: None, row }
                 }
             };
-            let grid = Grid::new(tensor, [groups, outputs], kept);
+            let grid = Grid::new(tensor, [groups, outputs], encoding);
             (CodeTable::with_zero_point(0), ZeroPoint::Before(grid))
         }
     };
@@ -84,7 +84,7 @@ pub(super) fn recognise(
     )))
 }
 
-/// Bits of a code: by the number of inputs, by the zero points, by what the configuration says.
+/// Returns the number of bits of a code, from the number of inputs, the zero points, or the configuration.
 fn bits(
     module: &Module<'_>,
     words: u64,
@@ -93,67 +93,65 @@ fn bits(
     index: Option<usize>,
 ) -> Result<u64, String> {
     let all = words.saturating_mul(32);
-    let told = match (index, zeros.and_then(|zeros| module.matrix(zeros))) {
+    let by_shape = match (index, zeros.and_then(|zeros| module.matrix(zeros))) {
         (Some(index), _) => Some((all, module.elements(index))),
         (None, Some([_, row])) => Some((row.saturating_mul(32), outputs)),
         (None, None) => None,
     };
-    let bits = match told {
+    let bits = match by_shape {
         Some((bits, codes)) if codes > 0 && bits % codes == 0 => bits / codes,
         Some(_) => 0,
-        None => {
-            module.config.bits(module.name()).ok_or("nothing says how many bits its codes have")?
-        }
+        None => module.config.bits(module.name()).ok_or("the bit width of its codes is unknown")?,
     };
     if (1..=8).contains(&bits) {
         Ok(bits)
     } else {
-        Err(format!("codes of {bits} bits are not known"))
+        Err(format!("codes of {bits} bits are not supported"))
     }
 }
 
-/// How codes are packed and zero points kept.
+/// How codes are packed and zero points stored.
 #[derive(Clone, Copy, PartialEq)]
 enum GptqFormat {
-    /// One stream of bits, zero points less one.
+    /// Codes are one stream of bits; one less than the zero points is stored.
     V1,
-    /// One stream of bits, zero points as they are (`gptq_v2`).
+    /// Codes are one stream of bits; the zero points are stored (`gptq_v2`).
     V2,
-    /// In planes of bits, zero points as they are (`gptq_p`): the same shapes.
+    /// Codes are split into planes of bits; the zero points are stored (`gptq_p`). Shapes are the same.
     Planes,
 }
 
 impl GptqFormat {
-    /// Zero points of a symmetric file are all in the middle, or all one less; of others the configuration tells. Where a
-    /// layout is unknown, or nothing tells which of two it is, nothing is read.
+    /// Detects the format. The zero points of a symmetric quantisation are all in the middle, or all one less; otherwise
+    /// the configuration decides. Returns an error if the format is unknown or ambiguous.
     fn detect(module: &Module<'_>, zeros: Option<usize>, bits: u64) -> Result<GptqFormat, String> {
-        let told = module.config.text("checkpoint_format");
-        if let Some(other) = told.filter(|told| !KNOWN.contains(told)) {
+        let stated = module.config.text("checkpoint_format");
+        if let Some(other) = stated.filter(|stated| !KNOWN.contains(stated)) {
             let other = other.chars().take(40).collect::<String>();
-            return Err(format!("the layout {other:?} of GPTQ is not known"));
+            return Err(format!("the GPTQ format {other:?} is not supported"));
         }
-        // Of five to seven bits there are no others.
-        if matches!(bits, 5..=7) || bits == 3 && told == Some("gptq_p") {
+        // Codes of five to seven bits are always split into planes.
+        if matches!(bits, 5..=7) || bits == 3 && stated == Some("gptq_p") {
             return Ok(GptqFormat::Planes);
         }
         let middle = 1u64 << (bits - 1);
-        let seen = zeros.and_then(|zeros| the_zero(module, zeros, bits));
+        let common = zeros.and_then(|zeros| common_zero_point(module, zeros, bits));
         let is_split = || zeros.is_some_and(|zeros| is_split(module, zeros, bits, middle));
-        match (seen, told) {
-            _ if bits == 3 && seen.is_none() && is_split() => Ok(GptqFormat::Planes),
+        match (common, stated) {
+            _ if bits == 3 && common.is_none() && is_split() => Ok(GptqFormat::Planes),
             (Some(zero), _) if zero == middle => Ok(GptqFormat::V2),
             (Some(zero), _) if zero == middle - 1 => Ok(GptqFormat::V1),
             (_, Some("gptq_v2" | "gptq_p")) => Ok(GptqFormat::V2),
-            (_, None) if 32 % bits != 0 => Err("nothing says how its codes are packed".to_owned()),
+            (_, None) if 32 % bits != 0 => Err("the packing of its codes is unknown".to_owned()),
             (_, None) if zeros.is_some() && !module.config.is_present() => {
-                Err("nothing says how its zero points are stored".to_owned())
+                Err("the storage format of its zero points is unknown".to_owned())
             }
             _ => Ok(GptqFormat::V1),
         }
     }
 }
 
-/// Whether all zero points that are looked at are in the middle where they are read as planes.
+/// Returns whether all sampled zero points, read as planes, are in the middle.
 fn is_split(module: &Module<'_>, zeros: usize, bits: u64, middle: u64) -> bool {
     let sample = module.leading_bytes(zeros, SAMPLE).unwrap_or_default();
     let words: Vec<u64> =
@@ -165,8 +163,8 @@ fn is_split(module: &Module<'_>, zeros: usize, bits: u64, middle: u64) -> bool {
     blocks.peek().is_some() && blocks.all(all)
 }
 
-/// The zero point that all have, of those that are looked at.
-fn the_zero(module: &Module<'_>, zeros: usize, bits: u64) -> Option<u64> {
+/// Returns the value of the sampled zero points if all are the same.
+fn common_zero_point(module: &Module<'_>, zeros: usize, bits: u64) -> Option<u64> {
     let sample = module.leading_bytes(zeros, SAMPLE)?;
     let row = module.matrix(zeros).map_or(0, |[_, row]| row.saturating_mul(4)).min(SAMPLE) as usize;
     let mut codes = sample.chunks_exact(row.max(1)).flat_map(|row| {

@@ -1,4 +1,4 @@
-//! Scales and zero points: numbers that are shared by blocks of a matrix.
+//! Scales and zero points: numbers that the elements of a block of a matrix share.
 
 use super::codes::split_code;
 use crate::element_reader::ElementReader;
@@ -7,53 +7,53 @@ use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::stream::files::FileError;
 use tensorseal_format::Tensor;
 
-/// Types that scales are kept in as numbers.
+/// The floating-point types of scales.
 pub(super) const NUMBERS: &[Dtype] = &[Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F64];
 
-/// Rows and columns of a block of swizzled scales.
+/// The rows and columns in a block of swizzled scales.
 const SWIZZLED: [u64; 2] = [128, 4];
 
-/// A matrix of numbers, smaller than the one they belong to.
+/// A matrix of scales or zero points.
 #[derive(Debug, Clone)]
 pub(super) struct Grid {
-    /// The tensor.
+    /// The index of the tensor.
     pub tensor: usize,
-    /// Its rows and columns for one matrix, as that has them.
+    /// The rows and columns for one matrix, in the orientation of that matrix.
     pub rows: u64,
     pub columns: u64,
-    /// How it is kept.
+    /// How the numbers are stored.
     pub encoding: GridEncoding,
-    /// What every number is multiplied by.
+    /// A factor for every number.
     pub factor: f64,
 }
 
-/// How the numbers of a grid are kept.
+/// How the numbers of a grid are stored.
 #[derive(Debug, Clone)]
 pub(super) enum GridEncoding {
-    /// As elements of a type of numbers, row by row.
+    /// As elements of a numeric type, row by row.
     Numbers,
-    /// The same, in rows that go on behind the columns that count.
+    /// As elements of a numeric type, in rows of `row` elements that end with padding.
     Padded { row: u64 },
-    /// The same, column by column.
+    /// As elements of a numeric type, column by column.
     Transposed,
     /// As exponents of two (E8M0, OCP Microscaling Formats 1.0, section 5.4.1), row by row.
     Exponents,
-    /// As codes of E4M3 in bytes, row by row.
+    /// As E4M3 codes, row by row.
     E4m3,
-    /// As one or the other, in blocks of 128 rows and 4 columns whose rows 0, 32, 64 and 96 lie together (the order
-    /// in which tensor cores take them; cuBLAS, "1D block scaling factors layout").
+    /// As exponents or E4M3 codes, in blocks of 128 rows and 4 columns whose rows 0, 32, 64 and 96 are adjacent (the
+    /// order that tensor cores need; cuBLAS, "1D block scaling factors layout").
     Swizzled { exponents: bool },
-    /// As codes along each row, with something added to each.
+    /// As integer codes along each row of `row` units, with `add` added to each.
     PackedRows { bits: u64, unit_bits: u64, add: f64, places: Option<&'static [u8]>, row: u64 },
-    /// As codes along each row, split into planes ([`split_code`]).
+    /// As integer codes along each row, split into planes ([`split_code`]).
     Split { bits: u64 },
-    /// As codes down each column in words: one stream of bits, or whole codes in each word.
+    /// As integer codes down each column in words: one stream of bits, or whole codes in each word.
     PackedColumns { bits: u64, stream: bool },
-    /// As codes of eight bits into a table, with scales of their own and a number that is added.
+    /// As 8-bit indices into a table, scaled by block, with `offset` added to each.
     Nested { table: usize, scales: usize, block: u64, offset: f64 },
 }
 
-/// How numbers of these types are kept.
+/// Returns the encoding of a tensor of scales by its type; `None` for unsupported types.
 pub(super) fn encoding_of(tensor: &Tensor) -> Option<GridEncoding> {
     match tensor.dtype {
         dtype if NUMBERS.contains(&dtype) => Some(GridEncoding::Numbers),
@@ -63,20 +63,20 @@ pub(super) fn encoding_of(tensor: &Tensor) -> Option<GridEncoding> {
     }
 }
 
-/// Words of a column of this many codes.
-pub(super) fn down(rows: u64, bits: u64, stream: bool) -> u64 {
+/// Returns the number of words in a column of `rows` codes.
+pub(super) fn column_words(rows: u64, bits: u64, stream: bool) -> u64 {
     match stream {
         true => rows.saturating_mul(bits).div_ceil(32),
         false => rows.div_ceil(32 / bits),
     }
 }
 
-/// The value of a byte, whatever its type is called.
+/// Returns the value of an E4M3 code.
 fn e4m3(code: u64) -> f64 {
     crate::values::float(Dtype::F8_E4M3, code)
 }
 
-/// 2^(code - 127); the last code is not a number.
+/// Returns 2^(code - 127); NaN for the last code.
 fn power(code: u64) -> f64 {
     match code {
         0xFF => f64::NAN,
@@ -85,12 +85,12 @@ fn power(code: u64) -> f64 {
 }
 
 impl Grid {
-    /// The numbers of a tensor as they are.
-    pub(super) fn new(tensor: usize, [rows, columns]: [u64; 2], kept: GridEncoding) -> Self {
-        Self { tensor, rows, columns, encoding: kept, factor: 1.0 }
+    /// Creates a grid without a factor.
+    pub(super) fn new(tensor: usize, [rows, columns]: [u64; 2], encoding: GridEncoding) -> Self {
+        Self { tensor, rows, columns, encoding, factor: 1.0 }
     }
 
-    /// The codes of its tensor that are no numbers, where it is one of codes.
+    /// Returns the codes that are NaN, if the numbers are stored as codes.
     pub(super) fn nan_codes(&self) -> &'static [u8] {
         match self.encoding {
             GridEncoding::Exponents | GridEncoding::Swizzled { exponents: true } => &[0xFF],
@@ -99,7 +99,7 @@ impl Grid {
         }
     }
 
-    /// Every tensor that is read for it.
+    /// Returns all tensors that are read.
     pub(super) fn tensors(&self) -> Vec<usize> {
         match self.encoding {
             GridEncoding::Nested { table, scales, .. } => vec![self.tensor, table, scales],
@@ -107,10 +107,10 @@ impl Grid {
         }
     }
 
-    /// The numbers of some rows and columns for matrix `matrix`, row-major.
+    /// Returns the numbers of a range of rows and columns for matrix `matrix`, row-major.
     pub(super) fn load(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,
@@ -121,18 +121,18 @@ impl Grid {
         match &self.encoding {
             GridEncoding::Numbers | GridEncoding::Exponents | GridEncoding::E4m3 => {
                 let rows = base + rows.start..base + rows.end;
-                self.read(stored, self.columns, rows, columns, &mut numbers)?;
+                self.read(reader, self.columns, rows, columns, &mut numbers)?;
             }
             GridEncoding::Padded { row } => {
                 let rows = base + rows.start..base + rows.end;
-                self.read(stored, *row, rows, columns, &mut numbers)?;
+                self.read(reader, *row, rows, columns, &mut numbers)?;
             }
             GridEncoding::Transposed => {
                 numbers.resize((width * height) as usize, 0.0);
                 let base = matrix * self.columns;
                 for (at, column) in columns.enumerate() {
                     let first = (base + column) * self.rows + rows.start;
-                    let values = stored.values(self.tensor, first, height as usize)?;
+                    let values = reader.values(self.tensor, first, height as usize)?;
                     for (row, value) in values.into_iter().enumerate() {
                         numbers[row * width as usize + at] = value;
                     }
@@ -140,7 +140,7 @@ impl Grid {
             }
             GridEncoding::Swizzled { exponents } => {
                 numbers.resize((width * height) as usize, 0.0);
-                self.unswizzle(stored, matrix, rows, columns, *exponents, &mut numbers)?;
+                self.unswizzle(reader, matrix, rows, columns, *exponents, &mut numbers)?;
             }
             GridEncoding::PackedRows { bits, unit_bits, add, places, row: units } => {
                 let mask = (1u64 << bits) - 1;
@@ -151,7 +151,7 @@ impl Grid {
                             let per_unit = places.len() as u64;
                             let first = columns.start / per_unit;
                             let count = columns.end.div_ceil(per_unit) - first;
-                            let words = stored.codes(self.tensor, start + first, count as usize)?;
+                            let words = reader.codes(self.tensor, start + first, count as usize)?;
                             numbers.extend(columns.clone().map(|column| {
                                 let word = words[(column / per_unit - first) as usize];
                                 let place = u64::from(places[(column % per_unit) as usize]);
@@ -161,7 +161,7 @@ impl Grid {
                         None => {
                             let first = columns.start * bits / unit_bits;
                             let count = (columns.end * bits).div_ceil(*unit_bits) - first + 1;
-                            let words = stored.codes(self.tensor, start + first, count as usize)?;
+                            let words = reader.codes(self.tensor, start + first, count as usize)?;
                             numbers.extend(columns.clone().map(|column| {
                                 let bit = column * bits;
                                 let (at, shift) = (bit / unit_bits - first, bit % unit_bits);
@@ -179,7 +179,7 @@ impl Grid {
                     let first = columns.start / 32;
                     let count = (columns.end.div_ceil(32) - first) * bits;
                     let start = (base + row) * units + first * bits;
-                    let words = stored.codes(self.tensor, start, count as usize)?;
+                    let words = reader.codes(self.tensor, start, count as usize)?;
                     numbers.extend(columns.clone().map(|column| {
                         let block = (column / 32 - first) * bits;
                         split_code(*bits, column % 32, |word| words[(block + word) as usize]) as f64
@@ -187,7 +187,7 @@ impl Grid {
                 }
             }
             GridEncoding::PackedColumns { bits, stream } => {
-                let base = matrix * down(self.rows, *bits, *stream);
+                let base = matrix * column_words(self.rows, *bits, *stream);
                 let mask = (1u64 << bits) - 1;
                 for row in rows {
                     let (word, shift) = match stream {
@@ -196,7 +196,7 @@ impl Grid {
                     };
                     let read = |word: u64| {
                         let first = (base + word) * self.columns + columns.start;
-                        stored.codes(self.tensor, first, width as usize)
+                        reader.codes(self.tensor, first, width as usize)
                     };
                     let low = read(word)?;
                     let high = if shift + bits > 32 { read(word + 1)? } else { vec![0; low.len()] };
@@ -209,11 +209,11 @@ impl Grid {
             GridEncoding::Nested { table, scales, block, offset } => {
                 let first = (base + rows.start) * self.columns;
                 let count = width * height;
-                let table = stored.values(*table, 0, 256)?;
+                let table = reader.values(*table, 0, 256)?;
                 let from = first / block;
                 let outer = (first + count).div_ceil(*block) - from;
-                let outer = stored.values(*scales, from, outer as usize)?;
-                let codes = stored.codes(self.tensor, first, count as usize)?;
+                let outer = reader.values(*scales, from, outer as usize)?;
+                let codes = reader.codes(self.tensor, first, count as usize)?;
                 numbers.extend((first..).zip(codes).map(|(at, code)| {
                     table[code as usize & 0xFF] * outer[(at / block - from) as usize] + offset
                 }));
@@ -226,31 +226,31 @@ impl Grid {
         Ok(numbers)
     }
 
-    /// Elements that lie in their order, some of each row of `row`.
+    /// Reads elements that are stored in order, from rows of `row` elements.
     fn read(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         row: u64,
         rows: Range<u64>,
         columns: Range<u64>,
         numbers: &mut Vec<f64>,
     ) -> Result<(), FileError> {
         let mut bytes = Vec::new();
-        stored.units_of_rows(self.tensor, row, rows, columns, &mut bytes)?;
+        reader.units_of_rows(self.tensor, row, rows, columns, &mut bytes)?;
         match self.encoding {
             GridEncoding::Exponents => {
                 numbers.extend(bytes.into_iter().map(|code| power(code.into())))
             }
             GridEncoding::E4m3 => numbers.extend(bytes.into_iter().map(|code| e4m3(code.into()))),
-            _ => numbers.extend(stored.decoded(self.tensor, &bytes)),
+            _ => numbers.extend(reader.decoded(self.tensor, &bytes)),
         }
         Ok(())
     }
 
-    /// Numbers that lie in blocks, block by block.
+    /// Reads swizzled numbers, block by block.
     fn unswizzle(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,
@@ -265,7 +265,7 @@ impl Grid {
                 let block = (matrix * blocks[0] + down) * blocks[1] + across;
                 let (first, count) = (block * high * wide, (high * wide) as usize);
                 let value = if exponents { power } else { e4m3 };
-                let codes = stored.codes(self.tensor, first, count)?;
+                let codes = reader.codes(self.tensor, first, count)?;
                 let block: Vec<f64> = codes.into_iter().map(value).collect();
                 for row in rows.start.max(down * high)..rows.end.min((down + 1) * high) {
                     for column in
@@ -281,7 +281,7 @@ impl Grid {
         Ok(())
     }
 
-    /// How many elements a swizzled tensor of these numbers has for one matrix.
+    /// Returns the number of elements of a swizzled tensor for one matrix.
     pub(super) fn swizzled_len(rows: u64, columns: u64) -> u64 {
         let [high, wide] = SWIZZLED;
         rows.div_ceil(high).saturating_mul(columns.div_ceil(wide)).saturating_mul(high * wide)

@@ -1,4 +1,4 @@
-//! HQQ: groups as rows (or columns) of a matrix, the first of several parts of its rows in the highest bits.
+//! HQQ: a matrix with groups as rows (or columns), whose rows are packed with the first part in the highest bits.
 
 use super::RecognisedWeight;
 use super::codes::{CodePacking, PackedCodes};
@@ -9,8 +9,8 @@ use super::table::CodeTable;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::strides;
 
-/// Small tensors that say how a weight was quantised.
-const NOTES: &[&str] = &[
+/// Small tensors that describe how a weight was quantised.
+const METADATA: &[&str] = &[
     "nbits",
     "group_size",
     "shape",
@@ -29,7 +29,7 @@ const NOTES: &[&str] = &[
     "quant_zero",
 ];
 
-/// By `W_q`, `scale`, `zero`, `shape` and `nbits`.
+/// Recognises `W_q`, `scale`, `zero`, `shape` and `nbits`.
 pub(super) fn recognise(
     module: &Module<'_>,
     codes: usize,
@@ -39,12 +39,12 @@ pub(super) fn recognise(
     let unit = match module.tensor(codes).dtype {
         Dtype::U8 => 1,
         Dtype::I32 => 4,
-        other => return Err(format!("its codes are {other}")),
+        other => return Err(format!("its codes have the unsupported type {other}")),
     };
     let Some([rows, columns]) = module.matrix(codes) else { return Ok(None) };
     if !module.has_dtype(scales, NUMBERS) || !module.has_dtype(zeros, NUMBERS) {
         return Err(
-            "its scales are of another type, as of scales that are quantised, too".to_owned()
+            "its scales have an unsupported type; quantised scales are not supported".to_owned()
         );
     }
     let shape = module.shape_from(shape).ok_or("its shape cannot be read")?;
@@ -55,13 +55,13 @@ pub(super) fn recognise(
         (2, 1) => 4,
         (1, 1) => 8,
         (3, 4) => 10,
-        _ => return Err(format!("codes of {bits} bits are not known")),
+        _ => return Err(format!("codes of {bits} bits are not supported")),
     };
     let elements =
         strides::element_count(&shape).filter(|elements| *elements > 0 && elements % columns == 0);
     let all =
         elements.ok_or_else(|| format!("its shape {shape:?} does not fit its codes"))? / columns;
-    // Groups are rows, or they are columns.
+    // Groups are rows or columns.
     let by_row = module.tensor(scales).shape == [all, 1];
     let (grid_rows, grid_columns, block) = match by_row {
         true => (all, 1, [1, columns]),
@@ -85,5 +85,5 @@ pub(super) fn recognise(
             CodeTable::with_zero_point(0),
         )
     };
-    Ok(Some(RecognisedWeight::new(quantised, shape, module.siblings(NOTES))))
+    Ok(Some(RecognisedWeight::new(quantised, shape, module.siblings(METADATA))))
 }

@@ -1,11 +1,11 @@
-//! The loops that unpack and scale, each compiled for the instruction sets of the processor.
+//! The loops that unpack and scale codes, each compiled for the instruction sets of the processor.
 
 use super::table::CodeLookup;
 use tensorseal_engine::measure::isa::VectorKernel;
 
-/// Codes in one place of each unit.
+/// Unpacks one code from the same place of each unit.
 pub(super) struct UnpackShifted<'a> {
-    /// Units of `unit` bytes.
+    /// The units, of `unit` bytes each.
     pub units: &'a [u8],
     pub unit: usize,
     /// The lowest bit of the code.
@@ -35,7 +35,7 @@ impl VectorKernel for UnpackShifted<'_> {
             }
             (4, Some(less)) => {
                 for (out, unit) in out.iter_mut().zip(units.as_chunks::<4>().0) {
-                    // Of eight bits at most: a signed conversion, which every processor has.
+                    // Codes have at most eight bits, so a signed conversion is correct, which every processor has.
                     *out = (u32::from_le_bytes(*unit) >> shift & mask) as i32 as f32 - less;
                 }
             }
@@ -50,11 +50,11 @@ impl VectorKernel for UnpackShifted<'_> {
     }
 }
 
-/// Codes that begin in one word and end in another.
+/// Unpacks codes that begin in one word and end in another.
 pub(super) struct UnpackCrossing<'a> {
     pub low: &'a [u8],
     pub high: &'a [u8],
-    /// The lowest bit of the code in the first word: not zero.
+    /// The lowest bit of the code in the first word, not zero.
     pub shift: u32,
     pub bits: u32,
     pub values: &'a CodeLookup,
@@ -76,7 +76,7 @@ impl VectorKernel for UnpackCrossing<'_> {
     }
 }
 
-/// Eight codes of four bits in a word, code `c` in place `places[c]`.
+/// Unpacks eight 4-bit codes from each word, code `c` from place `places[c]`.
 pub(super) struct UnpackNibbles<'a> {
     pub words: &'a [[u8; 4]],
     pub places: [u32; 8],
@@ -107,7 +107,7 @@ impl VectorKernel for UnpackNibbles<'_> {
     }
 }
 
-/// Eight codes in as many bytes as they have bits.
+/// Unpacks eight codes from each group of bytes, which has as many bytes as codes have bits.
 pub(super) struct UnpackOdd<'a, const BITS: usize> {
     pub bytes: &'a [[u8; BITS]],
     pub values: &'a CodeLookup,
@@ -131,12 +131,12 @@ impl<const BITS: usize> VectorKernel for UnpackOdd<'_, BITS> {
     }
 }
 
-/// A row, a number for each column.
+/// Scales a row with one number for each column.
 pub(super) struct ScaleColumns<'a> {
     pub scales: &'a [f32],
-    /// None, or as many.
+    /// The zero points: none, or as many as scales.
     pub zeros: &'a [f32],
-    /// Whether zeros are added after; else subtracted before.
+    /// Whether zero points are added after scaling; otherwise they are subtracted before.
     pub after: bool,
     pub out: &'a mut [f32],
 }
@@ -166,12 +166,12 @@ impl VectorKernel for ScaleColumns<'_> {
     }
 }
 
-/// A row, a number for each `wide` columns, the first of which are `skip` less.
+/// Scales a row with one number for each `wide` columns; the first group has `skip` columns less.
 pub(super) struct ScaleGroups<'a> {
     pub scales: &'a [f32],
-    /// None, or as many.
+    /// The zero points: none, or as many as scales.
     pub zeros: &'a [f32],
-    /// Whether zeros are added after; else subtracted before.
+    /// Whether zero points are added after scaling; otherwise they are subtracted before.
     pub after: bool,
     pub skip: usize,
     pub wide: usize,
@@ -202,13 +202,13 @@ impl VectorKernel for ScaleGroups<'_> {
     }
 }
 
-/// Columns of a matrix out of one that has them for rows, of `high` elements.
+/// Transposes a strip of rows of `high` elements to columns.
 pub(super) struct TransposeStrip<'a> {
     pub from: &'a [f32],
     pub high: usize,
-    /// Elements of a row of what they are columns of.
+    /// The number of elements in a row of the output.
     pub stride: usize,
-    /// From the first of the columns on.
+    /// The output, from the first of the columns on.
     pub out: &'a mut [f32],
 }
 

@@ -1,10 +1,10 @@
-//! Quantised weights that libraries keep as codes and scales in tensors of their own: what most people
-//! call "the 4-bit model". They are recognised by the names and shapes of their tensors; the
-//! configuration beside them says what those leave open. What nothing here knows is not a weight of other
-//! values: it is named in [`UnreadableWeight`], and no verdict is drawn from it.
+//! Quantised weights that libraries store as codes and scales in separate tensors, such as 4-bit models.
 //!
-//! A scheme is a file and a row of [`SCHEMES`]. It says where codes, scales and zero points lie
-//! ([`QuantisedWeight`]); how they are unpacked and multiplied stands once, in [`quantised`], [`codes`] and [`grid`].
+//! They are recognised by the names and shapes of tensors; the configuration decides what those leave open. If the
+//! quantisation is unknown, the weight is an [`UnreadableWeight`], and no verdict is made from it.
+//!
+//! Each scheme has a module and a row in `SCHEMES`. It determines where codes, scales and zero points are
+//! ([`QuantisedWeight`]). The code that unpacks and multiplies them is shared: `quantised`, `codes` and `grid`.
 
 mod awq;
 mod bitnet;
@@ -41,24 +41,24 @@ use tensorseal_base::dtype::Dtype;
 use tensorseal_format::Checkpoint;
 use tensorseal_format::canonical::canonical_name;
 
-/// A way in which a library keeps codes.
+/// A quantisation scheme: how a library stores codes and scales as tensors.
 struct QuantisationScheme {
-    /// The ending of the names of its codes.
+    /// The suffix of the names of tensors with codes.
     codes: &'static str,
-    /// What stands in the place of it in the name of the weight.
+    /// The suffix of the name of the weight in place of it.
     weight: &'static str,
-    /// The weight of these codes; `None`: they are kept in another way. An error: in this one, and something does not
-    /// fit.
+    /// Returns the weight of these codes, or `None` if they belong to another scheme. Returns an error, the reason, if
+    /// they belong to this scheme but cannot be read.
     recognise: fn(&Module<'_>, usize) -> Result<Option<RecognisedWeight>, String>,
 }
 
-/// Longest reason why a weight is not read, in characters.
-const LONGEST_REASON: usize = 250;
+/// The maximum length of the reason why a weight cannot be read, in characters.
+const MAX_REASON: usize = 250;
 
-/// Types of words.
+/// The types of words that hold several codes.
 const WORDS: &[Dtype] = &[Dtype::I32, Dtype::U32];
 
-/// Every scheme. Of those with one ending the first that knows the codes has them.
+/// All schemes. If several have the same suffix, the first one that recognises the codes is used.
 const SCHEMES: &[QuantisationScheme] = &[
     QuantisationScheme { codes: ".qweight", weight: ".weight", recognise: awq::recognise },
     QuantisationScheme { codes: ".qweight", weight: ".weight", recognise: gptq::recognise },
@@ -91,17 +91,17 @@ const SCHEMES: &[QuantisationScheme] = &[
     QuantisationScheme { codes: "", weight: "", recognise: scaled::recognise },
 ];
 
-/// The place of a weight among the elements of a quantised one: all of them, or a matrix of several.
+/// A weight in a quantised tensor: all of its elements, or one of several matrices.
 #[derive(Debug, Clone)]
 pub struct QuantisedPart {
-    /// What is put together.
+    /// The quantised tensor.
     pub quantised: Arc<QuantisedWeight>,
-    /// Its element that is the weight's first.
+    /// The position of the first element of the weight.
     pub(super) first: u64,
 }
 
 impl QuantisedPart {
-    /// What lies so many elements behind its first.
+    /// Returns the part that begins `first` elements after the start of this one.
     pub(super) fn starting_at(&self, first: u64) -> QuantisedPart {
         QuantisedPart {
             quantised: Arc::clone(&self.quantised),
@@ -110,50 +110,51 @@ impl QuantisedPart {
     }
 }
 
-/// Endings of names that only codes have.
-const TELLING: &[&str] =
+/// Suffixes of names that only tensors with codes have.
+const UNAMBIGUOUS_SUFFIXES: &[&str] =
     &[".qweight", ".weight_packed", ".W_q", ".weight._data._data", "._weight_qdata"];
 
-/// What was recognised.
+/// The quantised weights of a model.
 #[derive(Default)]
 pub(super) struct SchemeMatches {
     pub weights: Vec<Weight>,
-    /// Tensors that belong to weights without being read for them: maps of codes, notes on shapes.
+    /// Tensors that belong to weights but are not needed for their values: maps of codes, shapes.
     pub parts: Vec<usize>,
-    /// Weights whose layout is not known.
+    /// The weights whose layout is unknown.
     pub unreadable: Vec<UnreadableWeight>,
 }
 
-/// A weight, and the tensors that are part of it beside those that are read.
+/// A weight that a scheme recognised.
 struct RecognisedWeight {
     quantised: QuantisedWeight,
     shape: Vec<u64>,
-    /// Whether the dimensions are not those of the weight: no tensor tells them.
+    /// Whether the dimensions differ from those of the weight, because no tensor states them.
     flattened: bool,
+    /// Tensors that belong to the weight but are not needed for its values.
     parts: Vec<usize>,
 }
 
 impl RecognisedWeight {
-    /// A weight of these dimensions.
+    /// Creates a weight of these dimensions.
     fn new(quantised: QuantisedWeight, shape: Vec<u64>, parts: Vec<usize>) -> Self {
         Self { quantised, shape, flattened: false, parts }
     }
 }
 
-/// The quantised weights of a model.
+/// Finds the quantised weights of a model.
 pub(super) fn find(model: &Checkpoint) -> SchemeMatches {
-    let mut found = SchemeMatches::default();
-    // A plain model has none, and needs no table of its names.
+    let mut matches = SchemeMatches::default();
+    // A model that is not quantised needs no table of names.
     if model.tensors.iter().any(|tensor| may_be_codes(tensor.dtype)) {
-        add_recognised(model, &mut found);
+        add_recognised(model, &mut matches);
     }
-    unknown_codes::find(model, &mut found);
-    add_missing_scales(model, &mut found);
-    found
+    unknown_codes::find(model, &mut matches);
+    add_missing_scales(model, &mut matches);
+    matches
 }
 
-/// Adds the weights whose scheme is known, and those that are told to be quantised in another way.
-fn add_recognised(model: &Checkpoint, found: &mut SchemeMatches) {
+/// Adds the weights of known schemes, and those that the configuration declares to be quantised in another way.
+fn add_recognised(model: &Checkpoint, matches: &mut SchemeMatches) {
     let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
     for index in 0..model.tensors.len() {
         by_name.entry(unqualified(model, index)).or_default().push(index);
@@ -172,8 +173,8 @@ fn add_recognised(model: &Checkpoint, found: &mut SchemeMatches) {
                 let RecognisedWeight { quantised, shape, flattened, parts } = recognised;
                 taken.extend(quantised.tensors());
                 taken.extend(&parts);
-                found.parts.extend(parts);
-                found.weights.push(Weight {
+                matches.parts.extend(parts);
+                matches.weights.push(Weight {
                     canonical: canonical_name(&weight).into_owned(),
                     name: tensor.name.clone(),
                     shape,
@@ -184,17 +185,19 @@ fn add_recognised(model: &Checkpoint, found: &mut SchemeMatches) {
                     }),
                 });
             }
-            Ok(None) => add_unknown(found, config, model, index),
-            Err(reason) => {
-                found.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason })
-            }
+            Ok(None) => add_unknown(matches, config, model, index),
+            Err(reason) => matches.unreadable.push(UnreadableWeight {
+                tensor: index,
+                parts: Vec::new(),
+                reason,
+            }),
         }
     }
 }
 
-/// Floats of 8 bits that have no scale, where others of their type have one: a part of them is not there.
-fn add_missing_scales(model: &Checkpoint, found: &mut SchemeMatches) {
-    let scaled: BTreeSet<Dtype> = found
+/// Adds 8-bit floats without a scale if others of their type have one, because their scales must be missing.
+fn add_missing_scales(model: &Checkpoint, matches: &mut SchemeMatches) {
+    let scaled: BTreeSet<Dtype> = matches
         .weights
         .iter()
         .filter_map(|weight| weight.tensors().first().map(|index| model.tensors[*index].dtype))
@@ -203,22 +206,22 @@ fn add_missing_scales(model: &Checkpoint, found: &mut SchemeMatches) {
     if scaled.is_empty() {
         return;
     }
-    let taken: BTreeSet<usize> = found
+    let taken: BTreeSet<usize> = matches
         .weights
         .iter()
         .flat_map(Weight::tensors)
-        .chain(found.parts.iter().copied())
-        .chain(found.unreadable.iter().flat_map(UnreadableWeight::tensors))
+        .chain(matches.parts.iter().copied())
+        .chain(matches.unreadable.iter().flat_map(UnreadableWeight::tensors))
         .collect();
     for (index, tensor) in model.tensors.iter().enumerate() {
         if !taken.contains(&index) && tensor.shape.len() > 1 && scaled.contains(&tensor.dtype) {
-            let reason = "others of its type have scales, and it has none".to_owned();
-            found.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason });
+            let reason = "its scales are missing; other tensors of its type have some".to_owned();
+            matches.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason });
         }
     }
 }
 
-/// The weight of these codes by the first scheme that knows them.
+/// Returns the weight of these codes by the first scheme that recognises them.
 fn recognise(
     model: &Checkpoint,
     by_name: &HashMap<&str, Vec<usize>>,
@@ -231,36 +234,36 @@ fn recognise(
         let Some(stem) = name.strip_suffix(scheme.codes) else { continue };
         let weight = format!("{stem}{}", scheme.weight);
         let module = Module { model, by_name, file: model.tensors[index].file, weight, config };
-        let found = (scheme.recognise)(&module, index);
-        let fits = |found: &RecognisedWeight| fit::check(&module, &found.quantised, &found.shape);
-        match found {
+        let recognised = (scheme.recognise)(&module, index);
+        let check =
+            |weight: &RecognisedWeight| fit::check(&module, &weight.quantised, &weight.shape);
+        match recognised {
             Ok(None) => {}
-            Ok(Some(found)) => match fits(&found) {
-                Ok(()) => return Ok(Some((module.weight, found))),
+            Ok(Some(weight)) => match check(&weight) {
+                Ok(()) => return Ok(Some((module.weight, weight))),
                 Err(why) => misfit = misfit.or(Some(why)),
             },
             Err(why) => misfit = misfit.or(Some(why)),
         }
     }
-    // Names that nothing else has tell by themselves: in a shard without its scales, say.
-    let is_told = || TELLING.iter().any(|ending| name.ends_with(ending));
-    let alone =
-        || "its scales are not there, or it is in a layout that is not known here".to_owned();
-    let misfit = misfit.or_else(|| is_told().then(alone));
-    misfit.map_or(Ok(None), |why| Err(clipped(why)))
+    // Unambiguous names are those of codes even without scales, for example in a single shard.
+    let is_unambiguous = || UNAMBIGUOUS_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
+    let reason = || "its scales are missing, or its layout is unknown".to_owned();
+    let misfit = misfit.or_else(|| is_unambiguous().then(reason));
+    misfit.map_or(Ok(None), |why| Err(clip(why)))
 }
 
-/// A reason that is short, however long the shape is that it tells.
-fn clipped(why: String) -> String {
-    match why.char_indices().nth(LONGEST_REASON) {
+/// Shortens a reason, which may contain a long shape.
+fn clip(why: String) -> String {
+    match why.char_indices().nth(MAX_REASON) {
         None => why,
         Some((end, _)) => format!("{}…", &why[..end]),
     }
 }
 
-/// Tensors of integers of a model that says it is quantised, and that nothing here knows.
+/// Adds a matrix of integers if the configuration of the model states an unknown quantisation method.
 fn add_unknown(
-    found: &mut SchemeMatches,
+    matches: &mut SchemeMatches,
     config: &QuantisationConfig,
     model: &Checkpoint,
     index: usize,
@@ -268,13 +271,13 @@ fn add_unknown(
     let tensor = &model.tensors[index];
     let Some(method) = config.method.as_deref() else { return };
     let large = tensor.shape.len() > 1 && tensor.bytes >= 4096;
-    if large && !tensor.dtype.is_float() && !config.is_known_method() {
-        let reason = format!("the layout of {} is not known", display_name(method));
-        found.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason });
+    if large && !tensor.dtype.is_float() && !config.is_supported_method() {
+        let reason = format!("the quantisation method {} is not supported", display_name(method));
+        matches.unreadable.push(UnreadableWeight { tensor: index, parts: Vec::new(), reason });
     }
 }
 
-/// Types that codes are kept in.
+/// Returns whether codes are stored in tensors of this type.
 fn may_be_codes(dtype: Dtype) -> bool {
     matches!(
         dtype,

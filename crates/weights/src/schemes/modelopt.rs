@@ -1,4 +1,4 @@
-//! NVIDIA ModelOpt: bytes of two FP4 codes with scales by group and one for all, or of two rows of INT4.
+//! NVIDIA ModelOpt: bytes of two FP4 codes with scales by group and a global scale, or bytes with INT4 codes of two rows.
 
 use super::RecognisedWeight;
 use super::codes::{CodePacking, PackedCodes};
@@ -8,7 +8,7 @@ use super::quantised::{GlobalScale, QuantisedWeight};
 use super::table::CodeTable;
 use tensorseal_base::dtype::Dtype;
 
-/// By `weight` U8 and the type of `weight_scale`.
+/// Recognises `weight` U8 by the type of `weight_scale`.
 pub(super) fn recognise(
     module: &Module<'_>,
     codes: usize,
@@ -23,22 +23,22 @@ pub(super) fn recognise(
     };
     let MatrixDims { matrices, rows, columns } = bytes;
     let second = module.sibling("weight_scale_2");
-    let fp4 = |name, group, kept| {
+    let fp4 = |name, group, encoding| {
         (
             name,
             rows,
             columns.saturating_mul(2),
             group,
-            kept,
+            encoding,
             CodePacking::RowStream { bits: 4 },
             CodeTable::e2m1(),
         )
     };
-    let (name, rows, columns, group, kept, packing, table) = match module.tensor(scales).dtype {
+    let (name, rows, columns, group, encoding, packing, table) = match module.tensor(scales).dtype {
         Dtype::F8_E4M3 => fp4("nvfp4", 16, GridEncoding::E4m3),
         Dtype::U8 | Dtype::F8_E8M0 => fp4("mxfp4", 32, GridEncoding::Exponents),
         dtype if NUMBERS.contains(&dtype) => {
-            // Two outputs a byte.
+            // Each byte has codes of two outputs.
             let group = columns.div_ceil(groups.columns);
             let packing = CodePacking::Interleaved { bits: 4, planes: 2 };
             let rows = rows.saturating_mul(2);
@@ -55,7 +55,7 @@ pub(super) fn recognise(
         _ => return Ok(None),
     };
     let quantised = QuantisedWeight {
-        scale: Some(Grid::new(scales, [rows, groups.columns], kept)),
+        scale: Some(Grid::new(scales, [rows, groups.columns], encoding)),
         block: [1, group],
         global_scale: second.map(|tensor| GlobalScale {
             tensor,

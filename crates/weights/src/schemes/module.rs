@@ -1,4 +1,4 @@
-//! The tensors of a module: those whose names differ in the last parts only.
+//! The tensors of a module, whose names differ only in their last components.
 
 use super::config::QuantisationConfig;
 use crate::values::Decoder;
@@ -6,22 +6,22 @@ use std::collections::HashMap;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::{Checkpoint, Tensor, read_range, strides};
 
-/// Longest tensor that says how others are kept.
-const MAX_NOTE: u64 = 64 << 10;
+/// The maximum length in bytes of a tensor that describes how others are stored.
+const MAX_METADATA: u64 = 64 << 10;
 
-/// A module: a weight, and what belongs to it.
+/// A module: a weight and the other tensors of its layer.
 pub(super) struct Module<'m> {
     pub model: &'m Checkpoint,
-    /// Every tensor of a name: of several files of a directory.
+    /// All tensors by name; several files of a directory may have tensors of the same name.
     pub by_name: &'m HashMap<&'m str, Vec<usize>>,
     /// The file of the codes.
     pub file: usize,
-    /// The name of its weight.
+    /// The name of the weight.
     pub weight: String,
     pub config: &'m QuantisationConfig,
 }
 
-/// Matrices that follow one another in a tensor, their rows and columns.
+/// The dimensions of consecutive matrices in a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MatrixDims {
     pub matrices: u64,
@@ -30,30 +30,31 @@ pub(super) struct MatrixDims {
 }
 
 impl Module<'_> {
-    /// The name of the module.
+    /// Returns the name of the module.
     pub(super) fn name(&self) -> &str {
         self.weight.strip_suffix(".weight").unwrap_or(&self.weight)
     }
 
-    /// The tensor of another name than the weight's own, which ends `ending` in place of `weight`.
+    /// Returns the tensor whose name is that of the weight with `ending` in place of the final `weight`.
     pub(super) fn sibling(&self, ending: &str) -> Option<usize> {
         let stem = self.weight.strip_suffix("weight")?;
         self.named(&format!("{stem}{ending}"))
     }
 
-    /// The tensor whose name is the weight's and `ending`.
+    /// Returns the tensor whose name is that of the weight followed by `ending`.
     pub(super) fn child(&self, ending: &str) -> Option<usize> {
         self.named(&format!("{}{ending}", self.weight))
     }
 
-    /// Of the file of the codes first: files of one directory may be models of their own.
+    /// Returns the tensor of this name, in the file of the codes if possible, because the files of a directory may be
+    /// separate models.
     fn named(&self, name: &str) -> Option<usize> {
         let all = self.by_name.get(name)?;
         let here = all.iter().find(|index| self.model.tensors[**index].file == self.file);
         here.or(all.first()).copied()
     }
 
-    /// Those of some names that are there, beside the weight.
+    /// Returns the siblings with these endings that exist.
     pub(super) fn siblings(&self, endings: &[&str]) -> Vec<usize> {
         endings.iter().filter_map(|ending| self.sibling(ending)).collect()
     }
@@ -62,7 +63,7 @@ impl Module<'_> {
         &self.model.tensors[index]
     }
 
-    /// Rows and columns of a matrix, or of several of one size in one tensor; none of them is zero.
+    /// Returns the dimensions of one or more matrices in a tensor; none is zero.
     pub(super) fn dims(&self, index: usize) -> Option<MatrixDims> {
         let (outer, &[rows, columns]) = self.tensor(index).shape.split_last_chunk::<2>()?;
         let matrices = strides::element_count(outer)?;
@@ -70,7 +71,7 @@ impl Module<'_> {
         (matrices > 0 && rows > 0 && columns > 0).then_some(dims)
     }
 
-    /// Rows and columns of a tensor of two dimensions.
+    /// Returns the rows and columns of a tensor with two dimensions.
     pub(super) fn matrix(&self, index: usize) -> Option<[u64; 2]> {
         self.dims(index)
             .filter(|_| self.tensor(index).shape.len() == 2)
@@ -81,42 +82,46 @@ impl Module<'_> {
         dtypes.contains(&self.tensor(index).dtype)
     }
 
-    /// Number of the elements of a tensor.
+    /// Returns the number of elements of a tensor.
     pub(super) fn elements(&self, index: usize) -> u64 {
         strides::element_count(&self.tensor(index).shape).unwrap_or(u64::MAX)
     }
 
-    /// The first bytes of a tensor that lies in one piece, at most `most` of them.
-    pub(super) fn leading_bytes(&self, index: usize, most: u64) -> Option<Vec<u8>> {
+    /// Returns the first bytes of a contiguous tensor, at most `max_len` of them.
+    pub(super) fn leading_bytes(&self, index: usize, max_len: u64) -> Option<Vec<u8>> {
         let Tensor { file, offset, bytes, ref strides, .. } = *self.tensor(index);
-        let most = bytes.min(most);
+        let len = bytes.min(max_len);
         if strides.is_some() {
             return None;
         }
-        read_range(&self.model.files[file], offset, most)
+        read_range(&self.model.files[file], offset, len)
     }
 
-    /// The bytes of a short tensor.
+    /// Returns the bytes of a short tensor.
     pub(super) fn metadata_bytes(&self, index: usize) -> Option<Vec<u8>> {
-        if self.tensor(index).bytes > MAX_NOTE { None } else { self.leading_bytes(index, MAX_NOTE) }
+        if self.tensor(index).bytes > MAX_METADATA {
+            None
+        } else {
+            self.leading_bytes(index, MAX_METADATA)
+        }
     }
 
-    /// The numbers in a short tensor.
+    /// Returns the numbers in a short tensor.
     pub(super) fn numbers(&self, index: usize) -> Option<Vec<f64>> {
         let decoder = Decoder::for_numbers(self.tensor(index).dtype)?;
         let bytes = self.metadata_bytes(index)?;
         Some(bytes.chunks_exact(decoder.width()).map(|one| decoder.value(one)).collect())
     }
 
-    /// The first numbers of a tensor, at most as many as fit in a short one.
+    /// Returns the first `count` numbers of a tensor, at most as many as a short tensor may have.
     pub(super) fn first_numbers(&self, index: usize, count: u64) -> Option<Vec<f64>> {
         let decoder = Decoder::for_numbers(self.tensor(index).dtype)?;
-        let bytes =
-            self.leading_bytes(index, count.saturating_mul(decoder.width() as u64).min(MAX_NOTE))?;
+        let bytes = self
+            .leading_bytes(index, count.saturating_mul(decoder.width() as u64).min(MAX_METADATA))?;
         Some(bytes.chunks_exact(decoder.width()).map(|one| decoder.value(one)).collect())
     }
 
-    /// The dimensions in a short tensor of integers.
+    /// Returns the dimensions that a short tensor of integers states.
     pub(super) fn shape_from(&self, index: usize) -> Option<Vec<u64>> {
         let len = |number: f64| {
             (number >= 1.0 && number <= 2f64.powi(52) && number.fract() == 0.0)

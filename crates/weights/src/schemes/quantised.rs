@@ -1,4 +1,4 @@
-//! A quantised weight, and its values: code by code, less a zero point, times a scale.
+//! A quantised weight, and how its values are computed from codes, zero points and scales.
 
 use super::codes::PackedCodes;
 use super::grid::Grid;
@@ -9,64 +9,63 @@ use std::ops::Range;
 use tensorseal_engine::measure::isa::vectorised;
 use tensorseal_engine::stream::files::FileError;
 
-/// Elements that are best read at once.
+/// The number of elements that should be read at once.
 const PIECE: u64 = 1 << 16;
-/// Where rows of the weight are columns of what is stored: as many rows are read at once, so that a stretch of what is
-/// stored is worth reading.
+/// The number of rows of a transposed weight that should be read at once, so that stored rows are read in long ranges.
 const ROWS_TOGETHER: u64 = 128;
-/// Elements of them that are turned at once.
+/// The number of elements of a transposed weight that are transposed at once.
 const STRIP: u64 = 1 << 15;
-/// Most elements that are read at once for that.
-const LARGEST_PIECE: u64 = 1 << 20;
+/// The maximum number of elements of a transposed weight that are read at once.
+const MAX_PIECE: u64 = 1 << 20;
 
-/// A weight that is put together from codes and what they are scaled by: one matrix, or several that follow one another.
+/// A weight that is computed from codes and scales: one matrix, or several consecutive ones.
 ///
-/// Its elements are those of its matrices row by row, or column by column where it is stored transposed.
+/// Its elements are those of the matrices row by row, or column by column if it is stored transposed.
 #[derive(Debug)]
 pub struct QuantisedWeight {
     /// The name of the quantisation.
     pub(super) name: String,
-    /// Rows and columns of each matrix, as it is stored.
+    /// The rows and columns of each matrix as stored.
     pub(super) rows: u64,
     pub(super) columns: u64,
-    /// Whether the weight has them the other way round.
+    /// Whether the weight is stored transposed.
     pub(super) transposed: bool,
-    /// Where the codes are, and what they stand for.
+    /// Where the codes are, and their values.
     pub(super) codes: PackedCodes,
     pub(super) table: CodeTable,
-    /// What codes are multiplied by, and rows and columns that share a number of it.
+    /// The scales, and the rows and columns that share one.
     pub(super) scale: Option<Grid>,
     pub(super) block: [u64; 2],
-    /// What is subtracted before, or added after; it has the blocks of the scales.
+    /// The zero points, with the same blocks as the scales.
     pub(super) zero_point: ZeroPoint,
-    /// One number more that a whole matrix is multiplied by, or divided.
+    /// An additional number that multiplies or divides a whole matrix.
     pub(super) global_scale: Option<GlobalScale>,
-    /// A number more for each column, of every matrix.
+    /// The tensor with an additional factor for each column of every matrix.
     pub(super) column_scale: Option<usize>,
-    /// Which block each row or column belongs to, where they do not follow one another.
+    /// The block of each row or column, if they are not in order.
     pub(super) group_index: Option<GroupIndex>,
 }
 
-/// What makes codes begin at another number than zero.
+/// How zero points are applied.
 #[derive(Debug)]
 pub(super) enum ZeroPoint {
-    /// Nothing.
+    /// There are none.
     None,
-    /// (code - zero) * scale.
+    /// Subtracted before scaling: (code - zero) * scale.
     Before(Grid),
-    /// code * scale + zero.
+    /// Added after scaling: code * scale + zero.
     After(Grid),
 }
 
-/// One number for all of a matrix.
+/// A number that applies to a whole matrix.
 #[derive(Debug)]
 pub(super) struct GlobalScale {
     pub tensor: usize,
-    /// Whether it divides.
+    /// Whether it divides; otherwise it multiplies.
     pub divides: bool,
-    /// What it is multiplied by itself.
+    /// A factor for the number itself.
     pub factor: f64,
-    /// Whether each matrix has its own.
+    /// Whether each matrix has its own number.
     pub each: bool,
 }
 
@@ -74,12 +73,12 @@ pub(super) struct GlobalScale {
 #[derive(Debug)]
 pub(super) struct GroupIndex {
     pub tensor: usize,
-    /// Of each row; else of each column.
+    /// Whether the tensor has the block of each row; otherwise it has that of each column.
     pub by_row: bool,
 }
 
 impl QuantisedWeight {
-    /// A weight of these rows and columns that is its codes: what it is scaled by is for the scheme to add.
+    /// Creates a weight of these rows and columns without scales, which the scheme adds.
     pub(super) fn new(
         name: impl Into<String>,
         [rows, columns]: [u64; 2],
@@ -102,12 +101,12 @@ impl QuantisedWeight {
         }
     }
 
-    /// The name of the quantisation: `gptq 4-bit`, `bitsandbytes nf4`.
+    /// Returns the name of the quantisation, such as `gptq 4-bit` or `bitsandbytes nf4`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The tensors that are read; the first holds the codes.
+    /// Returns the tensors that are read; the first one stores the codes.
     pub fn tensors(&self) -> Vec<usize> {
         let zero = match &self.zero_point {
             ZeroPoint::None => Vec::new(),
@@ -124,34 +123,34 @@ impl QuantisedWeight {
             .collect()
     }
 
-    /// The tensor of its scales, and which bytes in it are no numbers: for those of types that say nothing of numbers.
+    /// Returns the tensor of the scales, and which of its bytes are NaN if it stores scales as bytes.
     pub fn scales(&self) -> Option<(usize, &'static [u8])> {
         self.scale.as_ref().map(|grid| (grid.tensor, grid.nan_codes()))
     }
 
-    /// Elements that are best read at once, a multiple of 512.
+    /// Returns the number of elements that should be read at once, a multiple of 512.
     pub fn piece_len(&self) -> u64 {
         match self.transposed {
             false => PIECE,
             true => {
-                let wanted = ROWS_TOGETHER.saturating_mul(self.rows).next_multiple_of(512);
-                wanted.clamp(PIECE, LARGEST_PIECE)
+                let elements = ROWS_TOGETHER.saturating_mul(self.rows).next_multiple_of(512);
+                elements.clamp(PIECE, MAX_PIECE)
             }
         }
     }
 
-    /// The values of elements from `first` on, as binary32, finite or not.
+    /// Reads the values of elements from `first` on as binary32, finite or not.
     ///
     /// # Errors
-    /// When a file cannot be read or changed.
+    /// Returns a [`FileError`] if a file cannot be read, or changed.
     pub(crate) fn read(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         first: u64,
         out: &mut [f32],
     ) -> Result<(), FileError> {
-        let values = self.table.values(stored)?;
-        // Rows of the weight, and how many a matrix has.
+        let values = self.table.values(reader)?;
+        // The length of a row of the weight, and the number of rows in a matrix.
         let (wide, high) = match self.transposed {
             false => (self.columns, self.rows),
             true => (self.rows, self.columns),
@@ -168,18 +167,18 @@ impl QuantisedWeight {
             let count = (rows.end - rows.start) * (columns.end - columns.start);
             let (now, later) = rest.split_at_mut(count as usize);
             match self.transposed {
-                false => self.read_submatrix(stored, matrix, rows, columns, &values, now)?,
-                true => self.read_transposed(stored, matrix, rows, columns, &values, now)?,
+                false => self.read_submatrix(reader, matrix, rows, columns, &values, now)?,
+                true => self.read_transposed(reader, matrix, rows, columns, &values, now)?,
             }
             (at, rest) = (at + count, later);
         }
         Ok(())
     }
 
-    /// Rows and columns of the weight that are columns and rows of what is stored.
+    /// Reads a range of rows and columns of a weight that is stored transposed.
     fn read_transposed(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,
@@ -187,13 +186,13 @@ impl QuantisedWeight {
         out: &mut [f32],
     ) -> Result<(), FileError> {
         let (high, wide) = (rows.end - rows.start, columns.end - columns.start);
-        // In strips that stay in the cache, of whole words of codes.
+        // Strips stay in the cache and contain whole words of codes.
         let step = (STRIP / high.max(1)).max(1).next_multiple_of(32);
         let mut tile = Vec::new();
         for from in (0..wide).step_by(step as usize) {
             let strip = columns.start + from..(columns.start + from + step).min(columns.end);
             tile.resize(((strip.end - strip.start) * high) as usize, 0.0);
-            self.read_submatrix(stored, matrix, strip, rows.clone(), values, &mut tile)?;
+            self.read_submatrix(reader, matrix, strip, rows.clone(), values, &mut tile)?;
             let out = &mut out[from as usize..];
             vectorised(TransposeStrip {
                 from: &tile,
@@ -205,41 +204,41 @@ impl QuantisedWeight {
         Ok(())
     }
 
-    /// Some rows and columns of matrix `matrix`, as they are stored.
+    /// Reads a range of rows and columns of matrix `matrix` as stored.
     fn read_submatrix(
         &self,
-        stored: &ElementReader<'_>,
+        reader: &ElementReader<'_>,
         matrix: u64,
         rows: Range<u64>,
         columns: Range<u64>,
         values: &CodeLookup,
         out: &mut [f32],
     ) -> Result<(), FileError> {
-        self.codes.unpack(stored, matrix, rows.clone(), columns.clone(), values, out)?;
+        self.codes.unpack(reader, matrix, rows.clone(), columns.clone(), values, out)?;
         let Some(scale) = &self.scale else {
-            let global = self.global(stored, matrix)? as f32;
+            let global = self.global(reader, matrix)? as f32;
             out.iter_mut().for_each(|value| *value *= global);
             return Ok(());
         };
         let width = (columns.end - columns.start) as usize;
-        let across = self.column_scale.map(|tensor| stored.values(tensor, columns.start, width));
+        let across = self.column_scale.map(|tensor| reader.values(tensor, columns.start, width));
         let across: Option<Vec<f32>> =
             across.transpose()?.map(|numbers| numbers.into_iter().map(|one| one as f32).collect());
         let [high, wide] = self.block;
-        // Which of the numbers are wanted.
+        // The block of each row or column, if there is a group index.
         let order = self.group_index.as_ref().map(|order| {
             let span = if order.by_row { &rows } else { &columns };
-            stored.codes(order.tensor, span.start, (span.end - span.start) as usize)
+            reader.codes(order.tensor, span.start, (span.end - span.start) as usize)
         });
         let mut order = order.transpose()?;
-        // Numbers from the first that is wanted to the last; a number that no block has is the last block's.
-        let most = if self.group_index.as_ref().is_some_and(|order| order.by_row) {
+        // Blocks from the first to the last that are used; an index that is too large means the last block.
+        let count = if self.group_index.as_ref().is_some_and(|order| order.by_row) {
             scale.rows
         } else {
             scale.columns
         };
-        let wanted = order.as_mut().map_or(0..0, |order| {
-            order.iter_mut().for_each(|block| *block = (*block).min(most - 1));
+        let used = order.as_mut().map_or(0..0, |order| {
+            order.iter_mut().for_each(|block| *block = (*block).min(count - 1));
             let first = order.iter().min().copied().unwrap_or(0);
             let last = order.iter().max().copied().unwrap_or(0);
             order.iter_mut().for_each(|block| *block -= first);
@@ -251,15 +250,15 @@ impl QuantisedWeight {
         };
         let grid_rows = match by_row {
             None => rows.start / high..rows.end.div_ceil(high),
-            Some(_) => wanted.clone(),
+            Some(_) => used.clone(),
         };
         let grid_columns = match by_column {
             None => columns.start / wide..columns.end.div_ceil(wide),
-            Some(_) => wanted,
+            Some(_) => used,
         };
         let strip = (grid_columns.end - grid_columns.start) as usize;
-        let load = |grid: &Grid| grid.load(stored, matrix, grid_rows.clone(), grid_columns.clone());
-        let global = self.global(stored, matrix)?;
+        let load = |grid: &Grid| grid.load(reader, matrix, grid_rows.clone(), grid_columns.clone());
+        let global = self.global(reader, matrix)?;
         let scales: Vec<f32> =
             load(scale)?.into_iter().map(|scale| (scale * global) as f32).collect();
         let (zeros, after) = match &self.zero_point {
@@ -292,10 +291,10 @@ impl QuantisedWeight {
         Ok(())
     }
 
-    fn global(&self, stored: &ElementReader<'_>, matrix: u64) -> Result<f64, FileError> {
+    fn global(&self, reader: &ElementReader<'_>, matrix: u64) -> Result<f64, FileError> {
         let Some(global) = &self.global_scale else { return Ok(1.0) };
         let at = if global.each { matrix } else { 0 };
-        let number = stored.values(global.tensor, at, 1)?[0] * global.factor;
+        let number = reader.values(global.tensor, at, 1)?[0] * global.factor;
         Ok(match (global.divides, number) {
             (false, number) => number,
             (true, 0.0) => 0.0,
@@ -304,7 +303,7 @@ impl QuantisedWeight {
     }
 }
 
-/// A row, the number that is named for each column.
+/// Scales a row with the number of the block of each column.
 fn gather(order: &[u64], scales: &[f32], zeros: &[f32], after: bool, out: &mut [f32]) {
     for (value, group) in out.iter_mut().zip(order) {
         let group = *group as usize;

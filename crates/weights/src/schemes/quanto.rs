@@ -1,5 +1,5 @@
-//! optimum-quanto: groups as rows of a matrix, the first half (or quarter) of them in the lower bits of a byte; or a
-//! code a byte with a scale for each row.
+//! optimum-quanto: a matrix with groups as rows, the first half (or quarter) of them in the lowest bits of bytes; or one
+//! code per byte with a scale for each row.
 
 use super::codes::{CodePacking, PackedCodes};
 use super::grid::{Grid, GridEncoding, NUMBERS};
@@ -9,8 +9,8 @@ use super::table::CodeTable;
 use super::{RecognisedWeight, scaled};
 use tensorseal_base::dtype::Dtype;
 
-/// By `weight._data._data` U8 [groups / codes of a byte, codes of a group], `weight._scale` and `weight._shift`
-/// [groups, 1]. What the dimensions of the weight are is said by no tensor.
+/// Recognises `weight._data._data` U8 [groups / codes of a byte, codes of a group], `weight._scale` and `weight._shift`
+/// [groups, 1]. No tensor states the dimensions of the weight.
 pub(super) fn recognise_packed(
     module: &Module<'_>,
     codes: usize,
@@ -25,12 +25,12 @@ pub(super) fn recognise_packed(
         return Ok(None);
     };
     if !module.has_dtype(shifts, NUMBERS) {
-        return Err("its shifts are of another type".to_owned());
+        return Err("its shifts have an unsupported type".to_owned());
     }
     let groups = module.elements(scales);
     let planes = groups.div_ceil(rows);
     if !matches!(planes, 2 | 4) || module.tensor(scales).shape.first() != Some(&groups) {
-        return Err("its scales are not as many as its groups".to_owned());
+        return Err("the number of its scales differs from the number of its groups".to_owned());
     }
     let grid = |tensor, factor| Grid {
         tensor,
@@ -65,16 +65,16 @@ pub(super) fn recognise_packed(
     Ok(Some(RecognisedWeight { quantised, shape, flattened: true, parts }))
 }
 
-/// By `weight._data` and `weight._scale`.
+/// Recognises `weight._data` and `weight._scale`.
 pub(super) fn recognise_per_row(
     module: &Module<'_>,
     codes: usize,
 ) -> Result<Option<RecognisedWeight>, String> {
     let Some(scales) = module.child("._scale") else { return Ok(None) };
     let parts = module.siblings(&["input_scale", "output_scale"]);
-    scaled::eight_bit_weight(module, named(module, codes), codes, scales, None, parts).map(Some)
+    scaled::eight_bit_weight(module, name_of(module, codes), codes, scales, None, parts).map(Some)
 }
 
-fn named(module: &Module<'_>, codes: usize) -> String {
+fn name_of(module: &Module<'_>, codes: usize) -> String {
     if module.has_dtype(codes, &[Dtype::I8]) { "quanto 8-bit" } else { "quanto fp8" }.to_owned()
 }

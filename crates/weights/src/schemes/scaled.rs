@@ -1,4 +1,4 @@
-//! A code a byte with scales beside it, by block, row, column or tensor: FP8 and INT8 of every library.
+//! FP8 and INT8 of every library: one code per byte, and scales by block, row, column or tensor.
 
 use super::RecognisedWeight;
 use super::codes::{CodePacking, PackedCodes};
@@ -10,13 +10,13 @@ use tensorseal_base::dtype::Dtype;
 
 const FP8: &[Dtype] = &[Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::F8_E4M3FNUZ, Dtype::F8_E5M2FNUZ];
 
-/// Most codes that are looked at to tell how many bits they have.
+/// The maximum number of codes that are read to determine how many bits they use.
 const SAMPLE: u64 = 64 << 10;
 
-/// Rows and columns that share a scale where the configuration does not say (DeepSeek-V3).
+/// The default rows and columns that share a scale (DeepSeek-V3).
 const BLOCK: [u64; 2] = [128, 128];
 
-/// By the tensors beside the codes.
+/// Recognises the tensors of scales.
 pub(super) fn recognise(
     module: &Module<'_>,
     codes: usize,
@@ -40,15 +40,15 @@ pub(super) fn recognise(
     let parts =
         module.siblings(&["weight_format", "input_scale", "weight_shape", "weight_zero_point"]);
     let parts = parts.into_iter().filter(|part| Some(*part) != zeros).collect();
-    let mut found = eight_bit_weight(module, name, codes, scales, zeros, parts)?;
-    if let (Some(_), Some(scale)) = (absmax, &mut found.quantised.scale) {
-        // The largest magnitude of a row is stored, which is the code 127.
+    let mut weight = eight_bit_weight(module, name, codes, scales, zeros, parts)?;
+    if let (Some(_), Some(scale)) = (absmax, &mut weight.quantised.scale) {
+        // The stored number is the largest magnitude of a row, which has the code 127.
         scale.factor = 1.0 / 127.0;
     }
-    Ok(Some(found))
+    Ok(Some(weight))
 }
 
-/// Bits that signed codes in bytes of their own make use of, by the first ones: libraries keep fewer bits so, too.
+/// Returns the number of bits that signed codes use, judged by the first ones: libraries store shorter codes in bytes, too.
 pub(super) fn bits(module: &Module<'_>, codes: usize) -> u32 {
     let sample = module.leading_bytes(codes, SAMPLE).unwrap_or_default();
     let wide = |code: &u8| {
@@ -58,7 +58,7 @@ pub(super) fn bits(module: &Module<'_>, codes: usize) -> u32 {
     sample.iter().map(wide).max().unwrap_or(8).clamp(2, 8)
 }
 
-/// A weight of codes of eight bits.
+/// Creates a weight with codes of eight bits.
 pub(super) fn eight_bit_weight(
     module: &Module<'_>,
     name: String,
@@ -67,28 +67,33 @@ pub(super) fn eight_bit_weight(
     zeros: Option<usize>,
     parts: Vec<usize>,
 ) -> Result<RecognisedWeight, String> {
-    let Some(dims) = module.dims(codes) else { return Err("its codes are no matrix".to_owned()) };
-    let kept = match (module.tensor(scales).dtype, module.has_dtype(codes, FP8)) {
-        // Without a type of their own.
+    let Some(dims) = module.dims(codes) else {
+        return Err("its codes are not a matrix".to_owned());
+    };
+    let encoding = match (module.tensor(scales).dtype, module.has_dtype(codes, FP8)) {
+        // E8M0 without its own type.
         (Dtype::U8, true) => Some(GridEncoding::Exponents),
         _ => encoding_of(module.tensor(scales)),
     };
-    let kept = kept.ok_or("its scales are of another type")?;
-    let [rows, columns] = shared(dims, &module.tensor(scales).shape).ok_or_else(|| {
+    let encoding = encoding.ok_or("its scales have an unsupported type")?;
+    let [rows, columns] = scale_dims(dims, &module.tensor(scales).shape).ok_or_else(|| {
         format!("the shape of its scales {:?} does not fit", module.tensor(scales).shape)
     })?;
-    let block =
-        block(module, dims, [rows, columns]).ok_or("nothing says how large its blocks are")?;
-    let grid = |tensor, kept| Grid::new(tensor, [rows, columns], kept);
+    let block = block(module, dims, [rows, columns]).ok_or("its block size is unknown")?;
+    let grid = |tensor, encoding| Grid::new(tensor, [rows, columns], encoding);
     let zero = match zeros {
         None => ZeroPoint::None,
         Some(zeros) if module.elements(zeros) == module.elements(scales) => {
             ZeroPoint::Before(grid(zeros, GridEncoding::Numbers))
         }
-        Some(_) => return Err("its zero points are not as many as its scales".to_owned()),
+        Some(_) => {
+            return Err(
+                "the number of its zero points differs from the number of its scales".to_owned()
+            );
+        }
     };
     let quantised = QuantisedWeight {
-        scale: Some(grid(scales, kept)),
+        scale: Some(grid(scales, encoding)),
         block,
         zero_point: zero,
         ..QuantisedWeight::new(
@@ -101,14 +106,15 @@ pub(super) fn eight_bit_weight(
                 rows: dims.rows,
                 packing: CodePacking::RowStream { bits: 8 },
             },
-            CodeTable::from_dtype(module.tensor(codes).dtype).ok_or("its codes are not known")?,
+            CodeTable::from_dtype(module.tensor(codes).dtype)
+                .ok_or("the type of its codes is unknown")?,
         )
     };
     Ok(RecognisedWeight::new(quantised, module.tensor(codes).shape.clone(), parts))
 }
 
-/// Rows and columns of the scales of each matrix.
-fn shared(dims: MatrixDims, shape: &[u64]) -> Option<[u64; 2]> {
+/// Returns the rows and columns of the scales of each matrix.
+fn scale_dims(dims: MatrixDims, shape: &[u64]) -> Option<[u64; 2]> {
     match (dims.matrices, shape) {
         (1, [] | [1]) => Some([1, 1]),
         (1, [rows]) if *rows == dims.rows => Some([dims.rows, 1]),
@@ -129,22 +135,22 @@ fn shared(dims: MatrixDims, shape: &[u64]) -> Option<[u64; 2]> {
     }
 }
 
-/// Rows and columns that share a scale: as many as the shapes say; of those that fit, what the configuration says, or
-/// what is usual.
+/// Returns the rows and columns that share a scale. Among those that fit the shapes, the configuration has precedence
+/// over the default.
 fn block(module: &Module<'_>, dims: MatrixDims, scales: [u64; 2]) -> Option<[u64; 2]> {
     let all = [dims.rows, dims.columns];
-    // A single scale is of all, however large a block is.
+    // A single scale belongs to all, however large a block is.
     let fits = |block: &[u64; 2]| {
         [0, 1].iter().all(|axis| {
             let (block, count) = (block[*axis], scales[*axis]);
             count == 1 || block > 0 && all[*axis].div_ceil(block) == count
         })
     };
-    let found = module.config.block.into_iter().chain([BLOCK]).find(fits);
-    let even = |axis: usize| match (scales[axis].max(1), &found) {
+    let known = module.config.block.into_iter().chain([BLOCK]).find(fits);
+    let even = |axis: usize| match (scales[axis].max(1), &known) {
         (1, _) => Some(all[axis]),
         (_, Some(block)) => Some(block[axis]),
-        // A block that is cut off is told by somebody.
+        // Without a known block size, blocks must not be cut off.
         (count, None) => all[axis].is_multiple_of(count).then(|| all[axis] / count),
     };
     Some([even(0)?, even(1)?])

@@ -1,15 +1,15 @@
-//! The values that codes stand for before they are scaled.
+//! The values of codes before they are scaled.
 
 use crate::element_reader::ElementReader;
 use tensorseal_base::dtype::{Dtype, FloatFormat, FloatValue, NumberFormat};
 use tensorseal_engine::stream::files::FileError;
 
-/// The value of every code of up to eight bits.
+/// The values of all codes of up to eight bits.
 #[derive(Debug, Clone)]
 pub(super) struct CodeLookup {
-    /// By code.
+    /// The values by code.
     pub by_code: [f32; 256],
-    /// What codes themselves are less by, where that is all.
+    /// The number that is subtracted from codes, if that gives all values.
     pub zero_point: Option<f32>,
 }
 
@@ -19,20 +19,20 @@ const E2M1: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
 /// Where the values of codes come from.
 #[derive(Debug, Clone)]
 pub(super) enum CodeTable {
-    /// They follow from the scheme.
+    /// The scheme determines the values.
     Fixed(Box<CodeLookup>),
-    /// They are in a tensor of this many elements.
+    /// The values are in a tensor of `len` elements.
     Tensor { tensor: usize, len: usize },
 }
 
 impl CodeTable {
     fn from_fn(value: impl Fn(u8) -> f32) -> CodeTable {
-        let mut of = [0.0; 256];
-        (0..=255).zip(&mut of).for_each(|(code, slot)| *slot = value(code));
-        CodeTable::Fixed(Box::new(CodeLookup { by_code: of, zero_point: None }))
+        let mut by_code = [0.0; 256];
+        (0..=255).zip(&mut by_code).for_each(|(code, entry)| *entry = value(code));
+        CodeTable::Fixed(Box::new(CodeLookup { by_code, zero_point: None }))
     }
 
-    /// Codes less a fixed zero point.
+    /// Creates the table of codes minus a fixed zero point.
     pub(super) fn with_zero_point(zero: u8) -> CodeTable {
         let mut table = CodeTable::from_fn(|code| f32::from(code) - f32::from(zero));
         if let CodeTable::Fixed(values) = &mut table {
@@ -41,13 +41,13 @@ impl CodeTable {
         table
     }
 
-    /// Two's complement of some bits.
+    /// Creates the table of two's complement codes of this number of bits.
     pub(super) fn signed(bits: u32) -> CodeTable {
         let unused = 8 - bits.clamp(1, 8);
         CodeTable::from_fn(|code| f32::from((code << unused) as i8 >> unused))
     }
 
-    /// FP4: a sign, two bits of exponent, one of mantissa.
+    /// Creates the table of FP4 codes: a sign, two exponent bits, one mantissa bit.
     pub(super) fn e2m1() -> CodeTable {
         CodeTable::from_fn(|code| {
             let magnitude = E2M1[usize::from(code & 7)];
@@ -55,7 +55,7 @@ impl CodeTable {
         })
     }
 
-    /// A floating-point type of eight bits, or integers of eight bits.
+    /// Creates the table of a floating-point or integer type of eight bits; `None` for other types.
     pub(super) fn from_dtype(dtype: Dtype) -> Option<CodeTable> {
         match dtype.number_format() {
             NumberFormat::Float(format) if dtype.bits() == 8 => {
@@ -67,7 +67,7 @@ impl CodeTable {
         }
     }
 
-    /// The tensor they are in.
+    /// Returns the tensor with the values, if there is one.
     pub(super) fn tensor(&self) -> Option<usize> {
         match self {
             CodeTable::Fixed(_) => None,
@@ -75,13 +75,13 @@ impl CodeTable {
         }
     }
 
-    /// The values, read if need be.
-    pub(super) fn values(&self, stored: &ElementReader<'_>) -> Result<Box<CodeLookup>, FileError> {
+    /// Returns the values, and reads them if necessary.
+    pub(super) fn values(&self, reader: &ElementReader<'_>) -> Result<Box<CodeLookup>, FileError> {
         match self {
             CodeTable::Fixed(values) => Ok(values.clone()),
             CodeTable::Tensor { tensor, len } => {
                 let mut values = Box::new(CodeLookup { by_code: [0.0; 256], zero_point: None });
-                for (to, from) in values.by_code.iter_mut().zip(stored.values(*tensor, 0, *len)?) {
+                for (to, from) in values.by_code.iter_mut().zip(reader.values(*tensor, 0, *len)?) {
                     *to = from as f32;
                 }
                 Ok(values)

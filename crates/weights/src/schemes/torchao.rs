@@ -1,4 +1,4 @@
-//! torchao: the parts of a tensor of its own as tensors, whose kind their types and shapes tell.
+//! torchao: the parts of a tensor subclass as separate tensors; their types and shapes determine the subclass.
 
 use super::codes::{CodePacking, PackedCodes};
 use super::grid::{Grid, GridEncoding, NUMBERS};
@@ -8,7 +8,7 @@ use super::table::CodeTable;
 use super::{RecognisedWeight, scaled};
 use tensorseal_base::dtype::Dtype;
 
-/// By `_weight_qdata`, `_weight_scale` and, in some kinds, `_weight_zero_point`.
+/// Recognises `_weight_qdata`, `_weight_scale` and, for some subclasses, `_weight_zero_point`.
 pub(super) fn recognise(
     module: &Module<'_>,
     codes: usize,
@@ -38,7 +38,7 @@ pub(super) fn recognise(
     }
 }
 
-/// Int4Tensor: two signed codes a byte, scales and what is added [groups, outputs].
+/// Recognises Int4Tensor: bytes of two signed codes, and scales and offsets [groups, outputs].
 fn int4(
     module: &Module<'_>,
     codes: usize,
@@ -49,7 +49,7 @@ fn int4(
     let (Some([rows, bytes]), Some([groups, _]), Some(zeros)) =
         (module.matrix(codes), module.matrix(scales), zeros)
     else {
-        return Err("its codes or scales are no matrices".to_owned());
+        return Err("its codes or scales are not matrices".to_owned());
     };
     let columns = bytes.saturating_mul(2);
     let grid = |tensor| Grid::new(tensor, [rows, groups], GridEncoding::Transposed);
@@ -76,20 +76,23 @@ fn int4(
     Ok(RecognisedWeight::new(quantised, vec![rows, columns], parts))
 }
 
-/// NVFP4Tensor and MXTensor: FP4 or FP8 with scales for each 16 or 32, which tensor cores want in another order.
+/// Recognises NVFP4Tensor and MXTensor: FP4 or FP8 codes with a scale for each 16 or 32, perhaps in the order that tensor
+/// cores need.
 fn microscaled(
     module: &Module<'_>,
     codes: usize,
     scales: usize,
     parts: Vec<usize>,
 ) -> Result<RecognisedWeight, String> {
-    let Some(dims) = module.dims(codes) else { return Err("its codes are no matrix".to_owned()) };
+    let Some(dims) = module.dims(codes) else {
+        return Err("its codes are not a matrix".to_owned());
+    };
     let exponents = module.has_dtype(scales, &[Dtype::F8_E8M0]);
     let (name, group) = match (exponents, module.tensor(codes).dtype) {
         (true, Dtype::U8) => ("mxfp4", 32),
         (true, _) => ("mxfp8", 32),
         (false, Dtype::U8) => ("nvfp4", 16),
-        (false, _) => return Err("its scales are of another type".to_owned()),
+        (false, _) => return Err("its scales have an unsupported type".to_owned()),
     };
     let (bits, table) = match module.tensor(codes).dtype {
         Dtype::U8 => (4, Some(CodeTable::e2m1())),
@@ -98,13 +101,13 @@ fn microscaled(
     let columns = dims.columns.saturating_mul(8 / bits);
     let groups = columns.div_ceil(group);
     let is_plain = module.tensor(scales).shape.last() == Some(&groups);
-    let kept = match (is_plain, exponents) {
+    let encoding = match (is_plain, exponents) {
         (false, exponents) => GridEncoding::Swizzled { exponents },
         (true, true) => GridEncoding::Exponents,
         (true, false) => GridEncoding::E4m3,
     };
     let quantised = QuantisedWeight {
-        scale: Some(Grid::new(scales, [dims.rows, groups], kept)),
+        scale: Some(Grid::new(scales, [dims.rows, groups], encoding)),
         block: [1, group],
         global_scale: module.sibling("_weight_per_tensor_scale").map(|tensor| GlobalScale {
             tensor,
@@ -122,7 +125,7 @@ fn microscaled(
                 rows: dims.rows,
                 packing: CodePacking::RowStream { bits: bits as u32 },
             },
-            table.ok_or("its codes are not known")?,
+            table.ok_or("the type of its codes is unknown")?,
         )
     };
     let mut shape = module.tensor(codes).shape.clone();

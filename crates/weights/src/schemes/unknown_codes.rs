@@ -1,11 +1,11 @@
-//! Codes that nobody here can read: they are told from the weights of a model by what lies beside them.
+//! Finds codes of unknown quantisations by the other tensors of their modules.
 //!
-//! Whatever the library, a module has a tensor of codes and tensors of what these are multiplied with, or
-//! looked up in: `scales`, `absmax`, `codebook`. Names tell, never values. What is found is no weight, and
-//! neither are its parts, however large: numbers that are multiplied with codes say nothing by themselves.
+//! In every library, a module has a tensor of codes and tensors with scales or lookup tables: `scales`, `absmax`,
+//! `codebook`. Only names are examined, not values. Neither the codes nor the other parts are weights: scales have no
+//! meaning without the codes.
 //!
-//! A plain model has none of it. Its integers are tables of positions, masks and identifiers, and what it calls
-//! a scale lies beside real numbers, or has another name (`logit_scale`).
+//! Models that are not quantised have no such modules. Their integers are tables of positions, masks and identifiers,
+//! and tensors that they call scales belong to real numbers or have other names (`logit_scale`).
 
 use super::SchemeMatches;
 use crate::{UnreadableWeight, Weight, unqualified};
@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::{Checkpoint, Format, Tensor};
 
-/// Why codes that no recogniser knows are not read.
-const REASON: &str = "codes beside scales in no layout that is known here";
+/// Why codes of an unknown quantisation cannot be read.
+const REASON: &str = "its codes and scales have an unknown layout";
 
-/// Words for what codes are multiplied with, moved by, or looked up in. Numbers behind them do not count.
+/// Words for scales, zero points and lookup tables. Numbers at their ends are ignored.
 const SCALES: &[&str] = &[
     "scale",
     "scales",
@@ -57,7 +57,7 @@ const SCALES: &[&str] = &[
     "s",
 ];
 
-/// Words beside them that say nothing of another kind of tensor. A norm's or a gate's scale has another.
+/// Words that may accompany them. The scale of a norm or a gate has other words in its name.
 const FILLERS: &[&str] = &[
     "weight",
     "weights",
@@ -123,19 +123,19 @@ const FILLERS: &[&str] = &[
     "z",
 ];
 
-/// Words of scales that belong to what goes through a layer: they say nothing of its weights.
+/// Words for scales of activations, which do not show that weights are quantised.
 const ACTIVATIONS: &[&str] = &["input", "output", "act", "activation", "in", "out", "pre"];
 
-/// Words in names of integers that are places or masks.
+/// Words in names of integers that are positions or masks.
 const PLACES: &[&str] = &["mask", "masks", "bias", "ids", "position", "positions", "relative"];
 
-/// Words in names of integers that are numbers of something, where nothing else tells.
+/// Words in names of integers that are indices or counts.
 const NUMBERS: &[&str] = &[
     "index", "indexes", "indices", "idx", "id", "perm", "map", "table", "token", "tokens", "vocab",
     "counts", "lengths", "offsets", "labels", "hash", "hashes",
 ];
 
-/// Words in names of small tables of integers that are no weights of any layer.
+/// Words in names of small tables of integers that are not weights.
 const TABLES: &[&str] = &[
     "anchors",
     "bucket",
@@ -149,69 +149,73 @@ const TABLES: &[&str] = &[
     "tril",
 ];
 
-/// Components that wrap the tensor of a module: `q_proj.weight._data`.
+/// Components of names that wrap the tensor of a module, as in `q_proj.weight._data`.
 const WRAPPERS: &[&str] = &["weight", "data", "qdata", "packed"];
 
-/// Components of a name, from its end, that are looked at.
+/// The number of components of a name that are examined, from its end.
 const DEPTH: usize = 4;
 
-/// The longest end of a name that is taken for that of a part.
+/// The maximum length of the end of a name that is taken for that of a part.
 const MAX_ENDING: usize = 256;
 
-/// Elements from which on codes may lie in one dimension.
-const FLAT: u64 = 1 << 16;
+/// The minimum number of elements of codes in one dimension.
+const MIN_FLAT: u64 = 1 << 16;
 
-/// Adds the codes of `model` that are not in `found`, and gives all unread ones their parts.
-pub(super) fn find(model: &Checkpoint, found: &mut SchemeMatches) {
-    let taken: BTreeSet<usize> =
-        found.weights.iter().flat_map(Weight::tensors).chain(found.parts.iter().copied()).collect();
-    let unread = std::mem::take(&mut found.unreadable);
-    // A scale is no code, whatever a configuration says of the model.
-    let known: BTreeMap<usize, String> = unread
+/// Adds the unknown codes of `model` to `matches`, and assigns the parts of all unreadable weights.
+pub(super) fn find(model: &Checkpoint, matches: &mut SchemeMatches) {
+    let taken: BTreeSet<usize> = matches
+        .weights
+        .iter()
+        .flat_map(Weight::tensors)
+        .chain(matches.parts.iter().copied())
+        .collect();
+    let unreadable = std::mem::take(&mut matches.unreadable);
+    // Scales are not codes, whatever the configuration states.
+    let reasons: BTreeMap<usize, String> = unreadable
         .into_iter()
-        .filter(|unread| !taken.contains(&unread.tensor))
-        .filter(|unread| !is_scale(unqualified(model, unread.tensor)))
-        .map(|unread| (unread.tensor, unread.reason))
+        .filter(|weight| !taken.contains(&weight.tensor))
+        .filter(|weight| !is_scale(unqualified(model, weight.tensor)))
+        .map(|weight| (weight.tensor, weight.reason))
         .collect();
     let others = (0..model.tensors.len()).filter(|index| {
-        !taken.contains(index) && !known.contains_key(index) && !is_gguf(model, *index)
+        !taken.contains(index) && !reasons.contains_key(index) && !is_gguf(model, *index)
     });
     let mut modules = UnknownModules::default();
-    let mut left = Vec::new();
+    let mut rest = Vec::new();
     for index in others {
         match may_be_codes(&model.tensors[index], unqualified(model, index)) {
             true => modules.add(model, index, None),
-            false => left.push(index),
+            false => rest.push(index),
         }
     }
-    known.into_iter().for_each(|(index, reason)| modules.add(model, index, Some(reason)));
+    reasons.into_iter().for_each(|(index, reason)| modules.add(model, index, Some(reason)));
     if modules.codes.is_empty() {
         return;
     }
     modules.sort();
-    left.iter().for_each(|index| modules.assign_part(model, *index));
-    found.unreadable = modules.finish(model, &left);
+    rest.iter().for_each(|index| modules.assign_part(model, *index));
+    matches.unreadable = modules.finish(model, &rest);
 }
 
-/// Codes that nobody knows, unless nothing beside them says that they are some.
+/// A tensor that may be codes of an unknown quantisation.
 struct UnknownCodes<'m> {
     index: usize,
     name: &'m str,
     module: &'m str,
-    /// Why they are not read, as far as known; else whatever lies beside them must tell.
+    /// Why the codes cannot be read, if a scheme stated a reason; otherwise other tensors must confirm them.
     reason: Option<String>,
     is_confirmed: bool,
     parts: Vec<usize>,
 }
 
-/// Codes by what they belong to.
+/// The modules of codes.
 #[derive(Default)]
 struct UnknownModules<'m> {
     codes: Vec<UnknownCodes<'m>>,
     by_name: HashMap<&'m str, usize>,
-    /// In order of the names.
+    /// The codes of each module, in order of their names.
     by_module: HashMap<&'m str, Vec<usize>>,
-    /// Modules with scales that go with whatever codes are there.
+    /// Modules with scales that may belong to any codes of the module.
     scaled: HashSet<&'m str>,
 }
 
@@ -222,13 +226,13 @@ impl<'m> UnknownModules<'m> {
         let place = self.codes.len();
         self.by_name.insert(name, place);
         self.by_module.entry(module).or_default().push(place);
-        let is_told = reason.is_some();
+        let is_confirmed = reason.is_some();
         self.codes.push(UnknownCodes {
             index,
             name,
             module,
             reason,
-            is_confirmed: is_told,
+            is_confirmed,
             parts: Vec::new(),
         });
     }
@@ -239,7 +243,7 @@ impl<'m> UnknownModules<'m> {
         }
     }
 
-    /// Gives a tensor to the codes that it is a part of, if there are such.
+    /// Assigns a tensor to the codes that it is a part of, if there are any.
     fn assign_part(&mut self, model: &'m Checkpoint, index: usize) {
         let name = unqualified(model, index);
         if let Some((place, ending)) = self.codes_extended_by(name) {
@@ -271,16 +275,16 @@ impl<'m> UnknownModules<'m> {
         }
     }
 
-    /// The codes whose name this one extends, and by what.
+    /// Returns the codes whose name this name extends, and the extension.
     fn codes_extended_by(&self, name: &'m str) -> Option<(usize, &'m str)> {
         let ends = name.char_indices().rev().filter(|(_, c)| matches!(c, '.' | '_'));
-        let mut found = ends
+        let mut extended = ends
             .take(2 * DEPTH)
             .filter_map(|(end, _)| Some((*self.by_name.get(&name[..end])?, &name[end..])));
-        found.next()
+        extended.next()
     }
 
-    /// The codes of a module whose name has most in common with this one, those of the same file first.
+    /// Returns the codes of a module whose name shares the longest prefix with this name, preferring the same file.
     fn nearest(&self, model: &Checkpoint, module: &str, name: &str, index: usize) -> Option<usize> {
         let places = self.by_module.get(module)?;
         let at = places.partition_point(|place| self.codes[*place].name < name);
@@ -294,60 +298,62 @@ impl<'m> UnknownModules<'m> {
         near.iter().copied().max_by_key(likeness)
     }
 
-    /// The codes that are some, each with its parts.
-    fn finish(self, model: &Checkpoint, left: &[usize]) -> Vec<UnreadableWeight> {
-        let is_told = |codes: &UnknownCodes<'_>| {
-            // At the root of a file there is more than one layer.
+    /// Returns the confirmed codes with their parts. `rest` are the tensors that are no codes.
+    fn finish(self, model: &Checkpoint, rest: &[usize]) -> Vec<UnreadableWeight> {
+        let is_confirmed = |codes: &UnknownCodes<'_>| {
+            // The root of a file may have tensors of several layers.
             let of_root = || words(codes.name).all(|word| is_one_of(word, FILLERS));
             let scaled = self.scaled.contains(codes.module);
             codes.is_confirmed || scaled && (!codes.module.is_empty() || of_root())
         };
-        let told: Vec<bool> = self.codes.iter().map(is_told).collect();
+        let confirmed: Vec<bool> = self.codes.iter().map(is_confirmed).collect();
         let mut firsts: HashMap<&str, usize> = HashMap::new();
-        for (place, codes) in self.codes.iter().enumerate().filter(|(place, _)| told[*place]) {
+        for (place, codes) in self.codes.iter().enumerate().filter(|(place, _)| confirmed[*place]) {
             firsts.entry(codes.module).or_insert(place);
         }
         let placed: HashSet<usize> =
             self.codes.iter().flat_map(|codes| codes.parts.iter().copied()).collect();
-        // Numbers of bits, shapes, orders of columns.
-        let mut notes: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for index in left {
+        // Bit widths, shapes, orders of columns.
+        let mut metadata: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for index in rest {
             let tensor = &model.tensors[*index];
             let module = unqualified(model, *index).rsplit_once('.').map(|(module, _)| module);
             let first = module.and_then(|module| firsts.get(module));
             if let Some(first) =
                 first.filter(|_| !tensor.dtype.is_float() && !placed.contains(index))
             {
-                notes.entry(*first).or_default().push(*index);
+                metadata.entry(*first).or_default().push(*index);
             }
         }
-        let mut unread: Vec<UnreadableWeight> = Vec::new();
-        for (place, codes) in self.codes.into_iter().enumerate().filter(|(place, _)| told[*place]) {
+        let mut unreadable: Vec<UnreadableWeight> = Vec::new();
+        for (place, codes) in
+            self.codes.into_iter().enumerate().filter(|(place, _)| confirmed[*place])
+        {
             let mut parts = codes.parts;
-            parts.extend(notes.remove(&place).unwrap_or_default());
+            parts.extend(metadata.remove(&place).unwrap_or_default());
             parts.sort_unstable();
             let reason = codes.reason.unwrap_or_else(|| REASON.to_owned());
-            unread.push(UnreadableWeight { tensor: codes.index, parts, reason });
+            unreadable.push(UnreadableWeight { tensor: codes.index, parts, reason });
         }
-        unread.sort_by_key(|unread| unread.tensor);
-        unread
+        unreadable.sort_by_key(|weight| weight.tensor);
+        unreadable
     }
 }
 
-/// Whether a matrix of integers may be one of codes, though nothing beside it says so: it is named neither like
-/// places and masks nor like tables and numbers of something.
+/// Returns whether a matrix of integers may be codes although no other tensor confirms it: its name has no word for
+/// positions, masks, indices or counts.
 pub(crate) fn may_be_integer_codes(model: &Checkpoint, index: usize) -> bool {
     let tensor = &model.tensors[index];
     let integers = [Dtype::U8, Dtype::I8, Dtype::U16, Dtype::I16, Dtype::U32, Dtype::I32];
     let last = unqualified(model, index).rsplit('.').next().unwrap_or_default();
-    let of_something = |word: &str| is_one_of(word, PLACES) || is_one_of(word, NUMBERS);
+    let is_index = |word: &str| is_one_of(word, PLACES) || is_one_of(word, NUMBERS);
     integers.contains(&tensor.dtype)
         && tensor.shape.iter().filter(|len| **len > 1).count() >= 2
-        && !words(last).any(of_something)
+        && !words(last).any(is_index)
         && !is_gguf(model, index)
 }
 
-/// Whether a tensor may hold codes, by its type, dimensions and name.
+/// Returns whether a tensor may contain codes, judged by its type, dimensions and name.
 fn may_be_codes(tensor: &Tensor, name: &str) -> bool {
     let wide = match tensor.dtype {
         Dtype::I64 | Dtype::U64 => true,
@@ -358,11 +364,11 @@ fn may_be_codes(tensor: &Tensor, name: &str) -> bool {
     };
     let elements = tensor.shape.iter().try_fold(1u64, |product, len| product.checked_mul(*len));
     let is_float = tensor.dtype.is_float();
-    let flat = !wide && elements.is_some_and(|elements| elements >= FLAT);
+    let flat = !wide && elements.is_some_and(|elements| elements >= MIN_FLAT);
     let last = name.rsplit('.').next().unwrap_or_default();
     let named = |list: &[&str]| words(last).any(|word| is_one_of(word, list));
-    // Tables of a few numbers are no weights, whatever lies beside them.
-    let small = elements.is_some_and(|elements| elements < FLAT);
+    // Small tables are not weights, even if there are scales.
+    let small = elements.is_some_and(|elements| elements < MIN_FLAT);
     (tensor.shape.len() >= 2 || flat && tensor.shape.len() == 1)
         && !is_scale(name)
         && !named(PLACES)
@@ -370,7 +376,7 @@ fn may_be_codes(tensor: &Tensor, name: &str) -> bool {
         && !(small && !is_float && named(TABLES))
 }
 
-/// Whether a name is that of scales, or of what is like them.
+/// Returns whether a name is that of scales, zero points or lookup tables.
 fn is_scale(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     let filler = |word: &str| is_one_of(word, FILLERS) || is_one_of(word, ACTIVATIONS);
@@ -380,12 +386,12 @@ fn is_scale(name: &str) -> bool {
             || words(last).all(|word| is_scale_word(word) || filler(word)))
 }
 
-/// Types of GGUF say how they are quantised, and nothing lies beside them.
+/// Returns whether a tensor is in a GGUF file, where the type determines the quantisation.
 fn is_gguf(model: &Checkpoint, index: usize) -> bool {
     model.files[model.tensors[index].file].format == Some(Format::Gguf)
 }
 
-/// The module of a tensor: its name without the last component, and without those that wrap it.
+/// Returns the module of a tensor: its name without the last component and those that wrap it.
 fn module_of(name: &str) -> &str {
     let mut module = name.rsplit_once('.').map_or("", |(module, _)| module);
     for _ in 0..DEPTH {
@@ -398,14 +404,14 @@ fn module_of(name: &str) -> &str {
     module
 }
 
-/// The modules that a name may belong to, from the nearest up, and what is left of it.
+/// Returns the modules that a name may belong to, innermost first, each with the rest of the name.
 fn modules_above(name: &str) -> impl Iterator<Item = (&str, &str)> {
     let inner = name.char_indices().rev().filter(|(_, c)| *c == '.');
     let inner = inner.map(|(end, _)| (&name[..end], &name[end + 1..]));
     inner.chain([("", name)]).take(DEPTH).take_while(|(_, ending)| ending.len() <= MAX_ENDING)
 }
 
-/// Names that the weight of codes of this name may have where it is kept as it is, likely ones first.
+/// Returns the names that the weight of these codes may have in a model that is not quantised, most likely first.
 pub(crate) fn weight_names(name: &str) -> Vec<String> {
     let module = module_of(name);
     let of_module = match module {
@@ -419,7 +425,7 @@ pub(crate) fn weight_names(name: &str) -> Vec<String> {
     [name.to_owned(), of_module].into_iter().chain(stems).collect()
 }
 
-/// The words of a name: what lies between its dots and strokes, without numbers at their ends.
+/// Returns the words of a name, which dots, underscores and hyphens separate, without trailing numbers.
 fn words(name: &str) -> impl Iterator<Item = &str> + Clone {
     let words = name.split(['.', '_', '-']);
     words.map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit())).filter(|w| !w.is_empty())

@@ -1,4 +1,4 @@
-//! Low bits of 16-bit weights that are random, as encrypted data are.
+//! Detects random low bits in 16-bit weights, which encrypted data causes.
 
 use super::AuditSubject;
 use super::holm::HypothesisTest;
@@ -6,75 +6,75 @@ use crate::audit::binade_edges::BinadeEdges;
 use crate::judge::bounds::normal_tail_log10;
 use tensorseal_base::severity::Severity;
 
-/// Normal values that a tensor must have to be judged, and to say what is usual in its file.
-const JUDGED_FROM: u64 = 1_000_000;
-const ASKED_FROM: u64 = 100_000;
+/// The number of normal values from which a tensor is judged, and from which it counts for what is usual in the model.
+const MIN_NORMAL_TO_JUDGE: u64 = 1_000_000;
+const MIN_NORMAL_FOR_USUAL: u64 = 100_000;
 
-/// Edges of binades, both signs counted, and distinct values that it must have: a norm and a grid of
-/// integers have few.
-const LEAST_EDGES: u32 = 8;
-const LEAST_DISTINCT: u64 = 1024;
+/// The number of binade edges, counting both signs, and of distinct values from which a tensor is judged: norms and
+/// grids of integers have few.
+const MIN_EDGES: u32 = 8;
+const MIN_DISTINCT: u64 = 1024;
 
-/// Share of values that were rounded twice up to which the rest can be judged.
-const MOST_FROM_GRID: f64 = 0.5;
+/// The share of values that were rounded twice up to which the rest can be judged.
+const MAX_GRID_SHARE: f64 = 0.5;
 
-/// R of weights that were rounded to nearest, and from where on a file's usual one says that they were.
+/// The R of weights that were rounded to nearest, and the median R from which a model counts as rounded to nearest.
 const ROUNDED: f64 = 1.0 / 7.0;
 const ROUNDED_FROM: f64 = 0.1;
 
-/// Standard deviations below the usual R. Clean tensors lie up to 2.8 below it.
+/// The number of standard deviations below the usual R from which a tensor is reported. Clean tensors are up to 2.8
+/// below it.
 const BELOW: f64 = 5.0;
 
-/// Share of random bits from which a cast that truncates explains them.
+/// The share of random bits from which a truncating cast explains them.
 const TRUNCATED_FROM: f64 = 0.85;
 
-/// Other tensors that must say what is usual.
-const LEAST_OTHERS: usize = 2;
+/// The number of other tensors that are needed to know what is usual.
+const MIN_OTHERS: usize = 2;
 
-/// Tests every tensor against the rest of its file.
+/// Tests every tensor against the others of the model.
 ///
-/// Casts that truncate give R near zero throughout: in such a file nothing can be told.
+/// Truncating casts give an R near zero in all tensors; such a model cannot be judged.
 pub(super) fn tests(subjects: &[AuditSubject<'_>]) -> Vec<HypothesisTest> {
     let of = |least: u64| {
         subjects.iter().filter_map(move |subject| {
             let edges = subject.facts.edges.filter(|edges| {
-                edges.normal >= least
-                    && edges.edges >= LEAST_EDGES
-                    && edges.zeroth + edges.first > 0
+                edges.normal >= least && edges.edges >= MIN_EDGES && edges.zeroth + edges.first > 0
             })?;
-            let plain = edges.grid_share() < MOST_FROM_GRID;
-            (plain && subject.facts.distinct >= LEAST_DISTINCT).then_some((subject, edges))
+            let plain = edges.grid_share() < MAX_GRID_SHARE;
+            (plain && subject.facts.distinct >= MIN_DISTINCT).then_some((subject, edges))
         })
     };
-    let mut usual: Vec<f64> = of(ASKED_FROM).map(|(_, edges)| edges.ratio()).collect();
+    let mut usual: Vec<f64> = of(MIN_NORMAL_FOR_USUAL).map(|(_, edges)| edges.ratio()).collect();
     usual.sort_unstable_by(f64::total_cmp);
     let Some(median) = usual.get(usual.len() / 2).copied() else { return Vec::new() };
-    let asked = usual.len() > LEAST_OTHERS;
-    if asked && median < ROUNDED_FROM {
+    let is_usual_known = usual.len() > MIN_OTHERS;
+    if is_usual_known && median < ROUNDED_FROM {
         return Vec::new();
     }
-    let expected = if asked { median.min(ROUNDED) } else { ROUNDED };
-    of(JUDGED_FROM).map(|(subject, edges)| test(subject, &edges, expected, asked)).collect()
+    let expected = if is_usual_known { median.min(ROUNDED) } else { ROUNDED };
+    of(MIN_NORMAL_TO_JUDGE)
+        .map(|(subject, edges)| test(subject, &edges, expected, is_usual_known))
+        .collect()
 }
 
 fn test(
     subject: &AuditSubject<'_>,
     edges: &BinadeEdges,
     expected: f64,
-    asked: bool,
+    is_usual_known: bool,
 ) -> HypothesisTest {
     let (ratio, deviation) = (edges.ratio(), edges.deviation());
     let expected = expected * (1.0 - edges.grid_share());
     let z = (ratio - expected) / deviation;
-    // Of the binomial distribution the normal one is an approximation; it is good at 10^4 counts and
-    // more, and the threshold was measured.
+    // The normal distribution approximates the binomial one well from 10^4 counts on, and the threshold was measured.
     let log10_p = normal_tail_log10(-z).min(0.0);
     let share = (1.0 - ratio / expected).clamp(0.0, 1.0);
-    // Alone, a tensor without any trace of rounding is one that was truncated.
-    let told = asked || share < TRUNCATED_FROM;
-    let finding = (z <= -BELOW && told).then(|| {
+    // Without other tensors, a tensor without any trace of rounding is explained by truncation.
+    let is_conclusive = is_usual_known || share < TRUNCATED_FROM;
+    let finding = (z <= -BELOW && is_conclusive).then(|| {
         let message = format!(
-            "the lowest bits of about {:.0} % of its values are random: rounding leaves R = {expected:.3} at the edges of binades, here it is {ratio:.3}; an encrypted payload does that, and so does a cast that truncates",
+            "the lowest bits of about {:.0} % of its values are random: rounding gives R = {expected:.3} at binade edges, found {ratio:.3}; an encrypted payload causes this, and so does a truncating cast",
             100.0 * share
         );
         let mut finding = subject
@@ -85,8 +85,8 @@ fn test(
             .with("z", z)
             .with("threshold_z", -BELOW)
             .with("share", share);
-        if !asked {
-            // No other tensor says how this file was rounded.
+        if !is_usual_known {
+            // No other tensors show how this model was rounded.
             finding.severity = Severity::Low;
         }
         subject.whole(finding)

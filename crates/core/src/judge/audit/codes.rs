@@ -1,26 +1,25 @@
-//! Blocks of quantised tensors: scales that are no numbers, scales that are gone, codes that are cut off.
+//! Judges quantisation blocks: scales that are not finite, lost scales, and saturated codes.
 
 use super::AuditSubject;
 use crate::judge::finding::Finding;
 use tensorseal_base::severity::Severity;
 
-/// Share of the blocks from which lost scales are no underflow of a few weights. (A block whose weights
-/// are all below the smallest binary16 loses its scale by itself.)
+/// The share of blocks from which lost scales are more than the underflow of a few weights. (A quantisation block
+/// whose weights are all below the smallest binary16 number has a scale of zero.)
 const LOST_FROM: f64 = 0.001;
 
-/// Share of the blocks, and number of them, from which saturated ones are no accident. Of the 708,832
-/// blocks of all-MiniLM-L6-v2 the quantisers of `gguf` saturated 8 (Q4_0), 5 (Q4_1), 1 (Q5_0), 2 (Q5_1)
-/// and none (Q8_0).
+/// The share and the number of saturated blocks from which they are not an accident. Of the 708,832 blocks of
+/// all-MiniLM-L6-v2, the quantisers of `gguf` saturated 8 (Q4_0), 5 (Q4_1), 1 (Q5_0), 2 (Q5_1) and none (Q8_0).
 const SATURATED_FROM: f64 = 0.01;
 const SATURATED_BLOCKS: u64 = 32;
 
-/// Judges the blocks of a tensor.
+/// Judges the quantisation blocks of a tensor.
 pub(super) fn judge(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) {
     let Some(codes) = &subject.facts.distribution.codes else { return };
     let share = |blocks: u64| blocks as f64 / codes.blocks.max(1) as f64;
     if codes.nan + codes.infinite > 0 {
         let message = format!(
-            "{} of its {} blocks have a scale that is not a number, {} one that is infinite",
+            "{} of its {} quantisation blocks have a scale that is not a number, and {} an infinite one",
             codes.nan, codes.blocks, codes.infinite
         );
         let finding = subject
@@ -32,7 +31,7 @@ pub(super) fn judge(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) {
     }
     if codes.lost > 0 {
         let message = format!(
-            "{} of its {} blocks have a scale of zero, but codes that are not",
+            "{} of its {} quantisation blocks have a zero scale, but non-zero codes",
             codes.lost, codes.blocks
         );
         let mut finding = subject
@@ -47,7 +46,7 @@ pub(super) fn judge(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) {
     }
     if codes.saturated >= SATURATED_BLOCKS && share(codes.saturated) >= SATURATED_FROM {
         let message = format!(
-            "{} of its {} blocks have at least half of their codes at an end of the range",
+            "{} of its {} quantisation blocks have at least half of their codes at an end of the range",
             codes.saturated, codes.blocks
         );
         let finding = subject

@@ -1,29 +1,29 @@
-//! Which of many tests reject, when a false alarm anywhere is to be rare.
+//! Decides which of many tests reject, with a bound on the probability of any false alarm.
 
 use crate::judge::finding::Finding;
 
-/// A test whose null hypothesis is that the weights are sound.
+/// A test with the null hypothesis that the weights are sound.
 pub(super) struct HypothesisTest {
-    /// log10 of an upper bound of its p-value.
+    /// log10 of an upper bound of the p-value.
     pub log10_p: f64,
-    /// What is said when it rejects; `None`: it is counted, and never rejects by itself.
+    /// The finding if the test rejects; `None` for a test that only counts towards the number of tests.
     pub finding: Option<Finding>,
 }
 
-/// The findings of the tests that reject at the family-wise level 10^`alpha_log10`.
+/// Returns the findings of the tests that reject at the family-wise level 10^`alpha_log10`.
 ///
 /// S. Holm, "A simple sequentially rejective multiple test procedure", *Scandinavian Journal of
-/// Statistics* 6, 1979: valid whatever the tests have to do with one another.
+/// Statistics* 6, 1979. It is valid for any dependence between the tests.
 pub(super) fn rejected(mut tests: Vec<HypothesisTest>, alpha_log10: f64) -> Vec<Finding> {
     tests.sort_by(|a, b| a.log10_p.total_cmp(&b.log10_p));
-    let mut left = tests.len();
+    let mut remaining = tests.len();
     let mut findings = Vec::new();
     for test in tests {
-        let corrected = test.log10_p + libm::log10(left as f64);
+        let corrected = test.log10_p + libm::log10(remaining as f64);
         if corrected > alpha_log10 || test.log10_p.is_nan() {
             break;
         }
-        left -= 1;
+        remaining -= 1;
         if let Some(finding) = test.finding {
             let limit = |log: f64| if log.is_finite() { log } else { -999.0 };
             findings.push(finding.with("log10_p_corrected", limit(corrected)));
@@ -32,7 +32,7 @@ pub(super) fn rejected(mut tests: Vec<HypothesisTest>, alpha_log10: f64) -> Vec<
     findings
 }
 
-/// log10 of a bound of the probability that a chi-square variable of `freedom` degrees reaches `value`.
+/// Returns log10 of a bound on the probability that a chi-square variable of `freedom` degrees reaches `value`.
 ///
 /// B. Laurent and P. Massart, "Adaptive estimation of a quadratic functional by model selection",
 /// *Annals of Statistics* 28, 2000, Lemma 1: X - f >= 2 sqrt(f t) + 2 t has probability at most e^-t.
@@ -50,8 +50,11 @@ pub(super) fn chi_square_tail_log10(value: f64, freedom: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn test(log10_p: f64, said: bool) -> HypothesisTest {
-        HypothesisTest { log10_p, finding: said.then(|| Finding::new("payload/low-bits", "")) }
+    fn test(log10_p: f64, has_finding: bool) -> HypothesisTest {
+        HypothesisTest {
+            log10_p,
+            finding: has_finding.then(|| Finding::new("payload/low-bits", "")),
+        }
     }
 
     #[test]
@@ -69,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_chi_square_bound_is_one() {
-        // Beside exact upper tails from tables: the bound may only lie above.
+        // Compared with exact upper tails from tables: the bound must not be smaller.
         for (value, freedom, exact) in
             [(6.635, 1.0, 0.01), (15.137, 1.0, 1e-4), (135.807, 100.0, 0.01)]
         {

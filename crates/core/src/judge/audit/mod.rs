@@ -1,8 +1,8 @@
-//! What is wrong with weights, judged from the facts of an audit alone.
+//! Judges weights from the facts of an audit alone.
 //!
-//! One file for each kind of check. Thresholds stand beside the check they belong to, with what was
-//! measured on clean checkpoints (`docs/statistics.md`). Checks that have a null distribution give
-//! bounds of p-values, and `holm` decides over all tensors and checks of a model together.
+//! Each kind of check has a module of its own. The thresholds are next to their check, with what was measured on clean
+//! checkpoints (`docs/statistics.md`). Checks with a null distribution give bounds of p-values, and `holm` decides over
+//! all tensors and checks of a model together.
 
 mod binade_edges;
 mod codes;
@@ -23,19 +23,19 @@ use crate::audit::{AuditMeasurements, TensorFacts};
 use std::collections::BTreeMap;
 use tensorseal_format::{Checkpoint, Tensor};
 
-/// Family-wise probability of a false alarm, over all tensors and all checks with a p-value.
+/// log10 of the family-wise probability of a false alarm, over all tensors and all checks with a p-value.
 pub const FAMILY_ALPHA_LOG10: f64 = -4.0;
 
-/// Share of zeros from which a tensor is sparse.
+/// The share of zeros from which a tensor counts as sparse.
 const SPARSE_FROM: f64 = 0.01;
 
-/// A tensor under judgement.
+/// A tensor that is judged.
 struct AuditSubject<'a> {
     tensor: &'a Tensor,
     file: &'a str,
     facts: &'a TensorFacts,
     role: TensorRole,
-    /// Whether it is a table that is looked up by row.
+    /// Whether the tensor is a table that is indexed by row.
     table: bool,
 }
 
@@ -44,12 +44,12 @@ impl AuditSubject<'_> {
         Finding::new(rule, message).in_file(self.file).in_tensor(&self.tensor.name)
     }
 
-    /// Elements.
+    /// Returns the number of elements.
     fn count(&self) -> u64 {
         self.facts.distribution.count
     }
 
-    /// Bytes of a row: a step of the first dimension. Zero with fewer than two dimensions.
+    /// Returns the bytes of a row (a step of the first dimension); zero with fewer than two dimensions.
     fn row_bytes(&self) -> u64 {
         match self.tensor.storage_shape().split_first() {
             Some((rows, rest)) if !rest.is_empty() && *rows > 0 => self.tensor.bytes / rows,
@@ -57,16 +57,16 @@ impl AuditSubject<'_> {
         }
     }
 
-    /// Gives a finding its place, in bytes of the tensor.
+    /// Sets the place of a finding to a byte range of the tensor.
     fn at(&self, finding: Finding, range: [u64; 2]) -> Finding {
         if self.tensor.strides.is_some() {
-            // Neighbours in the file are no neighbours in the tensor.
+            // Neighbours in the file are not neighbours in the tensor.
             return Finding { byte_range: Some(range), ..finding };
         }
         finding.at(self.tensor.dtype, &self.tensor.shape, range)
     }
 
-    /// Gives a finding its place, in elements of the tensor.
+    /// Sets the place of a finding to a range of elements of the tensor.
     fn at_elements(&self, finding: Finding, elements: [u64; 2]) -> Finding {
         let (bytes, granule) = self.tensor.dtype.granule();
         let range = elements
@@ -76,16 +76,16 @@ impl AuditSubject<'_> {
         Finding { element_range, ..finding }
     }
 
-    /// All of it.
+    /// Sets the place of a finding to the whole tensor.
     fn whole(&self, finding: Finding) -> Finding {
         self.at(finding, [0, self.tensor.bytes])
     }
 }
 
-/// Tensors of one role, by depth.
+/// The tensors of each role, in order of their depth.
 type Siblings<'a> = BTreeMap<&'a str, Vec<&'a AuditSubject<'a>>>;
 
-/// All findings about the weights of a model, in order of the tensors.
+/// Returns all findings about the weights of a model, in order of the tensors.
 pub fn judge(model: &Checkpoint, audited: &AuditMeasurements) -> Vec<Finding> {
     let subjects: Vec<AuditSubject<'_>> = audited
         .facts
@@ -133,17 +133,17 @@ pub fn judge(model: &Checkpoint, audited: &AuditMeasurements) -> Vec<Finding> {
     findings
 }
 
-/// Moments of an optimiser, which follow the gradients.
+/// Returns whether a role is optimiser state, whose values follow the gradients.
 fn is_state(role: &str) -> bool {
     ["exp_avg", "momentum", "optimizer", "optim."].iter().any(|part| role.contains(part))
 }
 
-/// Names of tensors for a message: the first few, and how many more.
+/// Lists the first names of tensors for a message, and the number of further ones.
 pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const LISTED: usize = 3;
+    const MAX_LISTED: usize = 3;
     let total = names.len();
-    let first: Vec<String> = names.take(LISTED).map(|name| format!("{name:?}")).collect();
-    match total.saturating_sub(LISTED) {
+    let first: Vec<String> = names.take(MAX_LISTED).map(|name| format!("{name:?}")).collect();
+    match total.saturating_sub(MAX_LISTED) {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
     }

@@ -1,4 +1,4 @@
-//! Pages of one word, and pages that occur twice: what storage does to a file.
+//! Detects constant and duplicate pages, which storage faults cause.
 
 use super::{AuditSubject, SPARSE_FROM};
 use crate::audit::localization::ConstantRun;
@@ -8,52 +8,50 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use tensorseal_engine::measure::pages::{PAGE_LEN, phase};
 
-/// Distinct values below which a tensor is a table of constants, not weights.
+/// The number of distinct values below which a tensor is a table of constants.
 const FEW_VALUES: u64 = 256;
 
-/// Share of pages from which a tensor is a copy of another one, changed here and there.
+/// The share of equal pages from which a tensor is a slightly changed copy of another one.
 const PARTLY_EQUAL_FROM: f64 = 0.25;
 
-/// Stretches that a finding lists.
-const LISTED: usize = 16;
+/// The maximum number of runs that a finding lists.
+const MAX_LISTED: usize = 16;
 
-/// Constant pages in a tensor that is full of weights.
+/// Reports constant pages in a tensor of weights.
 ///
-/// Rows that are zero as a whole are usual (pruned or dead units, tokens that were never used): a stretch
-/// that begins and ends with a row is left out. Storage pages do not know rows.
+/// Rows of zeros are usual (pruned or dead units, tokens that were never used), so runs that start and end at a row
+/// boundary are ignored. Storage pages do not align with rows.
 pub(super) fn constant_runs(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) {
     let facts = subject.facts;
     if facts.pages.constant == 0 || facts.distinct < FEW_VALUES.min(subject.count() / 64) {
         return;
     }
     let (bytes, granule) = subject.tensor.dtype.granule();
-    let elements_a_page = PAGE_LEN * granule / bytes;
-    let outside = facts.distribution.zero.saturating_sub(facts.pages.constant * elements_a_page);
-    let sparse = outside as f64 > SPARSE_FROM * subject.count() as f64;
+    let elements_per_page = PAGE_LEN * granule / bytes;
+    let other_zeros =
+        facts.distribution.zero.saturating_sub(facts.pages.constant * elements_per_page);
+    let sparse = other_zeros as f64 > SPARSE_FROM * subject.count() as f64;
     let unusual: Vec<&ConstantRun> = facts
-        .seen
-        .stretches
+        .localization
+        .constant_runs
         .iter()
-        .filter(|stretch| {
-            let of_zeros = stretch.word == 0 && (sparse || is_rows(subject, stretch));
-            let of_table = subject.table && is_rows(subject, stretch);
-            !(of_zeros || of_table)
+        .filter(|run| {
+            let is_usual_zeros = run.word == 0 && (sparse || is_rows(subject, run));
+            let is_table_rows = subject.table && is_rows(subject, run);
+            !(is_usual_zeros || is_table_rows)
         })
         .collect();
     let (Some(first), Some(last)) = (unusual.first(), unusual.last()) else { return };
-    let bytes: u64 = unusual.iter().map(|stretch| stretch.end - stretch.start).sum();
+    let bytes: u64 = unusual.iter().map(|run| run.end - run.start).sum();
     let what = match first.word {
         0 => "zeros".to_owned(),
         word => format!("the word {word:08x}"),
     };
-    let places = unusual.len();
-    let message = match places {
-        1 => format!("{bytes} bytes in a row are {what}, where all around there are weights"),
-        _ => {
-            format!("{places} stretches of {what}, {bytes} bytes in all, lie among weights")
-        }
+    let message = match unusual.len() {
+        1 => format!("a run of {bytes} bytes of {what} lies among weights"),
+        runs => format!("{runs} runs of {what}, {bytes} bytes in total, lie among weights"),
     };
-    let listed: Vec<_> = unusual.iter().take(LISTED).map(|s| [s.start, s.end]).collect();
+    let listed: Vec<_> = unusual.iter().take(MAX_LISTED).map(|s| [s.start, s.end]).collect();
     let finding = subject
         .finding("weights/constant-run", message)
         .with("stretches", json!(listed))
@@ -63,27 +61,27 @@ pub(super) fn constant_runs(subject: &AuditSubject<'_>, findings: &mut Vec<Findi
     findings.push(subject.at(finding, [first.start, last.end]));
 }
 
-/// Whether a stretch begins and ends where rows do, within the four bytes of a word.
-fn is_rows(subject: &AuditSubject<'_>, stretch: &ConstantRun) -> bool {
+/// Returns whether a run starts and ends at row boundaries, within the four bytes of a word.
+fn is_rows(subject: &AuditSubject<'_>, run: &ConstantRun) -> bool {
     let row = subject.row_bytes();
     let at_edge = |position: u64, row: u64| {
         let over = position % row;
         over < 4 || row - over < 4
     };
     match row {
-        // A vector's unused end, or its beginning.
-        0 => stretch.start < 4 || stretch.end + 4 > subject.tensor.bytes,
-        row => at_edge(stretch.start, row) && at_edge(stretch.end, row),
+        // The start or the end of a vector may be unused.
+        0 => run.start < 4 || run.end + 4 > subject.tensor.bytes,
+        row => at_edge(run.start, row) && at_edge(run.end, row),
     }
 }
 
-/// Pages that occur twice, in one tensor or in two.
+/// Reports pages that occur twice, in one tensor or in two.
 pub(super) fn duplicate_pages(
     subjects: &[AuditSubject<'_>],
-    doubled: &[DuplicatePages],
+    duplicates: &[DuplicatePages],
 ) -> Vec<Finding> {
     let mut pairs: BTreeMap<(usize, usize), Vec<&DuplicatePages>> = BTreeMap::new();
-    for run in doubled {
+    for run in duplicates {
         pairs.entry((run.here.0, run.there.0)).or_default().push(run);
     }
     let weights = |index: usize| {
@@ -107,14 +105,14 @@ pub(super) fn duplicate_pages(
         .collect()
 }
 
-/// Whether pages repeat because rows do: tokens that were never trained, and rows that are a page long.
+/// Returns whether pages repeat because rows do: untrained tokens, and rows of the length of a page.
 fn is_repeated_row(subject: &AuditSubject<'_>, run: &DuplicatePages) -> bool {
     let row = subject.row_bytes();
     let distance = (run.there.1 - run.here.1) * PAGE_LEN;
     row > 0 && distance.is_multiple_of(row) && (subject.table || run.times > 2)
 }
 
-/// Whether one tensor is the other one, trained a little further: most pages are equal, in place.
+/// Returns whether one tensor is a further trained version of the other: many pages are equal and in the same place.
 fn are_versions(
     here: &AuditSubject<'_>,
     there: &AuditSubject<'_>,
@@ -144,10 +142,13 @@ fn duplicate_finding(
     };
     let first = place(here, longest.here.1, longest.pages);
     let second = place(there, longest.there.1, longest.pages);
-    let own = std::ptr::eq(here, there);
-    let whose = if own { "its own".to_owned() } else { format!("{:?}'s", here.tensor.name) };
+    let same_tensor = std::ptr::eq(here, there);
+    let other = match same_tensor {
+        true => String::new(),
+        false => format!(" of {:?}", here.tensor.name),
+    };
     let message = format!(
-        "{pages} of its pages of 4 KiB occur twice: bytes {}..{} are {whose} bytes {}..{}; one of the two places was written wrongly",
+        "{pages} of its 4 KiB pages occur twice: bytes {}..{} equal bytes {}..{}{other}; one of the two places was written wrongly",
         second[0], second[1], first[0], first[1]
     );
     let mut finding = there
@@ -155,10 +156,11 @@ fn duplicate_finding(
         .with("pages", pages)
         .with("threshold_pages", 1)
         .with("same_as", json!(first));
-    if !own {
+    if !same_tensor {
         finding.other_tensor = Some(here.tensor.name.clone());
     }
-    // Both places, where they are in one tensor: it cannot be told which is the copy.
-    let range = if own { [first[0].min(second[0]), first[1].max(second[1])] } else { second };
+    // Both places if they are in one tensor, because it is unknown which one is the copy.
+    let range =
+        if same_tensor { [first[0].min(second[0]), first[1].max(second[1])] } else { second };
     Some(there.at(finding, range))
 }

@@ -1,4 +1,4 @@
-//! Rows and columns that are far larger than their like: a neuron that was scaled.
+//! Detects rows and columns that are much larger than the others, as after scaling a neuron.
 
 use super::{AuditSubject, SPARSE_FROM, is_state};
 use crate::audit::rows_columns::{Outlier, RowColumnStatistics};
@@ -7,23 +7,23 @@ use serde_json::json;
 use std::collections::HashMap;
 use tensorseal_base::severity::Severity;
 
-/// Robust standard deviations, and binades, above the median from which a row was scaled. Clean tensors
-/// that are no tables have rows and columns up to 2.1 binades above it.
+/// The distance above the median, in robust standard deviations and in binades, from which a row counts as scaled.
+/// Rows and columns of clean tensors that are not tables are up to 2.1 binades above it.
 const Z_FROM: f64 = 6.0;
 const BINADES_FROM: f64 = 2.6;
 
-/// From here on it is remarkable.
+/// The distance from which a row is remarkable.
 const REMARKABLE_Z: f64 = 9.0;
 const REMARKABLE_BINADES: f64 = 1.3;
 
-/// Spread of rows, in binades, from which no row is too large.
+/// The spread of rows, in binades, from which no row counts as an outlier.
 const WIDE: f64 = 1.0;
 
-/// Rows that a statistic needs.
-const LEAST: u64 = 16;
+/// The minimum number of rows for statistics.
+const MIN_ROWS: u64 = 16;
 
-/// Tensors that must share an outlying dimension for it to be one of the model: language models have
-/// dimensions that are large throughout.
+/// The number of tensors that share an outlying dimension from which it belongs to the model: language models have
+/// dimensions that are large in all layers.
 const SHARED_FROM: usize = 3;
 
 /// Judges the rows and columns of all tensors.
@@ -37,7 +37,7 @@ pub(super) fn judge(subjects: &[AuditSubject<'_>]) -> Vec<Finding> {
             }
         }
     }
-    let own = |sums: &RowColumnStatistics, outlier: &&Outlier| {
+    let is_local = |sums: &RowColumnStatistics, outlier: &&Outlier| {
         shared.get(&(sums.count, outlier.index)).is_none_or(|tensors| *tensors < SHARED_FROM)
     };
     let mut findings = Vec::new();
@@ -47,10 +47,10 @@ pub(super) fn judge(subjects: &[AuditSubject<'_>]) -> Vec<Finding> {
             ("weights/row-outlier", "row", &subject.facts.rows),
             ("weights/column-outlier", "column", &subject.facts.columns),
         ] {
-            let Some(sums) = sums.as_ref().filter(|sums| sums.count >= LEAST) else { continue };
+            let Some(sums) = sums.as_ref().filter(|sums| sums.count >= MIN_ROWS) else { continue };
             let outliers: Vec<&Outlier> = large(sums, Z_FROM, REMARKABLE_BINADES)
                 .filter(|o| o.z >= REMARKABLE_Z || o.binades >= BINADES_FROM)
-                .filter(|outlier| own(sums, outlier))
+                .filter(|outlier| is_local(sums, outlier))
                 .collect();
             findings.extend(outlier_finding(subject, rule, what, sums, &outliers));
         }
@@ -58,7 +58,7 @@ pub(super) fn judge(subjects: &[AuditSubject<'_>]) -> Vec<Finding> {
     findings
 }
 
-/// Rows of zeros in a tensor that has no other zeros: a remark, since units die.
+/// Reports rows of zeros in a tensor without other zeros. This is a remark, because units can die in training.
 fn dead(subject: &AuditSubject<'_>) -> Option<Finding> {
     let rows =
         subject.facts.rows.as_ref().filter(|rows| rows.dead > 0 && rows.dead < rows.count)?;
@@ -76,7 +76,7 @@ fn dead(subject: &AuditSubject<'_>) -> Option<Finding> {
     })
 }
 
-/// The outliers upwards.
+/// Returns the outliers that are larger than the median.
 fn large(sums: &RowColumnStatistics, z: f64, binades: f64) -> impl Iterator<Item = &Outlier> {
     let wide = sums.spread > WIDE;
     sums.outliers.iter().filter(move |o| !wide && o.z >= z && o.binades >= binades)

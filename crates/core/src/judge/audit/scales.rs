@@ -1,4 +1,4 @@
-//! Scales of quantised weights that are kept as bytes: their type says nothing of numbers, and some are none.
+//! Judges scales of quantised weights that are stored as bytes, some codes of which are not numbers.
 
 use crate::audit::AuditMeasurements;
 use crate::judge::finding::Finding;
@@ -8,7 +8,7 @@ use tensorseal_base::dtype::Dtype;
 use tensorseal_format::Checkpoint;
 use tensorseal_weights::{WeightStorage, Weights};
 
-/// Findings of scales whose largest byte is no number: E8M0 has one such code, E4M3 one of each sign.
+/// Returns findings about scales whose largest byte encodes NaN: E8M0 has one such code, E4M3 one for each sign.
 pub fn judge(model: &Checkpoint, audited: &AuditMeasurements, weights: &Weights) -> Vec<Finding> {
     let facts: BTreeMap<usize, _> =
         audited.facts.iter().map(|facts| (facts.tensor, &facts.distribution)).collect();
@@ -18,7 +18,7 @@ pub fn judge(model: &Checkpoint, audited: &AuditMeasurements, weights: &Weights)
         let WeightStorage::Quantised(part) = &weight.storage else { continue };
         let Some((index, codes)) = part.quantised.scales() else { continue };
         let tensor = &model.tensors[index];
-        // Of types that have numbers the values themselves are judged.
+        // For numeric types, the values themselves are judged.
         if tensor.dtype != Dtype::U8 || !seen.insert(index) {
             continue;
         }
@@ -27,7 +27,7 @@ pub fn judge(model: &Checkpoint, audited: &AuditMeasurements, weights: &Weights)
             continue;
         };
         let message = format!(
-            "its largest byte is {code}, which is no scale: weights of {} are not numbers",
+            "the largest byte is {code}, which encodes no scale: weights of {} are not a number",
             display_name(&weight.name)
         );
         let finding = Finding::new("weights/not-finite", message)
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn exponents_that_are_no_numbers_are_found() {
-        let told = |largest: u8| {
+        let reported = |largest: u8| {
             let dir = tempfile::tempdir().unwrap();
             let (codes, mut exponents) = ([0x12u8; 2 * 64 * 16], [120u8; 2 * 64]);
             exponents[77] = largest;
@@ -62,7 +62,7 @@ mod tests {
             let found = report.findings.iter().filter(|found| found.rule == "weights/not-finite");
             found.map(|found| found.tensor.clone().unwrap_or_default()).collect::<Vec<_>>()
         };
-        assert_eq!(told(0xFF), ["a_scales"]);
-        assert!(told(0xFE).is_empty());
+        assert_eq!(reported(0xFF), ["a_scales"]);
+        assert!(reported(0xFE).is_empty());
     }
 }

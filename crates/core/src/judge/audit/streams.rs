@@ -1,4 +1,4 @@
-//! Files and other structured data in the low bits of weights.
+//! Detects files and other structured data in the low bits of weights.
 
 use super::holm::{HypothesisTest, chi_square_tail_log10};
 use super::{AuditSubject, SPARSE_FROM};
@@ -6,18 +6,18 @@ use crate::audit::streams::{ChiSquare, LowBitFacts, MOSTLY_ZERO_FROM};
 use crate::judge::finding::Finding;
 use serde_json::json;
 
-/// Normalised asymmetry from which bytes lie in a stream. Clean weights have up to 13, and up to 5 where
-/// they were not decayed to nothing.
+/// The normalised asymmetry from which a stream contains bytes. Clean weights have up to 13, and up to 5 if they did
+/// not decay to zero.
 const ASYMMETRY_FROM: f64 = 20.0;
 
-/// Effect from which a table's asymmetry is more than that of rows which repeat, and a sparse tensor's
-/// more than that of its pattern. Clean ones have up to 0.011 and 0.035.
+/// The effect from which the asymmetry of a table exceeds that of repeated rows, and that of a sparse tensor exceeds
+/// that of its pattern. Clean tensors have up to 0.011 and 0.035.
 const EFFECT_FROM: f64 = 0.05;
 
-/// Effect from which the lowest bytes of 32-bit weights are uneven. Clean ones have up to 0.19.
+/// The effect from which the lowest bytes of 32-bit weights count as uneven. Clean tensors have up to 0.19.
 const UNEVEN_FROM: f64 = 0.3;
 
-/// Tests of the streams of a tensor; files that were met are findings at once.
+/// Returns the tests of the streams of a tensor. Recognised files become findings immediately.
 pub(super) fn tests(
     subject: &AuditSubject<'_>,
     findings: &mut Vec<Finding>,
@@ -25,7 +25,7 @@ pub(super) fn tests(
     let hidden = files(subject, findings);
     let Some(low_bits) = &subject.facts.low_bits else { return Vec::new() };
     let mut tests: Vec<HypothesisTest> = Vec::new();
-    // The streams of a tensor overlap: the strongest speaks for all.
+    // The streams of a tensor overlap, so only the strongest is reported.
     let mut strongest: Option<(usize, ChiSquare)> = None;
     for stream in &low_bits.streams {
         let Some(chi_square) = stream.asymmetry else { continue };
@@ -64,7 +64,7 @@ fn structured(
         bits => format!("the lowest {bits} bits"),
     };
     let message = format!(
-        "{bits} of its values make bytes, as those of programs, archives or text do: neighbours of weights are exchangeable, these are not"
+        "{bits} of its values form bytes as in programs, archives or text: neighbouring weights are exchangeable, these bits are not"
     );
     let finding = subject
         .finding("payload/low-bits", message)
@@ -82,18 +82,18 @@ fn structured(
     }
 }
 
-/// The lowest bytes of 32-bit weights that are full of values: noise, unless something lies in them.
+/// Tests the lowest bytes of 32-bit weights, which are noise unless they contain data.
 fn uneven(subject: &AuditSubject<'_>, low_bits: &LowBitFacts) -> Option<HypothesisTest> {
     let chi_square = low_bits.lowest_byte?;
     let log10_p = chi_square_tail_log10(chi_square.value, chi_square.freedom);
-    // Values of a grid have few lower halves: that of weights has as many as chance gives.
+    // Values on a grid have few distinct lower halves; those of weights have as many as chance gives.
     const HALVES: f64 = 65_536.0;
     let full = HALVES * (1.0 - libm::exp(-(subject.count() as f64) / HALVES));
     let is_grid = (low_bits.distinct as f64) < 0.5 * full;
     let rejects =
         chi_square.effect >= UNEVEN_FROM && !is_grid && subject.facts.zero_share() < SPARSE_FROM;
     let finding = rejects.then(|| {
-        let message = "the lowest bytes of its values are unevenly spread, as bytes of files are and those of weights are not";
+        let message = "the lowest bytes of its values are unevenly distributed, like the bytes of a file and unlike those of weights";
         let finding = subject
             .finding("payload/low-bits", message)
             .with("bits", 8)
@@ -109,16 +109,16 @@ fn uneven(subject: &AuditSubject<'_>, low_bits: &LowBitFacts) -> Option<Hypothes
     Some(HypothesisTest { log10_p, finding })
 }
 
-/// Files that begin in the low bits, or in the bytes themselves; whether there are any.
+/// Reports files that start in the low bits or in the bytes of values, and returns whether there are any.
 fn files(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) -> bool {
-    for hidden in &subject.facts.seen.hidden {
+    for hidden in &subject.facts.localization.embedded_files {
         let width = subject.tensor.dtype.bits();
         let stream = hidden.stream;
         let message = if stream.bits == width {
-            format!("a file begins among its values: {}", hidden.kind)
+            format!("a file starts in its values: {}", hidden.kind)
         } else {
             format!(
-                "a file begins in the lowest {} of its values ({}): {}",
+                "a file starts in the lowest {} of its values ({}): {}",
                 if stream.bits == 1 { "bit".to_owned() } else { format!("{} bits", stream.bits) },
                 stream.order.name(),
                 hidden.kind
@@ -134,5 +134,5 @@ fn files(subject: &AuditSubject<'_>, findings: &mut Vec<Finding>) -> bool {
         let end = if stream.bits == width && end > hidden.element { end } else { u64::MAX };
         findings.push(subject.at_elements(finding, [hidden.element, end.min(subject.count())]));
     }
-    !subject.facts.seen.hidden.is_empty()
+    !subject.facts.localization.embedded_files.is_empty()
 }

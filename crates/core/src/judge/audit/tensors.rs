@@ -1,4 +1,4 @@
-//! Whole tensors: constant where siblings are not, and equal to one another.
+//! Detects tensors that are constant, and tensors that are equal to one another.
 
 use super::{AuditSubject, Siblings, listed};
 use crate::judge::finding::Finding;
@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_base::severity::Severity;
 use tensorseal_engine::measure::digest::ChainingValue;
 
-/// Elements from which equal tensors are no coincidence of small numbers.
-const LEAST_ELEMENTS: u64 = 1024;
+/// The number of elements from which equal tensors are not a coincidence.
+const MIN_ELEMENTS: u64 = 1024;
 
-/// Distinct values below which a tensor is a mask or another constant of the architecture.
+/// The number of distinct values below which a tensor is a mask or another constant of the architecture.
 const FEW_VALUES: u64 = 16;
 
 /// Judges whole tensors.
@@ -36,13 +36,13 @@ fn constant(subject: &AuditSubject<'_>, siblings: &Siblings<'_>) -> Option<Findi
         .filter(|other| other.role.depth != subject.role.depth)
         .collect();
     let alone = others.len() > 1 && others.iter().all(|other| other.facts.distinct >= FEW_VALUES);
-    // Biases and norms begin as constants, and so do adapters and the last layer of each block.
+    // Biases and norms are initialised as constants, and so are adapters and the last layer of each block.
     if !alone && (subject.tensor.shape.len() < 2 || !others.is_empty()) {
         return None;
     }
     let value = subject.facts.distribution.min.0;
     let message = match alone {
-        true => format!("all of its values are {value}, and in no other layer they are alike"),
+        true => format!("all of its values are {value}, unlike in every other layer"),
         false => format!("all of its values are {value}"),
     };
     let mut finding = subject
@@ -55,12 +55,12 @@ fn constant(subject: &AuditSubject<'_>, siblings: &Siblings<'_>) -> Option<Findi
     Some(subject.whole(finding))
 }
 
-/// Groups of equal tensors. Tied weights are usual, and so are layers that were repeated as a whole; one
-/// tensor of a layer that is another layer's is not.
+/// Reports groups of equal tensors. Tied weights and completely repeated layers are usual; a layer that shares a
+/// single tensor with another layer is not.
 fn equal(subjects: &[AuditSubject<'_>], siblings: &Siblings<'_>) -> Vec<Finding> {
     let mut groups: BTreeMap<ChainingValue, Vec<&AuditSubject<'_>>> = BTreeMap::new();
     for subject in subjects {
-        if subject.count() >= LEAST_ELEMENTS
+        if subject.count() >= MIN_ELEMENTS
             && !is_constant(subject)
             && !subject.tensor.shape.is_empty()
         {
@@ -88,8 +88,7 @@ fn equal(subjects: &[AuditSubject<'_>], siblings: &Siblings<'_>) -> Vec<Finding>
     findings
 }
 
-/// Whether one of the matrices of a layer is another layer's, while the rest of the layer is its own and
-/// the other layers have different ones.
+/// Returns whether layers share one matrix, while the rest of these layers and the matrices of other layers differ.
 fn is_stray_copy(
     group: &[&AuditSubject<'_>],
     siblings: &Siblings<'_>,
@@ -109,7 +108,7 @@ fn is_stray_copy(
         && !whole
 }
 
-/// Pairs of layers of which all matrices are equal.
+/// Returns the pairs of layers whose matrices are all equal.
 fn repeated_layers(subjects: &[AuditSubject<'_>]) -> BTreeSet<(u64, u64)> {
     let mut layers: BTreeMap<u64, BTreeMap<&str, ChainingValue>> = BTreeMap::new();
     for subject in subjects.iter().filter(|subject| subject.tensor.shape.len() > 1) {
@@ -119,7 +118,7 @@ fn repeated_layers(subjects: &[AuditSubject<'_>]) -> BTreeSet<(u64, u64)> {
     }
     let mut by_content: BTreeMap<Vec<(&str, ChainingValue)>, Vec<u64>> = BTreeMap::new();
     for (depth, tensors) in layers {
-        // A layer of one matrix is no layer that was repeated as a whole.
+        // A layer with a single matrix does not count as completely repeated.
         if tensors.len() > 1 {
             by_content.entry(tensors.into_iter().collect()).or_default().push(depth);
         }

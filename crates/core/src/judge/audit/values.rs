@@ -1,19 +1,19 @@
-//! Single values: what is not finite, and what is far too large.
+//! Detects single values that are not finite or much too large.
 
 use super::AuditSubject;
 use crate::judge::finding::Finding;
 use serde_json::json;
 use tensorseal_base::severity::Severity;
 
-/// Binades between the largest value and the usual ones from which it is no weight. Clean tensors have
-/// up to 4; large language models are known for single weights of 5 to 7; a flipped top bit of an
-/// exponent gives 128 (F16: 16).
+/// The distance in binades between the largest and the usual values from which a value is not a weight. Clean tensors
+/// have up to 4; large language models are known for single weights of 5 to 7; a flipped top bit of an exponent gives
+/// 128 (F16: 16).
 const EXCESS_HIGH: i32 = 9;
 
-/// From here on it is remarkable.
+/// The distance from which a value is remarkable.
 pub(super) const EXCESS_LOW: i32 = 5;
 
-/// Judges values; `foreign`: elements that are known not to be weights.
+/// Judges the values of a tensor; `foreign` is the range of elements that are known not to be weights.
 pub(super) fn judge(
     subject: &AuditSubject<'_>,
     foreign: Option<[u64; 2]>,
@@ -23,11 +23,11 @@ pub(super) fn judge(
         (Some(hull), Some(foreign)) => foreign[0] <= hull[0] && hull[1] <= foreign[1],
         _ => false,
     };
-    let seen = &subject.facts.seen;
+    let seen = &subject.facts.localization;
     if !inside(seen.not_finite.hull()) {
         findings.extend(not_finite(subject));
     }
-    if !inside(seen.above.hull()) {
+    if !inside(seen.outliers.hull()) {
         findings.extend(too_large(subject));
     }
 }
@@ -39,7 +39,7 @@ fn not_finite(subject: &AuditSubject<'_>) -> Option<Finding> {
     if values.not_finite() == 0 {
         return None;
     }
-    // An attention mask is zero where it lets pass and minus infinity where it does not.
+    // An attention mask contains only zeros and negative infinity.
     if values.nan == 0 && values.positive_infinity == 0 && values.zero == finite {
         return None;
     }
@@ -51,7 +51,7 @@ fn not_finite(subject: &AuditSubject<'_>) -> Option<Finding> {
             values.count
         ),
     };
-    let places = &subject.facts.seen.not_finite;
+    let places = &subject.facts.localization.not_finite;
     let finding = subject
         .finding("weights/not-finite", message)
         .with("nan", values.nan)
@@ -69,15 +69,15 @@ fn too_large(subject: &AuditSubject<'_>) -> Option<Finding> {
     if gap.binades < EXCESS_LOW {
         return None;
     }
-    let places = &subject.facts.seen.above;
+    let places = &subject.facts.localization.outliers;
     let values = &subject.facts.distribution;
     let largest = libm::fmax(libm::fabs(values.min.0), libm::fabs(values.max.0));
-    let which = match places.count {
-        1 => "one of its values lies".to_owned(),
-        n => format!("{n} of its values lie"),
+    let subject_text = match places.count {
+        1 => "one of its values is".to_owned(),
+        n => format!("{n} of its values are"),
     };
     let message = format!(
-        "{which} far above the others: the largest is {largest:.4e}, 99.99 % are below 2^{}",
+        "{subject_text} far above the others: the largest is {largest:.4e}, and 99.99 % are below 2^{}",
         gap.usual + 1
     );
     let mut finding = subject

@@ -1,9 +1,8 @@
-//! How far from a weight the values of its quantised copy usually are, by what that is stored as.
+//! The usual quantisation error by stored type.
 
-/// Relative error of quantisation that a weight may have, by what it is stored as: from 1.1 to 5 times the
-/// largest that was measured on a weight of all-MiniLM-L6-v2 and of generated normal models
-/// (`docs/statistics.md`). What is stored in two lossy ways may differ by the sum. Everything else is
-/// exact, or unknown.
+/// The maximum usual relative error by stored type: 1.1 to 5 times the largest error that was measured on a weight of
+/// all-MiniLM-L6-v2 and of generated normal models (`docs/statistics.md`). Weights that are stored in two lossy types
+/// may differ by the sum. All other types are exact, or unknown.
 const USUAL: &[(&str, f64)] = &[
     ("BF16", 0.004),
     ("F16", 0.002),
@@ -46,8 +45,8 @@ const USUAL: &[(&str, f64)] = &[
     ("bitnet", 0.9),
 ];
 
-/// The same by the last word of what a weight is stored as, whoever wrote it: `gptq 4-bit`, `torchao fp8`. From 1.2 to 4
-/// times the largest that was measured on files of the libraries.
+/// The same by the last word of the stored type, for any library: `gptq 4-bit`, `torchao fp8`. The values are 1.2 to
+/// 4 times the largest error that was measured on files of the libraries.
 const USUAL_OF_CODES: &[(&str, f64)] = &[
     ("2-bit", 0.95),
     ("3-bit", 0.6),
@@ -62,7 +61,7 @@ const USUAL_OF_CODES: &[(&str, f64)] = &[
     ("nvfp4", 0.25),
 ];
 
-/// The usual error of what a weight is stored as.
+/// Returns the maximum usual relative error of a stored type; zero for exact and unknown types.
 pub(super) fn usual(stored_as: &str) -> f64 {
     let last = stored_as.rsplit(' ').next().unwrap_or_default();
     let whole = USUAL.iter().find(|(name, _)| stored_as == *name);

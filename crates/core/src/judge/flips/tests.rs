@@ -100,7 +100,7 @@ fn what_is_not_explained_is_said() {
     describe_tensor(&mut finding, &tensor(Dtype::U8, &[1 << 20]), &[&place]);
     assert_eq!(
         finding.message,
-        "it changed; no one or two bit flips, no changed byte and no changed aligned 16-bit word explains bytes 1024..2048 or 1 range more; bytes 8192..9216 were not searched for bit flips"
+        "it changed; no one or two bit flips, no changed byte and no changed aligned 16-bit word explains bytes 1024..2048 or 1 more range; bytes 8192..9216 were not searched for bit flips"
     );
     assert_eq!(finding.byte_range, Some([1024, 9216]));
     let evidence = &finding.evidence["pinpointed"];

@@ -6,7 +6,7 @@ use tensorseal_engine::measure::BLOCK_LEN;
 use tensorseal_engine::measure::digest::chaining_value;
 use tensorseal_engine::measure::isa::Isa;
 
-const GO_ON: StopCheck<'static> = &|| false;
+const NEVER_STOP: StopCheck<'static> = &|| false;
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
@@ -14,12 +14,12 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// What the `blake3` crate says of bytes at a place.
+/// The value that the `blake3` crate computes for bytes at a position.
 fn value(bytes: &[u8], offset: u64, root: bool) -> ChainingValue {
     if root { *blake3::hash(bytes).as_bytes() } else { chaining_value(bytes, offset) }
 }
 
-/// Changed bytes of `found` against `sealed`, as an explanation must give them.
+/// The changed bytes of an explanation.
 fn bytes_of(explanation: &Explanation) -> Vec<(u64, u8, u8)> {
     explanation.differences.iter().flat_map(ByteDifference::bytes).collect()
 }
@@ -29,7 +29,7 @@ fn expected(sealed: &[u8], found: &[u8], offset: u64) -> Vec<(u64, u8, u8)> {
     all.filter(|(_, (a, b))| a != b).map(|(at, (a, b))| (at, *a, *b)).collect()
 }
 
-/// Every instruction set finds the same.
+/// Every instruction set finds the same change.
 #[test]
 fn all_instruction_sets_find_the_bit_in_every_lane() {
     for len in [1024, 1023, 70, 64, 61, 5, 4, 3, 1] {
@@ -52,11 +52,11 @@ fn all_instruction_sets_find_the_bit_in_every_lane() {
 }
 
 #[test]
-fn nothing_and_what_is_intact_have_no_flipped_bit() {
+fn empty_and_intact_objects_have_no_bit_flip() {
     for bytes in [&[][..], &[1, 2, 3]] {
         for sealed in [*blake3::hash(bytes).as_bytes(), [1; 32]] {
             let subtree = Subtree { bytes, offset: 0, root: true, sealed };
-            assert!(block(&subtree, GO_ON).differences.is_empty());
+            assert!(block(&subtree, NEVER_STOP).differences.is_empty());
         }
     }
 }
@@ -70,12 +70,12 @@ fn the_first_and_the_last_bit_of_a_block_are_found() {
         found[bit / 8] ^= 1 << (bit % 8);
         let value = value(&sealed, offset, false);
         let subtree = Subtree { bytes: &found, offset, root: false, sealed: value };
-        let explanation = block(&subtree, GO_ON);
+        let explanation = block(&subtree, NEVER_STOP);
         assert_eq!(bytes_of(&explanation), expected(&sealed, &found, offset));
         assert_eq!(explanation.searched, SearchScope::Bits);
-        // At another place of the object it is another block.
+        // At another position in the object it is a different block.
         let elsewhere = Subtree { offset: 0, bytes: &found[..4096], ..subtree };
-        assert!(block(&elsewhere, GO_ON).differences.is_empty());
+        assert!(block(&elsewhere, NEVER_STOP).differences.is_empty());
     }
 }
 
@@ -86,7 +86,7 @@ fn a_search_that_is_stopped_ends() {
     assert!(block(&subtree, &|| true).differences.is_empty());
 }
 
-/// Changes of one chunk: name, and what they do to it.
+/// Changes of one chunk: a name, and the masks of the changed bytes.
 fn chunk_changes(len: usize) -> Vec<(&'static str, Vec<(usize, u8)>)> {
     let last = len - 1;
     vec![
@@ -107,7 +107,7 @@ fn small_changes_of_a_chunk_are_found() {
             bytes.iter().filter(|(at, _)| *at < len).for_each(|(at, mask)| found[*at] ^= mask);
             let sealed_value = value(&sealed, 0, root);
             let subtree = Subtree { bytes: &found, offset: 0, root, sealed: sealed_value };
-            let explanation = block(&subtree, GO_ON);
+            let explanation = block(&subtree, NEVER_STOP);
             assert_eq!(bytes_of(&explanation), expected(&sealed, &found, 0), "{name} of {len}");
             assert_eq!(explanation.searched, SearchScope::Chunk);
         }
@@ -115,7 +115,7 @@ fn small_changes_of_a_chunk_are_found() {
         (found[3], found[4], found[5]) = (!found[3], !found[4], !found[5]);
         let sealed = value(&sealed, 0, root);
         let subtree = Subtree { bytes: &found, offset: 0, root, sealed };
-        assert!(block(&subtree, GO_ON).differences.is_empty());
+        assert!(block(&subtree, NEVER_STOP).differences.is_empty());
     }
 }
 
@@ -130,7 +130,7 @@ fn chunk_values_say_which_chunks_changed() {
     let subtree = Subtree { bytes: &found, offset: 0, root: true, sealed: root };
     assert_eq!(changed_chunks(&subtree, &values), Some(vec![2, 5]));
     assert_eq!(chunk_range(&subtree, 5), [5 * 1024, 5 * 1024 + 10]);
-    // Values that are not the sealed ones are not believed.
+    // Values that do not merge to the sealed one are rejected.
     for wrong in [&values[..5], &[], &[[0; 32]; 6]] {
         assert_eq!(changed_chunks(&subtree, wrong), None);
     }
@@ -139,7 +139,7 @@ fn chunk_values_say_which_chunks_changed() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Trees of every shape, at every place.
+    /// Tests trees of every shape at every position.
     #[test]
     fn a_flipped_bit_is_found(
         len in prop_oneof![1usize..3000, 1usize..20_000],
@@ -154,14 +154,14 @@ proptest! {
         found[bit / 8] ^= 1 << (bit % 8);
         let value = value(&sealed, offset, root);
         let subtree = Subtree { bytes: &found, offset, root, sealed: value };
-        let explanation = block(&subtree, GO_ON);
+        let explanation = block(&subtree, NEVER_STOP);
         prop_assert_eq!(bytes_of(&explanation), expected(&sealed, &found, offset));
         let [difference] = explanation.differences[..] else { panic!("{explanation:?}") };
         prop_assert!(difference.bits() == 1 && difference.offset % 8 == 0);
         prop_assert_eq!(difference.len, (offset + len as u64 - difference.offset).min(8) as usize);
     }
 
-    /// Merging chunks is what the crate does.
+    /// Merging gives the values of the `blake3` crate.
     #[test]
     fn chunks_merge(len in 1025usize..40_000, block_index in 0u64..1 << 40) {
         let bytes = noise(1, len);

@@ -1,4 +1,4 @@
-//! `[attestations]`: whether somebody signed what must be stated of the model, and how long ago.
+//! Judges `[attestations]`: whether the required statements were signed, and when.
 
 use super::findings::limit_of;
 use super::{AttestationEvidence, Evidence, JudgementBuilder, RuleStatus, is_one_of, listed};
@@ -10,8 +10,8 @@ use tensorseal_signing::attestation::AttestationKind;
 const REQUIRED: &str = "attestations.required";
 const MAX_AGE: &str = "attestations.max_age";
 
-/// How far the clocks of signers may be ahead.
-const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+/// The tolerance for signing times in the future.
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     for kind in &policy.attestations.required {
@@ -32,8 +32,8 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBu
     }
 }
 
-/// The youngest of a kind by somebody who may sign is the one that counts; nobody whose signature verified
-/// may have stated worse since.
+/// Judges the attestations of one kind. The youngest one by an authorised signer counts, and no other verified signer
+/// may have attested worse findings since.
 fn one_kind(
     policy: &Policy,
     kind: AttestationKind,
@@ -44,7 +44,7 @@ fn one_kind(
     let name = kind.name();
     let may_sign = |one: &&&AttestationEvidence| is_one_of(&one.by, &policy.signature.identities);
     let Some(youngest) = all.iter().filter(may_sign).max_by_key(|one| one.time) else {
-        let message = format!("nobody who may sign attests: {name}");
+        let message = format!("no attestation by an authorised signer: {name}");
         let refused = |one: &&AttestationEvidence| gate.refused.as_ref() == Some(&one.by);
         let outcome = match !all.is_empty() && all.iter().all(refused) {
             true => gate.rule(REQUIRED, RuleStatus::Fail, message),
@@ -54,12 +54,12 @@ fn one_kind(
         return;
     };
     let since = all.iter().filter(|one| one.time >= youngest.time);
-    let worse = |one: &&&AttestationEvidence| !beyond(policy, one).is_empty();
+    let worse = |one: &&&AttestationEvidence| !violations(policy, one).is_empty();
     let outcome = match since.filter(worse).max_by_key(|one| one.time) {
         None => gate.pass(REQUIRED, format!("signed by {}", youngest.by.name)),
         Some(worse) => {
-            let found = listed(beyond(policy, worse));
-            let message = format!("the {name} that {} attests found {found}", worse.by.name);
+            let rules = listed(violations(policy, worse));
+            let message = format!("the {name} attested by {} found {rules}", worse.by.name);
             gate.fail(REQUIRED, Finding::new("policy/attestation-unfavourable", message))
         }
     };
@@ -69,11 +69,11 @@ fn one_kind(
     }
 }
 
-/// The rules of what an attested audit found and the policy does not let through.
-fn beyond<'a>(policy: &Policy, attestation: &'a AttestationEvidence) -> Vec<&'a str> {
-    let found = attestation.findings.iter();
-    let beyond = found.filter(|f| !limit_of(policy, &f.rule).lets_through(f.severity));
-    beyond.map(|found| found.rule.as_str()).collect()
+/// Returns the rules of the attested findings that the policy does not allow.
+fn violations<'a>(policy: &Policy, attestation: &'a AttestationEvidence) -> Vec<&'a str> {
+    let findings = attestation.findings.iter();
+    let violations = findings.filter(|f| !limit_of(policy, &f.rule).lets_through(f.severity));
+    violations.map(|finding| finding.rule.as_str()).collect()
 }
 
 fn age<'a>(
@@ -84,22 +84,22 @@ fn age<'a>(
     gate: &'a mut JudgementBuilder,
 ) -> &'a mut super::RuleOutcome {
     let Some(time) = time else {
-        let message = format!("{name} has no time of its signature");
+        let message = format!("{name} has no signing time");
         return gate.fail(MAX_AGE, Finding::new("policy/attestation-age", message));
     };
-    let old = now.duration_since(time);
-    let message = if old < -AHEAD {
-        format!("{name} was signed at {time}, which is yet to come")
-    } else if old > limit.duration() {
-        format!("{name} was signed at {time}: longer ago than {limit}")
+    let age = now.duration_since(time);
+    let message = if age < -MAX_CLOCK_SKEW {
+        format!("{name} was signed at {time}, which is in the future")
+    } else if age > limit.duration() {
+        format!("{name} was signed at {time}, more than {limit} ago")
     } else {
         let outcome =
             gate.rule(MAX_AGE, RuleStatus::Pass, format!("signed at {time}, within {limit}"));
-        outcome.numbers.insert("seconds", old.as_secs().into());
+        outcome.numbers.insert("seconds", age.as_secs().into());
         return outcome;
     };
-    let finding = Finding::new("policy/attestation-age", message).with("seconds", old.as_secs());
+    let finding = Finding::new("policy/attestation-age", message).with("seconds", age.as_secs());
     let outcome = gate.fail(MAX_AGE, finding);
-    outcome.numbers.insert("seconds", old.as_secs().into());
+    outcome.numbers.insert("seconds", age.as_secs().into());
     outcome
 }

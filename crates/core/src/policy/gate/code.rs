@@ -1,4 +1,4 @@
-//! `code`: what of the model a loader may execute.
+//! Judges `code`: which code of the model a loader may execute.
 
 use super::{Evidence, JudgementBuilder, RuleStatus, count, listed, pins};
 use crate::judge::Finding;
@@ -9,11 +9,11 @@ use tensorseal_code::{CodeFile, RemoteCode};
 /// The key of the policy.
 pub(super) const RULE: &str = "code";
 
-/// Files that get a finding each; the rest is counted.
-const NAMED: usize = 50;
+/// The maximum number of files with a finding of their own.
+const MAX_FINDINGS: usize = 50;
 
 pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
-    let looked = evidence.code.as_result().and_then(|code| {
+    let observed = evidence.code.as_result().and_then(|code| {
         let pinned = match policy.code {
             CodeAllowed::Pinned => pins::pinned(policy, evidence)?,
             CodeAllowed::None | CodeAllowed::Any => BTreeMap::new(),
@@ -23,47 +23,49 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBu
     if policy.code == CodeAllowed::Any {
         return;
     }
-    let (code, pinned) = match looked {
-        Ok(looked) => looked,
+    let (code, pinned) = match observed {
+        Ok(observed) => observed,
         Err(why) => {
             gate.not_checked(RULE, why);
             return;
         }
     };
-    let is_open = |file: &&CodeFile| !pinned.contains_key(file.path.as_str());
-    let open: Vec<&CodeFile> = code.files.iter().filter(is_open).collect();
+    let is_violation = |file: &&CodeFile| !pinned.contains_key(file.path.as_str());
+    let violations: Vec<&CodeFile> = code.files.iter().filter(is_violation).collect();
     let (id, why) = match policy.code {
         CodeAllowed::None => ("policy/code-not-allowed", "the policy allows no code"),
-        _ => ("policy/code-not-pinned", "nobody who is trusted vouches for this file"),
+        _ => ("policy/code-not-pinned", "no trusted party vouches for this file"),
     };
-    for file in open.iter().take(NAMED) {
+    for file in violations.iter().take(MAX_FINDINGS) {
         gate.violation(RULE, Finding::new(id, format!("{}: {why}", file.what)).in_file(&file.path));
     }
-    for remote in code.remote.iter().filter(|remote| !is_reported(evidence, remote)).take(NAMED) {
+    for remote in
+        code.remote.iter().filter(|remote| !is_reported(evidence, remote)).take(MAX_FINDINGS)
+    {
         let message =
-            format!("{}: it is no part of the model, and may be another at any time", remote.what);
+            format!("{}: it is not part of the model, and can change at any time", remote.what);
         gate.violation(RULE, Finding::new(id, message).in_file(&remote.path));
     }
     let total = (code.files.len() + code.remote.len()) as u64;
-    let outcome = if open.is_empty() && code.remote.is_empty() {
+    let outcome = if violations.is_empty() && code.remote.is_empty() {
         gate.pass(RULE, pass_evidence(&code.files, &pinned))
     } else {
-        let paths: BTreeSet<&str> = open.iter().map(|file| file.path.as_str()).collect();
+        let paths: BTreeSet<&str> = violations.iter().map(|file| file.path.as_str()).collect();
         let remote = code.remote.iter().map(|remote| remote.what.as_str());
-        let mut said = Vec::new();
+        let mut reasons = Vec::new();
         if !paths.is_empty() {
-            said.push(format!("{why}: {}", listed(paths)));
+            reasons.push(format!("{why}: {}", listed(paths)));
         }
         if !code.remote.is_empty() {
-            said.push(format!("code from elsewhere: {}", listed(remote)));
+            reasons.push(format!("code from outside the model: {}", listed(remote)));
         }
-        gate.rule(RULE, RuleStatus::Fail, said.join("; "))
+        gate.rule(RULE, RuleStatus::Fail, reasons.join("; "))
     };
     outcome.numbers.insert("files", total.into());
     outcome.numbers.insert("remote", code.remote.len().into());
 }
 
-/// What stands behind a pass.
+/// Returns the evidence of a pass.
 fn pass_evidence(files: &[CodeFile], pinned: &BTreeMap<&str, String>) -> String {
     if files.is_empty() {
         return "there is no code".to_owned();
@@ -76,7 +78,7 @@ fn pass_evidence(files: &[CodeFile], pinned: &BTreeMap<&str, String>) -> String 
     format!("{} of code, {}", count(files.len() as u64, "file"), listed(by))
 }
 
-/// Whether a finding says already that code comes from elsewhere: it is then one that violates.
+/// Returns whether a finding of the evidence reports remote code already. That finding then violates the policy.
 fn is_reported(evidence: &Evidence, remote: &RemoteCode) -> bool {
     evidence.findings.iter().any(|finding| reports(finding, remote))
 }
@@ -85,8 +87,7 @@ fn reports(finding: &Finding, remote: &RemoteCode) -> bool {
     finding.rule == "content/remote-code" && finding.file.as_deref() == Some(remote.path.as_str())
 }
 
-/// Whether a finding is of code that comes from elsewhere, which nothing that is measured covers, where the policy
-/// does not allow any code.
+/// Returns whether a finding reports remote code, which no measurement covers, while the policy restricts code.
 pub(super) fn is_beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> bool {
     let remote = evidence.code.as_result().map_or(&[][..], |code| &code.remote);
     policy.code != CodeAllowed::Any && remote.iter().any(|remote| reports(finding, remote))

@@ -1,5 +1,5 @@
-//! `[coverage]`, `[formats]`, `[dtypes]` and `[audit]`: what the model is made of, and how much of it was
-//! looked at.
+//! Judges `[coverage]`, `[formats]`, `[dtypes]` and `[audit]`: the content of the model, and how much of it was
+//! measured.
 
 use super::files::is_exempt;
 use super::{Evidence, FileEvidence, JudgementBuilder, RuleStatus, count, listed};
@@ -11,20 +11,20 @@ use tensorseal_format::{FileRole, SkipReason, SkippedPath};
 pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     coverage(&policy.unmeasured, evidence, gate);
     if let Some(allowed) = &policy.formats {
-        let of =
+        let rule =
             KindRule { rule: "formats.allowed", id: "policy/format-not-allowed", noun: "file" };
         let found = evidence.files.as_result().map(|files| by_format(files, &policy.unmeasured));
-        of.judge(found, allowed, gate);
+        rule.judge(found, allowed, gate);
     }
     if let Some(allowed) = &policy.dtypes {
         let allowed: Vec<&str> = allowed.iter().map(|dtype| dtype.name()).collect();
-        let of =
+        let rule =
             KindRule { rule: "dtypes.allowed", id: "policy/dtype-not-allowed", noun: "tensor" };
         let found = evidence.dtypes.as_result().map(|dtypes| {
             let kind = |(name, count): (&String, &u64)| (name.clone(), (*count, Vec::new()));
             (dtypes.iter().map(kind).collect(), Vec::new())
         });
-        of.judge(found, &allowed, gate);
+        rule.judge(found, &allowed, gate);
     }
     if policy.audit {
         match evidence.audit.as_result() {
@@ -38,7 +38,7 @@ pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBu
     }
 }
 
-/// Every byte was measured, and what lies beside the model is known.
+/// Judges whether every byte was measured, and whether all skipped paths are allowed.
 fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "coverage.allow";
     let measured = match evidence.coverage.as_result() {
@@ -53,30 +53,33 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut JudgementBuilde
         let why = format!("{missing} of {} were not measured", count(measured.bytes_total, "byte"));
         gate.not_checked(RULE, &why).numbers.insert("bytes", missing.into());
     }
-    let unknown = |left: &&SkippedPath| is_unmeasured(left.kind) && !is_exempt(allowed, &left.path);
-    let unknown: Vec<&SkippedPath> = measured.left_out.iter().filter(unknown).collect();
-    for left in &unknown {
-        let message = format!("it was not measured: {}", left.reason);
-        gate.violation(RULE, Finding::new("policy/not-measured", message).in_file(&left.path));
+    let is_violation =
+        |skipped: &&SkippedPath| is_unmeasured(skipped.kind) && !is_exempt(allowed, &skipped.path);
+    let violations: Vec<&SkippedPath> = measured.left_out.iter().filter(is_violation).collect();
+    for skipped in &violations {
+        let message = format!("not measured: {}", skipped.reason);
+        gate.violation(RULE, Finding::new("policy/not-measured", message).in_file(&skipped.path));
     }
-    let outcome = if unknown.is_empty() {
+    let outcome = if violations.is_empty() {
         if missing > 0 {
             return;
         }
         gate.pass(RULE, format!("{}, all measured", count(measured.bytes_total, "byte")))
     } else {
-        let names = listed(unknown.iter().map(|left| left.path.as_str()));
-        gate.rule(RULE, RuleStatus::Fail, format!("beside the model and not measured: {names}"))
+        let names = listed(violations.iter().map(|skipped| skipped.path.as_str()));
+        gate.rule(RULE, RuleStatus::Fail, format!("skipped and not measured: {names}"))
     };
     outcome.numbers.insert("left_out", measured.left_out.len().into());
     outcome.numbers.insert("bytes", measured.bytes_total.into());
 }
 
-/// Whether what was left out for this reason was measured by nobody: not the documents that this run read,
-/// what was measured under another path, and what a signature leaves out.
+/// Returns whether paths that were skipped for this reason were not measured at all. Documents that this run read,
+/// files that were measured under another path, and files that a signature ignores do not count.
 fn is_unmeasured(kind: SkipReason) -> bool {
     match kind {
-        SkipReason::Git | SkipReason::Downloader | SkipReason::Problem => true,
+        SkipReason::Signature | SkipReason::Git | SkipReason::Downloader | SkipReason::Problem => {
+            true
+        }
         SkipReason::Excluded
         | SkipReason::Seal
         | SkipReason::AlreadyListed
@@ -87,8 +90,8 @@ fn is_unmeasured(kind: SkipReason) -> bool {
     }
 }
 
-/// Files of weights by their formats; one that two kinds of readers take for theirs is of both. Also those that the
-/// policy exempts by their paths.
+/// Returns the files of weights by format, and the files that the policy exempts by their path. A file that is valid
+/// in two formats counts for both.
 fn by_format<'e>(files: &'e [FileEvidence], allowed: &[Pattern]) -> (KindCounts<'e>, Vec<&'e str>) {
     let (mut found, mut exempt): (KindCounts<'e>, Vec<&str>) = Default::default();
     for file in files {
@@ -109,10 +112,10 @@ fn by_format<'e>(files: &'e [FileEvidence], allowed: &[Pattern]) -> (KindCounts<
     (found, exempt)
 }
 
-/// By kind, how many things are of it, and what they are called.
+/// The number and the names of the objects of each kind.
 type KindCounts<'e> = BTreeMap<String, (u64, Vec<&'e str>)>;
 
-/// Kinds of things of which only some are allowed.
+/// A rule that allows only some kinds of objects.
 struct KindRule {
     rule: &'static str,
     id: &'static str,
@@ -134,12 +137,13 @@ impl KindRule {
             Ok(found) => found,
         };
         let count = |number: u64| count(number, self.noun);
-        let of = |(name, (number, _)): &(&String, &(u64, Vec<&str>))| {
+        let described = |(name, (number, _)): &(&String, &(u64, Vec<&str>))| {
             format!("{} of {name}", count(*number))
         };
-        let is_other = |(name, _): &(&String, &(u64, Vec<&str>))| !allowed.contains(&name.as_str());
-        let other: Vec<_> = found.iter().filter(is_other).collect();
-        for &(name, (number, paths)) in &other {
+        let is_violation =
+            |(name, _): &(&String, &(u64, Vec<&str>))| !allowed.contains(&name.as_str());
+        let violations: Vec<_> = found.iter().filter(is_violation).collect();
+        for &(name, (number, paths)) in &violations {
             let which = match paths.is_empty() {
                 true => String::new(),
                 false => format!(" ({})", listed(paths.iter().copied())),
@@ -148,9 +152,9 @@ impl KindRule {
             let message = format!("{} of {name}{which}; allowed: {allowed}", count(*number));
             gate.violation(self.rule, Finding::new(self.id, message).with("count", *number));
         }
-        let (outcome, kinds): (_, Vec<String>) = match other.is_empty() {
-            true => (RuleStatus::Pass, found.iter().map(|kind| of(&kind)).collect()),
-            false => (RuleStatus::Fail, other.iter().map(of).collect()),
+        let (outcome, kinds): (_, Vec<String>) = match violations.is_empty() {
+            true => (RuleStatus::Pass, found.iter().map(|kind| described(&kind)).collect()),
+            false => (RuleStatus::Fail, violations.iter().map(described).collect()),
         };
         let mut evidence = match kinds.is_empty() {
             true => format!("there is no {}", self.noun),

@@ -1,5 +1,4 @@
-//! What is known of a model when it is judged: plain values, and of each the possibility that nobody
-//! looked.
+//! The evidence that a policy judges: plain values, each of which may be missing with a reason.
 
 use crate::judge::watermark::Detection;
 use crate::judge::{Finding, Severity};
@@ -12,145 +11,147 @@ use tensorseal_format::{Checkpoint, FileContent, ModelFile, SkippedPath};
 use tensorseal_signing as signing;
 use tensorseal_signing::attestation::{AttestationKind, AttestedAudit};
 
-/// Something that was looked at, or the reason why it was not. There is no third: what is unknown
-/// cannot pass for what is fine.
+/// An observed value, or the reason why it was not observed. An unknown value can therefore not pass as a good one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation<T> {
-    /// What was seen.
+    /// The observed value.
     Observed(T),
-    /// It was not looked at, and why.
+    /// The reason why the value was not observed.
     NotObserved(String),
 }
 
 impl<T> Observation<T> {
-    /// Nobody looked.
+    /// Returns an observation that was not made.
     pub fn not_examined() -> Self {
-        Self::NotObserved("it was not looked at".to_owned())
+        Self::NotObserved("not examined".to_owned())
     }
 
-    /// What was seen, or the reason why nothing was.
+    /// Returns the observed value.
+    ///
+    /// # Errors
+    /// Returns the reason if nothing was observed.
     pub fn as_result(&self) -> Result<&T, &str> {
         match self {
-            Self::Observed(seen) => Ok(seen),
+            Self::Observed(value) => Ok(value),
             Self::NotObserved(why) => Err(why),
         }
     }
 }
 
-/// Everything that a policy judges by.
+/// All evidence that a policy judges.
 #[derive(Debug, Clone)]
 pub struct Evidence {
-    /// The time of judgement.
+    /// The time of the judgement.
     pub now: Timestamp,
-    /// What came of the signature of the model.
+    /// The result of verifying the signature.
     pub signature: Observation<SignatureState>,
-    /// What came of its seal.
+    /// The result of comparing the model with its seal.
     pub seal: Observation<SealState>,
-    /// `blake3:` and the model root, of the bytes that were measured.
+    /// The model root of the measured bytes, with the prefix `blake3:`.
     pub root: Observation<String>,
     /// How much of the model was measured.
     pub coverage: Observation<CoverageEvidence>,
-    /// Every file of the model, and what it is.
+    /// All files of the model and their content.
     pub files: Observation<Vec<FileEvidence>>,
-    /// Types of the tensors: name and number of tensors.
+    /// The number of tensors of each element type.
     pub dtypes: Observation<BTreeMap<String, u64>>,
-    /// What of the model is code, or makes a loader call something.
+    /// The code in the model, including files that make a loader call something.
     pub code: Observation<CodeReport>,
-    /// Files that somebody vouches for, whoever that is.
+    /// The files that someone vouches for, trusted or not.
     pub pins: Observation<Vec<Pins>>,
-    /// By path, `blake3:` and the digest of the whole file.
+    /// The digests of whole files by path, with the prefix `blake3:`.
     pub digests: Observation<BTreeMap<String, String>>,
-    /// Number of tensors whose weights were audited.
+    /// The number of tensors that were audited.
     pub audit: Observation<u64>,
-    /// Number of tensors that were compared with a baseline.
+    /// The number of tensors that were compared with a baseline.
     pub lineage: Observation<u64>,
-    /// What was found of each mark, in the order of the policy. Whether it is as expected is for the policy
-    /// to say and not among `findings`.
+    /// The detection of each mark, in the order of the policy. Whether it is as expected is up to the policy and not
+    /// part of `findings`.
     pub watermarks: Vec<Observation<Detection>>,
-    /// Signed statements about this model whose signature verified.
+    /// The verified signed statements about this model.
     pub attestations: Observation<Vec<AttestationEvidence>>,
-    /// What scans of registries recorded of the model; `None`: they know nothing of it.
+    /// The record of registry scans; `None` if no scan has recorded the model.
     pub registry: Observation<Option<ScanRecord>>,
-    /// Everything that was found, except what follows from the policy.
+    /// All findings except those that follow from the policy.
     pub findings: Vec<Finding>,
 }
 
-/// What scans of registries recorded of a model.
+/// What registry scans recorded about a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanRecord {
-    /// What became of it.
+    /// The state of the model at the last scan.
     pub state: ModelState,
-    /// In a sentence.
+    /// The state in a sentence.
     pub detail: String,
-    /// The root of its tensors.
+    /// The recorded model root.
     pub root: Option<String>,
-    /// When every byte of it was last read.
+    /// The time of the last deep check.
     pub last_deep_check: Option<Timestamp>,
-    /// Where the model that was measured is not the one that was accepted, in a few words each; empty: nowhere.
+    /// The differences of the measured model from the accepted one, in a few words each.
     pub differences: Observation<Vec<String>>,
 }
 
-/// A file of a model, and what it is.
+/// A file of a model and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEvidence {
-    /// Path relative to the model.
+    /// The path relative to the model.
     pub path: String,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// What its bytes are, and what part it plays.
+    /// The content class and role of the file.
     pub content: FileContent,
-    /// Whether it has tensors that can be read: those are what an audit looks into.
+    /// Whether the file has tensors that can be read and audited.
     pub readable: bool,
-    /// Whether it has weights, or should have some by its name, that cannot be read.
-    pub unread: bool,
+    /// Whether the file has weights that cannot be read, or should have weights by its name.
+    pub unreadable: bool,
 }
 
 impl FileEvidence {
-    /// Those of a model, without what lies beside it.
+    /// Returns the evidence for all files that belong to a model.
     pub fn from_model(model: &Checkpoint) -> Vec<Self> {
-        let of = |(index, file): (usize, &ModelFile)| {
+        let evidence = |(index, file): (usize, &ModelFile)| {
             let readable = !model.tensors_of(index).is_empty();
             Self {
                 path: file.path.clone(),
                 bytes: file.bytes,
                 content: file.content,
                 readable,
-                unread: model.has_unread_weights(index),
+                unreadable: model.has_unread_weights(index),
             }
         };
-        model.model_files().iter().enumerate().map(of).collect()
+        model.model_files().iter().enumerate().map(evidence).collect()
     }
 }
 
-/// Files of which the bytes are those that somebody vouches for.
+/// Files whose bytes someone vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pins {
-    /// Who does.
+    /// Who vouches for the files.
     pub by: PinnedBy,
-    /// Their paths.
+    /// The paths of the files.
     pub files: BTreeSet<String>,
 }
 
-/// Who vouches for files. Whether that counts is for the policy to say.
+/// Who vouches for files. Whether they are trusted is up to the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinnedBy {
-    /// A signature of the model's files.
+    /// A signature of the files of the model.
     Signature(SignerEvidence),
     /// A seal.
     Seal {
-        /// `blake3:` and its digest.
+        /// The digest of the seal, with the prefix `blake3:`.
         digest: String,
-        /// Who signed it, if somebody did.
+        /// The signer of the seal, if it is signed.
         signed_by: Option<SignerEvidence>,
-        /// Whether it was named and lies where whoever writes the model does not write.
+        /// Whether the seal was given explicitly and is outside the reach of those who can write the model.
         outside: bool,
     },
-    /// What was accepted of the model in a registry.
+    /// The accepted content in a registry.
     Registry,
 }
 
 impl Evidence {
-    /// Of a model that nobody has looked at.
+    /// Returns the evidence about a model that was not examined.
     pub fn empty(now: Timestamp) -> Self {
         Self {
             now,
@@ -173,13 +174,13 @@ impl Evidence {
     }
 }
 
-/// Somebody whose signature verified with a key or a root of the policy.
+/// A signer whose signature was verified with a key or root of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SignerEvidence {
-    /// What reports call them.
+    /// The name in reports.
     pub name: String,
-    /// Everything that they are known by: the subject and the further names of a certificate, `sha256:` and
-    /// the fingerprint of the key or certificate.
+    /// All identities: the subject and the alternative names of a certificate, and `sha256:` with the fingerprint of
+    /// the key or certificate.
     pub identities: Vec<String>,
 }
 
@@ -196,46 +197,46 @@ impl From<&signing::Signer> for SignerEvidence {
     }
 }
 
-/// What came of the signature of a model.
+/// The result of verifying the signature of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignatureState {
-    /// There is none.
+    /// There is no signature.
     Absent,
-    /// There is one and it does not verify; why is among the findings.
+    /// The signature does not verify; the findings say why.
     Failed,
-    /// It verifies, and the model is what was signed.
+    /// The signature verifies, and the model matches it.
     Verified(SignatureEvidence),
 }
 
-/// A signature that verified, and what it does not reach.
+/// A verified signature, and what it does not cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureEvidence {
-    /// By whom.
+    /// The signer.
     pub by: SignerEvidence,
-    /// Hash function of the manifest.
+    /// The hash function of the manifest.
     pub hash: HashAlgorithm,
-    /// Files that the manifest lists.
+    /// The number of files that the manifest lists.
     pub files: u64,
-    /// Paths that exist and that the manifest itself leaves out.
+    /// Existing paths that the manifest ignores.
     pub ignored: Vec<String>,
-    /// Files that exist and that the manifest does not list.
+    /// Existing files that the manifest does not list.
     pub unsigned: Vec<String>,
     /// Links that were followed out of the model.
     pub links: Vec<String>,
 }
 
-/// What came of the seal of a model.
+/// The result of comparing a model with its seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SealState {
-    /// There is none.
+    /// There is no seal.
     Absent,
-    /// There is one that cannot be used; why is among the findings.
+    /// The seal cannot be used; the findings say why.
     Invalid,
-    /// The model was compared with it; differences are among the findings.
+    /// The model was compared with the seal; the findings contain the differences.
     Compared {
-        /// `blake3:` and the digest of the seal.
+        /// The digest of the seal, with the prefix `blake3:`.
         digest: String,
-        /// Who signed it; `None`: nobody of the policy.
+        /// The signer of the seal; `None` if no signer of the policy signed it.
         signed_by: Option<SignerEvidence>,
     },
 }
@@ -243,50 +244,50 @@ pub enum SealState {
 /// How much of a model was measured.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CoverageEvidence {
-    /// Bytes of all its files.
+    /// The number of bytes of all files.
     pub bytes_total: u64,
-    /// Bytes that were measured.
+    /// The number of measured bytes.
     pub bytes_checked: u64,
-    /// What exists beside them and was not.
+    /// The paths that were not measured.
     pub left_out: Vec<SkippedPath>,
 }
 
 /// A signed statement about this model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttestationEvidence {
-    /// What it is about.
+    /// The kind of attestation.
     pub kind: AttestationKind,
-    /// Who signed it.
+    /// The signer.
     pub by: SignerEvidence,
-    /// The time that was signed; `None`: it has none.
+    /// The signed time; `None` if the statement has none.
     pub time: Option<Timestamp>,
-    /// Of an audit: what it found.
+    /// The findings of an attested audit.
     pub findings: Vec<AttestedFinding>,
 }
 
-/// What an attested audit found.
+/// The findings of one rule in an attested audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttestedFinding {
-    /// The rule, as the other version of this program calls it.
+    /// The id of the rule in the version that made the audit.
     pub rule: String,
-    /// How bad it was.
+    /// The severity.
     pub severity: Severity,
-    /// How often.
+    /// The number of findings.
     pub count: u64,
 }
 
 impl AttestedFinding {
-    /// What an audit states. A severity that this version does not know is taken for the worst.
+    /// Converts the facts of an attested audit. An unknown severity counts as critical.
     pub fn from_facts(facts: &AttestedAudit) -> Vec<Self> {
         let mut all = Vec::new();
         for (severity, rules) in &facts.findings {
             let severity = severity.parse().unwrap_or(Severity::Critical);
-            let of = |(rule, count): (&String, &u64)| Self {
+            let finding = |(rule, count): (&String, &u64)| Self {
                 rule: rule.clone(),
                 severity,
                 count: *count,
             };
-            all.extend(rules.iter().map(of));
+            all.extend(rules.iter().map(finding));
         }
         all
     }

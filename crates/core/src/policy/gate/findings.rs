@@ -1,4 +1,4 @@
-//! `[severity]` and `[[allow]]`: which findings are let through.
+//! Judges `[severity]` and `[[allow]]`: which findings are allowed.
 
 use super::{
     Evidence, ExceptionUse, JudgementBuilder, RuleStatus, SealState, SignatureState, code, count,
@@ -10,14 +10,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 
-/// The worst finding of a rule's area that a policy lets through.
+/// Returns the limit of the area that a rule belongs to.
 pub(super) fn limit_of(policy: &Policy, rule: &str) -> Limit {
     let area = Area::from_rule(rule);
     let set = policy.severity.iter().find(|(limited, _)| Some(*limited) == area);
     set.map_or(Limit::DEFAULT, |(_, limit)| *limit)
 }
 
-/// Gives every finding of the evidence its standing, and every area its outcome.
+/// Gives every finding of the evidence its disposition, and every area its outcome.
 pub(super) fn judge(
     policy: &Policy,
     evidence: &Evidence,
@@ -28,14 +28,14 @@ pub(super) fn judge(
         policy.exceptions.iter().map(|exception| unused(exception, today)).collect();
     let mut areas: BTreeMap<Option<Area>, AreaTally> = BTreeMap::new();
     for finding in &evidence.findings {
-        let standing = disposition(policy, evidence, finding, &mut used);
-        areas.entry(Area::from_rule(finding.rule)).or_default().add(finding, &standing);
-        gate.findings.push(Finding { standing: Some(standing), ..finding.clone() });
+        let disposition = disposition(policy, evidence, finding, &mut used);
+        areas.entry(Area::from_rule(finding.rule)).or_default().add(finding, &disposition);
+        gate.findings.push(Finding { standing: Some(disposition), ..finding.clone() });
     }
     for area in Area::ALL {
         limit(policy, evidence, area, areas.get(&Some(area)), gate);
     }
-    // Of an area that this version does not know.
+    // Findings in an area that this version does not know.
     if let Some(AreaTally { violations: violations @ 1.., .. }) = areas.get(&None) {
         gate.rule(
             "severity",
@@ -49,14 +49,14 @@ pub(super) fn judge(
     used.into_iter().map(|used| used.shown).collect()
 }
 
-/// An exception, and what became of it.
+/// How an exception was used.
 struct ExceptionTally {
     shown: ExceptionUse,
-    /// Findings that it names and must not allow.
+    /// The number of findings that the exception matches, but must not allow.
     refused: u64,
 }
 
-/// What the policy says of one finding.
+/// Decides about one finding.
 fn disposition(
     policy: &Policy,
     evidence: &Evidence,
@@ -85,8 +85,8 @@ fn disposition(
     Disposition::Violates { rule }
 }
 
-/// Whether whoever wrote an exception has looked at what a finding is of. One that stands for others tells of more
-/// than it names; what is critical, and every exception that says so, is about one content of the file.
+/// Returns whether an exception may allow a finding. A finding that stands for others covers more than a reviewer has
+/// seen. A critical finding needs an exception with the digest of the file, and a digest must match.
 fn may_allow(exception: &Exception, finding: &Finding, evidence: &Evidence) -> bool {
     if finding.stands_for_others {
         return false;
@@ -96,8 +96,8 @@ fn may_allow(exception: &Exception, finding: &Finding, evidence: &Evidence) -> b
     finding.file.as_ref().and_then(measured) == Some(digest)
 }
 
-/// The rule that a finding violates whatever its severity: why a signature fails and why a seal cannot
-/// be used is never let through where they are asked for.
+/// Returns the rule that a finding violates whatever its severity: the reasons why a signature fails and why a seal
+/// cannot be used are never allowed if the policy relies on them.
 fn beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> Option<&'static str> {
     let worse = finding.severity > Severity::Info;
     match (evidence.signature.as_result(), evidence.seal.as_result()) {
@@ -116,7 +116,7 @@ fn beyond_limits(policy: &Policy, evidence: &Evidence, finding: &Finding) -> Opt
     }
 }
 
-/// Whether an exception names a finding: its rule, and where it says so its file and its tensor.
+/// Returns whether an exception matches a finding: its rule and, if set, its file and tensor.
 fn matches(exception: &Exception, finding: &Finding) -> bool {
     let in_place = |pattern: &Option<crate::policy::Pattern>, place: &Option<String>| match pattern
     {
@@ -144,31 +144,31 @@ fn unused(exception: &Exception, today: Date) -> ExceptionTally {
     ExceptionTally { shown, refused: 0 }
 }
 
-/// What is to be said of an exception: that it is over, or that nothing needs it.
+/// Reports an exception that has expired or is unused.
 fn report_exception(used: &ExceptionTally, gate: &mut JudgementBuilder) {
     const RULE: &str = "allow.expires";
     let ExceptionTally { shown: exception, refused } = used;
     let ExceptionUse { rule, reason, expires, .. } = exception;
     if exception.expired {
-        let message = format!("the exception for {rule} ended on {expires} ({reason})");
+        let message = format!("the exception for {rule} expired on {expires} ({reason})");
         gate.fail(RULE, Finding::new("policy/exception-expired", message)).of =
             Some((*rule).to_owned());
     } else if exception.allowed == 0 {
         let why = match refused {
             0 => String::new(),
             refused => format!(
-                ": {} that it names may not be allowed by it: of other content than its digest, critical, or standing for others",
+                "; {} cannot be allowed by it: the content differs from its digest, or the finding is critical or stands for others",
                 count(*refused, "finding")
             ),
         };
-        let message = format!("the exception for {rule} allowed nothing ({reason}){why}");
+        let message = format!("the exception for {rule} is unused ({reason}){why}");
         let mut finding = Finding::new("policy/exception-unused", message);
         finding.standing = Some(Disposition::Within { rule: RULE });
         gate.findings.push(finding);
     }
 }
 
-/// What was found in an area.
+/// The findings in an area.
 #[derive(Debug, Default)]
 struct AreaTally {
     found: u64,
@@ -178,9 +178,9 @@ struct AreaTally {
 }
 
 impl AreaTally {
-    fn add(&mut self, finding: &Finding, standing: &Disposition) {
+    fn add(&mut self, finding: &Finding, disposition: &Disposition) {
         self.found += 1;
-        match standing {
+        match disposition {
             Disposition::Violates { .. } => {
                 self.violations += 1;
                 self.worst = self.worst.max(Some((finding.severity, finding.rule)));
@@ -191,8 +191,7 @@ impl AreaTally {
     }
 }
 
-/// The outcome of an area's limit: of one that is set, that was looked at, or in which something was
-/// found.
+/// Adds the outcome of an area if its limit is set, if the area was checked, or if it has findings.
 fn limit(
     policy: &Policy,
     evidence: &Evidence,
@@ -203,9 +202,9 @@ fn limit(
     let (rule, limit) = (key(area), limit_of(policy, &format!("{}/", area.name())));
     let set = policy.severity.iter().any(|(limited, _)| *limited == area);
     let none = AreaTally::default();
-    let (looked, tally) = (looked_at(evidence, area), tally.unwrap_or(&none));
+    let (checked, tally) = (was_checked(evidence, area), tally.unwrap_or(&none));
     let limit = limit.name();
-    let outcome = match (looked, &tally.worst) {
+    let outcome = match (checked, &tally.worst) {
         (_, Some((severity, worst))) => {
             let message = format!(
                 "{} above {limit}, the worst is {} ({worst})",
@@ -218,7 +217,7 @@ fn limit(
         (Err(_), None) if tally.found == 0 => return,
         (_, None) if tally.allowed > 0 => {
             let message =
-                format!("nothing above {limit} but {} allowed", count(tally.allowed, "finding"));
+                format!("nothing above {limit} except {} allowed", count(tally.allowed, "finding"));
             gate.rule(rule, RuleStatus::Allowed, message)
         }
         (_, None) => gate.pass(rule, format!("nothing above {limit}")),
@@ -230,31 +229,33 @@ fn limit(
     }
 }
 
-/// Whether an area was looked at, and if not, why.
-fn looked_at(evidence: &Evidence, area: Area) -> Result<(), String> {
+/// Returns whether an area was checked, or else why not.
+fn was_checked(evidence: &Evidence, area: Area) -> Result<(), String> {
     let reason = |why: &str| why.to_owned();
     match area {
         Area::Format => evidence.files.as_result().map(|_| ()).map_err(reason),
         Area::Content => evidence.code.as_result().map(|_| ()).map_err(reason),
-        Area::Claims => Err("this version holds files to no published digests".to_owned()),
+        Area::Claims => {
+            Err("this version does not compare files with published digests".to_owned())
+        }
         Area::Weights | Area::Payload => evidence.audit.as_result().map(|_| ()).map_err(reason),
         Area::Lineage => evidence.lineage.as_result().map(|_| ()).map_err(reason),
         Area::Integrity => match evidence.seal.as_result().map_err(reason)? {
             SealState::Compared { .. } => Ok(()),
             _ => Err("there is no seal to compare with".to_owned()),
         },
-        // That there is none is for `signature.required` to say.
+        // `signature.required` reports a missing signature.
         Area::Signature => evidence.signature.as_result().map(|_| ()).map_err(reason),
         Area::Watermark => match evidence.watermarks.iter().find_map(|mark| mark.as_result().err())
         {
             Some(why) => Err(why.to_owned()),
-            None if evidence.watermarks.is_empty() => Err("no mark was looked for".to_owned()),
+            None if evidence.watermarks.is_empty() => Err("no mark was searched for".to_owned()),
             None => Ok(()),
         },
     }
 }
 
-/// The key of an area's limit.
+/// Returns the key of the limit of an area.
 fn key(area: Area) -> &'static str {
     match area {
         Area::Format => "severity.format",

@@ -1,13 +1,12 @@
-//! Judging by a policy: evidence in, an outcome for every rule out. No I/O, and no clock but the one in
-//! the evidence.
+//! Judges evidence by a policy and returns an outcome for every rule. There is no I/O, and the only clock is in the
+//! evidence.
 //!
-//! Three things hold whatever the policy. What could not be checked fails ([`RuleStatus::NotChecked`]). Every
-//! finding gets a [`Disposition`], and one that violates the policy fails
-//! whatever its severity, so `--fail-on` hides none. And a requirement that is added never turns a
-//! failure into a pass.
+//! Three properties hold for every policy. A requirement that could not be checked fails
+//! ([`RuleStatus::NotChecked`]). Every finding gets a [`Disposition`], and one that violates the policy fails whatever
+//! its severity, so `--fail-on` hides none. Adding a requirement never turns a failure into a pass.
 //!
-//! One cause is one finding: where the evidence has a finding already, the rule refers to it, else the
-//! policy makes its own, `policy/…`.
+//! One cause gives one finding: if the evidence has a finding already, the rule refers to it, else the policy makes
+//! its own, `policy/…`.
 
 mod attestations;
 mod code;
@@ -48,13 +47,13 @@ pub fn judge(policy: &Policy, evidence: &Evidence) -> Judgement {
     gate.conclude(exceptions, files::nothing(policy, evidence))
 }
 
-/// What has been said so far.
+/// The outcomes and findings so far.
 #[derive(Debug, Default)]
 struct JudgementBuilder {
     rules: Vec<RuleOutcome>,
     findings: Vec<Finding>,
-    /// Who signed the model and may not. That the seal and the attestations are signed by no other is no
-    /// finding of its own.
+    /// The signer of the model, if they are not authorised. A seal and attestations of the same signer then give no
+    /// further findings.
     refused: Option<SignerEvidence>,
 }
 
@@ -74,25 +73,25 @@ impl JudgementBuilder {
         &mut self.rules[last]
     }
 
-    /// A rule that nobody could check.
+    /// Adds a rule that could not be checked.
     fn not_checked(&mut self, rule: &'static str, why: &str) -> &mut RuleOutcome {
         self.rule(rule, RuleStatus::NotChecked, why)
     }
 
-    /// A rule that fails, and the finding of the policy that says so.
+    /// Adds a rule that fails, with its finding.
     fn fail(&mut self, rule: &'static str, finding: Finding) -> &mut RuleOutcome {
         let message = finding.message.clone();
         self.violation(rule, finding);
         self.rule(rule, RuleStatus::Fail, message)
     }
 
-    /// A finding that violates a rule.
+    /// Adds a finding that violates a rule.
     fn violation(&mut self, rule: &'static str, mut finding: Finding) {
         finding.standing = Some(Disposition::Violates { rule });
         self.findings.push(finding);
     }
 
-    /// What could not be checked for one reason is one finding.
+    /// Finishes the judgement. Rules that could not be checked for the same reason give one finding.
     fn conclude(mut self, exceptions: Vec<ExceptionUse>, nothing: Option<String>) -> Judgement {
         let mut reasons: BTreeMap<&str, Vec<&RuleOutcome>> = BTreeMap::new();
         for rule in self.rules.iter().filter(|rule| rule.outcome == RuleStatus::NotChecked) {
@@ -109,13 +108,13 @@ impl JudgementBuilder {
     }
 }
 
-/// Whether a signer is one of those that are allowed; with no patterns, everybody is.
+/// Returns whether a signer matches one of the patterns; without patterns, every signer does.
 fn is_one_of(signer: &SignerEvidence, identities: &[Pattern]) -> bool {
-    let known = |pattern: &Pattern| signer.identities.iter().any(|name| pattern.matches(name));
-    identities.is_empty() || identities.iter().any(known)
+    let matches = |pattern: &Pattern| signer.identities.iter().any(|name| pattern.matches(name));
+    identities.is_empty() || identities.iter().any(matches)
 }
 
-/// A number and its noun.
+/// Formats a number with its noun.
 fn count(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
@@ -123,7 +122,7 @@ fn count(number: u64, noun: &str) -> String {
     }
 }
 
-/// Names of a list for a sentence: the first ones, and how many more.
+/// Lists the first names, and the number of further ones.
 fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 5;
     let names: Vec<&str> = names.into_iter().collect();

@@ -1,4 +1,4 @@
-//! What is said of each rule of a policy.
+//! The outcomes of the rules and exceptions of a policy.
 
 use crate::judge::Finding;
 use jiff::civil::Date;
@@ -6,27 +6,27 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What became of one rule of the policy.
+/// The status of a rule of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleStatus {
-    /// It was checked and is so.
+    /// The rule was checked and is met.
     Pass,
-    /// It was checked and is not so, but somebody allowed it, by name and for a time.
+    /// The rule is met only because exceptions allow findings.
     Allowed,
-    /// It could not be checked. That is a failure.
+    /// The rule could not be checked, which is a failure.
     NotChecked,
-    /// It was checked and is not so.
+    /// The rule was checked and is not met.
     Fail,
 }
 
 impl RuleStatus {
-    /// Whether the gate stays closed.
+    /// Returns whether the rule fails the gate.
     pub fn fails(self) -> bool {
         matches!(self, Self::NotChecked | Self::Fail)
     }
 
-    /// Its name in reports.
+    /// Returns the name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -37,19 +37,19 @@ impl RuleStatus {
     }
 }
 
-/// One rule of the policy, what became of it, and by what evidence.
+/// The outcome of a rule of the policy, with its evidence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RuleOutcome {
-    /// The key of the policy: `signature.required`.
+    /// The key of the policy, such as `signature.required`.
     pub rule: &'static str,
-    /// What of it, where the rule is about several things: a kind of attestation, a mark.
+    /// The object of the rule if it applies to several: a kind of attestation, a mark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// What became of it.
+    /// The status of the rule.
     pub outcome: RuleStatus,
-    /// One sentence for people.
+    /// The reason for the status, as a sentence for people.
     pub evidence: String,
-    /// The numbers behind it.
+    /// The numbers behind the status.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub numbers: BTreeMap<&'static str, Value>,
 }
@@ -64,58 +64,59 @@ impl RuleOutcome {
         Self { rule, of: None, outcome, evidence, numbers: BTreeMap::new() }
     }
 
-    /// Rule and what of it, in one text.
+    /// Returns the rule and its object as one text.
     pub fn title(&self) -> String {
         match &self.of {
-            Some(what) => format!("{} ({what})", self.rule),
+            Some(object) => format!("{} ({object})", self.rule),
             None => self.rule.to_owned(),
         }
     }
 }
 
-/// What became of one `[[allow]]` of the policy.
+/// How an exception (`[[allow]]`) of the policy was used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExceptionUse {
-    /// The rule that it allows.
+    /// The rule that the exception allows.
     pub rule: &'static str,
-    /// In which files.
+    /// The pattern of the files that it applies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// In which tensors.
+    /// The pattern of the tensors that it applies to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensor: Option<String>,
-    /// Why.
+    /// The reason that the policy gives.
     pub reason: String,
-    /// The last day on which it counts.
+    /// The last day on which the exception is valid.
     pub expires: Date,
-    /// Whether that day is over.
+    /// Whether the exception has expired.
     pub expired: bool,
-    /// Findings that it allowed.
+    /// The number of findings that it allowed.
     pub allowed: u64,
 }
 
-/// What a policy says of a model.
+/// The result of judging a model by a policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// Every rule, in the order of the policy.
+    /// All rules, in the order of the policy.
     pub rules: Vec<RuleOutcome>,
-    /// Every exception, in the order of the policy.
+    /// All exceptions, in the order of the policy.
     pub exceptions: Vec<ExceptionUse>,
-    /// All findings: those of the evidence, each with its standing, and those of the policy.
+    /// All findings: those of the evidence, each with its disposition, and those of the policy.
     pub findings: Vec<Finding>,
-    /// Why there was nothing to judge, if there was nothing.
+    /// The reason why there was nothing to judge, if that is so.
     pub nothing: Option<String>,
 }
 
 impl Judgement {
-    /// Whether the gate opens. Nothing but the policy has a say in it, and nothing to judge is never a pass.
+    /// Returns whether the gate passes. Only the policy decides this, and a model with nothing to judge never passes.
     pub fn passes(&self) -> bool {
         !self.fails() && self.nothing.is_none()
     }
 
-    /// Whether the policy is violated.
+    /// Returns whether the policy is violated.
     pub fn fails(&self) -> bool {
-        let stands = |finding: &Finding| finding.standing.as_ref().is_some_and(|s| !s.violates());
-        self.rules.iter().any(|rule| rule.outcome.fails()) || !self.findings.iter().all(stands)
+        let is_allowed =
+            |finding: &Finding| finding.standing.as_ref().is_some_and(|s| !s.violates());
+        self.rules.iter().any(|rule| rule.outcome.fails()) || !self.findings.iter().all(is_allowed)
     }
 }

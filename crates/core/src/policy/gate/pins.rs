@@ -1,20 +1,20 @@
-//! Which files somebody who is trusted vouches for, byte for byte.
+//! Determines which files a trusted party vouches for, byte for byte.
 //!
-//! Whoever can write the model can write a seal beside it, and a model root says nothing of files without
-//! tensors: neither pins anything.
+//! Anyone who can write the model can also write a seal next to it, and a model root does not cover files without
+//! tensors, so neither pins files.
 
 use super::{Evidence, PinnedBy, is_one_of};
 use crate::policy::Policy;
 use std::collections::BTreeMap;
 
-/// By path, who vouches for it in words; or why that is not known.
+/// Returns who vouches for each pinned file, in words, or why that is unknown.
 pub(super) fn pinned<'e>(
     policy: &Policy,
     evidence: &'e Evidence,
 ) -> Result<BTreeMap<&'e str, String>, &'e str> {
     let mut pinned = BTreeMap::new();
     for pins in evidence.pins.as_result()? {
-        let Some(words) = who(policy, &pins.by) else { continue };
+        let Some(words) = trusted_party(policy, &pins.by) else { continue };
         for path in &pins.files {
             pinned.entry(path.as_str()).or_insert_with(|| words.clone());
         }
@@ -22,8 +22,8 @@ pub(super) fn pinned<'e>(
     Ok(pinned)
 }
 
-/// Who vouches, if it is somebody whom the policy trusts.
-fn who(policy: &Policy, by: &PinnedBy) -> Option<String> {
+/// Returns who vouches for files, in words, if the policy trusts them.
+fn trusted_party(policy: &Policy, by: &PinnedBy) -> Option<String> {
     let identities = &policy.signature.identities;
     match by {
         PinnedBy::Signature(signer) => {
@@ -32,9 +32,12 @@ fn who(policy: &Policy, by: &PinnedBy) -> Option<String> {
         PinnedBy::Seal { digest, .. } if policy.seal.expect_digest.contains(digest) => {
             Some("in the seal that the policy names".to_owned())
         }
-        PinnedBy::Seal { outside: true, .. } => Some("in the seal that was given".to_owned()),
-        PinnedBy::Seal { signed_by: Some(signer), .. } => is_one_of(signer, identities)
-            .then(|| format!("in the seal that is signed by {}", signer.name)),
+        PinnedBy::Seal { outside: true, .. } => {
+            Some("in the seal given from outside the model".to_owned())
+        }
+        PinnedBy::Seal { signed_by: Some(signer), .. } => {
+            is_one_of(signer, identities).then(|| format!("in the seal signed by {}", signer.name))
+        }
         PinnedBy::Seal { .. } => None,
         PinnedBy::Registry => Some("accepted in a registry".to_owned()),
     }

@@ -1,4 +1,4 @@
-//! `[registry]`: what scans of registries recorded of the model.
+//! Judges `[registry]`: what registry scans recorded about the model.
 
 use super::{Evidence, JudgementBuilder, ScanRecord, listed};
 use crate::judge::Finding;
@@ -9,19 +9,19 @@ use jiff::Timestamp;
 const REQUIRED: &str = "registry.required";
 const MAX_AGE: &str = "registry.max_age";
 
-/// The rule of findings.
+/// The rule of the findings.
 const FINDING: &str = "policy/registry-check";
 
 pub(super) fn judge(policy: RegistryPolicy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     if !policy.required {
         return;
     }
-    let seen =
+    let observed =
         evidence.registry.as_result().and_then(|record| Ok((record, evidence.root.as_result()?)));
-    let (record, root) = match seen {
+    let (record, root) = match observed {
         Ok((Some(record), root)) => (record, root),
         Ok((None, _)) => {
-            let message = "no scan of a registry has seen the model".to_owned();
+            let message = "no registry scan has recorded the model".to_owned();
             gate.fail(REQUIRED, Finding::new(FINDING, message));
             return;
         }
@@ -39,25 +39,25 @@ pub(super) fn judge(policy: RegistryPolicy, evidence: &Evidence, gate: &mut Judg
     }
 }
 
-/// Every file that was recorded is as it was accepted, and there is no other.
+/// Judges whether all recorded files are as they were accepted, and no file was added.
 fn as_accepted(record: &ScanRecord, root: &str, gate: &mut JudgementBuilder) {
     let state = record.state.name();
     let differences = record.differences.as_result();
     let found = differences.map_or(0, Vec::len);
     let message = match differences {
         _ if !matches!(record.state, ModelState::Ok | ModelState::New) => {
-            format!("to the last scan of its registry it was {state}: {}", record.detail)
+            format!("the last registry scan recorded the state {state}: {}", record.detail)
         }
         Ok(differences) if !differences.is_empty() => {
-            let said = listed(differences.iter().map(String::as_str));
-            format!("it is not what the scan of its registry accepted: {said}")
+            let differences = listed(differences.iter().map(String::as_str));
+            format!("the model differs from the content that was accepted: {differences}")
         }
         _ if record.root.as_deref() != Some(root) => {
-            let was = record.root.as_deref().unwrap_or("none");
-            format!("to the last scan of its registry its root was {was}, and it is {root}")
+            let recorded = record.root.as_deref().unwrap_or("none");
+            format!("the last registry scan recorded the root {recorded}, found {root}")
         }
         Ok(_) => {
-            gate.pass(REQUIRED, format!("{state} to the last scan of its registry"));
+            gate.pass(REQUIRED, format!("the last registry scan recorded the state {state}"));
             return;
         }
         Err(why) => {
@@ -71,20 +71,20 @@ fn as_accepted(record: &ScanRecord, root: &str, gate: &mut JudgementBuilder) {
 
 fn age(checked: Option<Timestamp>, limit: Age, now: Timestamp, gate: &mut JudgementBuilder) {
     let Some(checked) = checked else {
-        let message = "no scan has read it to its end".to_owned();
+        let message = "no registry scan has read the whole model".to_owned();
         gate.fail(MAX_AGE, Finding::new(FINDING, message));
         return;
     };
-    let old = now.duration_since(checked);
-    let seconds = old.as_secs();
-    let outcome = if old > limit.duration() || old.is_negative() {
-        let message = match old.is_negative() {
-            true => format!("a scan read it at {checked}, which is yet to come"),
-            false => format!("a scan last read it at {checked}: longer ago than {limit}"),
+    let age = now.duration_since(checked);
+    let seconds = age.as_secs();
+    let outcome = if age > limit.duration() || age.is_negative() {
+        let message = match age.is_negative() {
+            true => format!("the last deep check was at {checked}, which is in the future"),
+            false => format!("the last deep check was at {checked}, more than {limit} ago"),
         };
         gate.fail(MAX_AGE, Finding::new(FINDING, message).with("seconds", seconds))
     } else {
-        gate.pass(MAX_AGE, format!("read at {checked}, within {limit}"))
+        gate.pass(MAX_AGE, format!("the last deep check was at {checked}, within {limit}"))
     };
     outcome.numbers.insert("seconds", seconds.into());
 }

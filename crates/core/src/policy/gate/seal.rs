@@ -1,4 +1,4 @@
-//! `[seal]`: whether the model is the one that was sealed.
+//! Judges `[seal]`: whether the model matches its seal.
 
 use super::{Evidence, JudgementBuilder, RuleStatus, SealState, is_one_of};
 use crate::judge::Finding;
@@ -44,7 +44,7 @@ fn required(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
             gate.pass(SIGNED, format!("the seal is signed by {}", signer.name));
         }
         Some(signer) => {
-            let message = format!("the seal is signed by {}, who may not sign", signer.name);
+            let message = format!("the seal is signed by {}, who is not authorised", signer.name);
             if gate.refused.as_ref() == Some(signer) {
                 gate.rule(SIGNED, RuleStatus::Fail, message);
             } else {
@@ -52,15 +52,15 @@ fn required(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
             }
         }
         None => {
-            let message = "nobody of the policy signed the seal: who swaps weights can seal again";
+            let message = "no signer of the policy signed the seal: anyone who can replace the weights can replace it too";
             gate.fail(SIGNED, Finding::new("policy/seal-not-signed", message));
         }
     }
 }
 
-/// Why it cannot be used is among the findings of the evidence; should it not be, it is said here.
+/// Reports a seal that cannot be used, unless the findings of the evidence do.
 fn invalid(evidence: &Evidence, gate: &mut JudgementBuilder, rule: &'static str) {
-    let message = "there is a seal, and it cannot be used";
+    let message = "the seal cannot be used";
     if evidence.findings.iter().any(|finding| finding.rule == "integrity/seal-invalid") {
         gate.rule(rule, RuleStatus::Fail, message);
     } else {
@@ -68,13 +68,13 @@ fn invalid(evidence: &Evidence, gate: &mut JudgementBuilder, rule: &'static str)
     }
 }
 
-/// Whether the seal is one of those that the policy names: it need not be signed then.
+/// Judges whether the seal is one that the policy names. Such a seal need not be signed.
 fn digest(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "seal.expect_digest";
-    let missing = "there is no seal, and the policy names one";
+    let missing = "there is no seal, and the policy requires a certain one";
     match evidence.seal.as_result() {
         Err(why) => _ = gate.not_checked(RULE, why),
-        // One cause is one finding.
+        // One cause gives one finding.
         Ok(SealState::Absent) if policy.seal.required => {
             _ = gate.rule(RULE, RuleStatus::Fail, missing)
         }

@@ -1,4 +1,4 @@
-//! `[signature]`: whether the right one signed the model, and all of it.
+//! Judges `[signature]`: whether an authorised signer signed the model, and whether the signature covers it.
 
 use super::{
     Evidence, JudgementBuilder, RuleStatus, SignatureEvidence, SignatureState, count, is_one_of,
@@ -7,8 +7,8 @@ use super::{
 use crate::judge::{Finding, Severity};
 use crate::policy::SignaturePolicy;
 
-/// Paths of one kind that get a finding each; the rest is counted.
-const NAMED: usize = 50;
+/// The maximum number of paths of one kind with a finding of their own.
+const MAX_FINDINGS: usize = 50;
 
 pub(super) fn judge(policy: &SignaturePolicy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     const RULE: &str = "signature.required";
@@ -17,7 +17,7 @@ pub(super) fn judge(policy: &SignaturePolicy, evidence: &Evidence, gate: &mut Ju
     }
     match evidence.signature.as_result() {
         Err(why) => _ = gate.not_checked(RULE, why),
-        // None is required: nothing passed and nothing failed.
+        // No signature is required: the rule neither passes nor fails.
         Ok(SignatureState::Absent) if !policy.required => {}
         Ok(SignatureState::Absent) => {
             let message = "there is no signature, and the policy requires one";
@@ -32,9 +32,9 @@ pub(super) fn judge(policy: &SignaturePolicy, evidence: &Evidence, gate: &mut Ju
     }
 }
 
-/// Why it does not verify is among the findings of the evidence; should it not be, it is said here.
+/// Reports a signature that does not verify, unless the findings of the evidence do.
 fn failed(evidence: &Evidence, gate: &mut JudgementBuilder, rule: &'static str) {
-    let message = "there is a signature, and it does not verify";
+    let message = "the signature does not verify";
     let of_signature = |finding: &Finding| {
         finding.rule.starts_with("signature/") && finding.severity > Severity::Info
     };
@@ -49,10 +49,10 @@ fn verified(policy: &SignaturePolicy, signed: &SignatureEvidence, gate: &mut Jud
     if !policy.identities.is_empty() {
         const RULE: &str = "signature.identities";
         if is_one_of(&signed.by, &policy.identities) {
-            gate.pass(RULE, format!("{} is one of those that may sign", signed.by.name));
+            gate.pass(RULE, format!("{} is authorised to sign", signed.by.name));
         } else {
-            let known = listed(signed.by.identities.iter().map(String::as_str));
-            let message = format!("the signer, {known}, is none of those that may sign");
+            let names = listed(signed.by.identities.iter().map(String::as_str));
+            let message = format!("the signer is not authorised: {names}");
             gate.fail(RULE, Finding::new("policy/signer-not-allowed", message));
             gate.refused = Some(signed.by.clone());
         }
@@ -67,24 +67,24 @@ fn verified(policy: &SignaturePolicy, signed: &SignatureEvidence, gate: &mut Jud
     }
     let allowed = |path: &&String| !policy.allow_ignored_paths.iter().any(|p| p.matches(path));
     let ignored = signed.ignored.iter().filter(allowed).collect();
-    reach(gate, "signature.allow_ignored_paths", ignored, "the signed manifest leaves it out");
+    uncovered(gate, "signature.allow_ignored_paths", ignored, "ignored by the signed manifest");
     let unsigned = |allow: bool, paths: &'_ [String]| match allow {
         true => Vec::new(),
         false => paths.to_vec(),
     };
     let files = unsigned(policy.allow_unsigned_files, &signed.unsigned);
-    reach(gate, "signature.allow_unsigned_files", files.iter().collect(), "nobody signed it");
+    uncovered(gate, "signature.allow_unsigned_files", files.iter().collect(), "not signed");
     let links = unsigned(policy.allow_symlinks, &signed.links);
-    reach(gate, "signature.allow_symlinks", links.iter().collect(), "it leads out of the model");
+    uncovered(gate, "signature.allow_symlinks", links.iter().collect(), "link out of the model");
 }
 
-/// What a signature does not reach, and nobody allowed.
-fn reach(gate: &mut JudgementBuilder, rule: &'static str, paths: Vec<&String>, why: &str) {
+/// Reports paths that the signature does not cover and the policy does not allow.
+fn uncovered(gate: &mut JudgementBuilder, rule: &'static str, paths: Vec<&String>, why: &str) {
     if paths.is_empty() {
         gate.pass(rule, "none beyond what the policy allows");
         return;
     }
-    for path in paths.iter().take(NAMED) {
+    for path in paths.iter().take(MAX_FINDINGS) {
         let finding = Finding::new("policy/outside-signature", why).in_file(path);
         gate.violation(rule, finding);
     }

@@ -96,8 +96,8 @@ fn left_out(path: &str, kind: SkipReason) -> SkippedPath {
 
 fn seen(path: &str, class: ContentClass, readable: bool) -> FileEvidence {
     let content = FileContent::new(class);
-    let unread = !readable && content.role == FileRole::Weights;
-    FileEvidence { path: path.to_owned(), bytes: 7, content, readable, unread }
+    let unreadable = !readable && content.role == FileRole::Weights;
+    FileEvidence { path: path.to_owned(), bytes: 7, content, readable, unreadable }
 }
 
 fn code_file(path: &str) -> CodeFile {
@@ -105,7 +105,7 @@ fn code_file(path: &str) -> CodeFile {
     CodeFile { path: path.to_owned(), what, blake3: None }
 }
 
-/// All files of [`sound`] evidence, by whoever vouches for them.
+/// Pins for all files of [`sound`] evidence, with the given guarantor.
 fn pins(by: PinnedBy) -> Observation<Vec<Pins>> {
     let files = ["model.safetensors", "config.json", "modeling.py", "lookup.dat"];
     Observation::Observed(vec![Pins { by, files: files.map(str::to_owned).into() }])
@@ -588,7 +588,7 @@ fn each_violation_is_its_rule_and_its_finding() {
     }
 }
 
-/// What was looked at, one by one.
+/// The observations, one by one.
 const LOOKS: [(&str, Change, usize); 11] = [
     ("signature", |e| e.signature = Observation::not_examined(), 2),
     ("seal", |e| e.seal = Observation::not_examined(), 3),
@@ -621,7 +621,7 @@ fn what_nobody_looked_at_fails_and_is_one_finding() {
         "{:#?}",
         nothing.rules
     );
-    // Two reasons: nobody looked, and no mark was looked for.
+    // Two reasons: nothing was examined, and no mark was searched for.
     assert!(
         nothing.rules.len() > 20 && violating(&nothing).len() <= 3,
         "{:?}",
@@ -704,13 +704,15 @@ fn paths_that_nobody_needs_to_understand_are_exempt_and_listed() {
     ]);
     let judgement = judge(&policy(&text), &evidence);
     assert_eq!(failing(&judgement), [""; 0], "{:#?}", judgement.rules);
-    let said = |title: &str| {
+    let evidence_of = |title: &str| {
         let rule = judgement.rules.iter().find(|rule| rule.title() == title).unwrap();
         rule.evidence.clone()
     };
-    assert!(said("coverage.allow (weights)").contains("extra/model.onnx (7 bytes)"));
-    assert!(said("files.unknown").contains("exempt by coverage.allow: extra/a.so, extra/b.dat"));
-    assert!(said("formats.allowed").contains("exempt by coverage.allow: extra/model.onnx"));
+    assert!(evidence_of("coverage.allow (weights)").contains("extra/model.onnx (7 bytes)"));
+    assert!(
+        evidence_of("files.unknown").contains("exempt by coverage.allow: extra/a.so, extra/b.dat")
+    );
+    assert!(evidence_of("formats.allowed").contains("exempt by coverage.allow: extra/model.onnx"));
     // Code is judged wherever it lies.
     evidence.code().files.push(code_file("extra/x.py"));
     assert_eq!(failing(&judge(&policy(&text), &evidence)), ["code"]);
@@ -735,15 +737,15 @@ fn where_there_is_nothing_to_judge_nothing_passes() {
     let card = || vec![seen("README.md", ContentClass::Text, false)];
     let onnx = || [card(), vec![seen("m.onnx", ContentClass::Onnx, false)]].concat();
     let mut empty = seen("m.safetensors", ContentClass::Safetensors, false);
-    empty.unread = false;
+    empty.unreadable = false;
     assert_eq!(nothing("", card()), None);
     assert_eq!(nothing("", onnx()), None);
-    assert!(nothing("", Vec::new()).unwrap().contains("there is no file"));
+    assert!(nothing("", Vec::new()).unwrap().contains("no files"));
     for text in
         ["audit.required = true", "severity.weights = \"low\"", "dtypes.allowed = [\"F32\"]"]
     {
-        assert!(nothing(text, card()).unwrap().contains("what is there: README.md"), "{text}");
-        assert!(nothing(text, onnx()).unwrap().contains("what is there: onnx (m.onnx)"), "{text}");
+        assert!(nothing(text, card()).unwrap().contains("found: README.md"), "{text}");
+        assert!(nothing(text, onnx()).unwrap().contains("found: onnx (m.onnx)"), "{text}");
         assert!(nothing(text, vec![empty.clone()]).is_some(), "{text}");
         let weights = seen("w.safetensors", ContentClass::Safetensors, true);
         assert_eq!(nothing(text, vec![weights, empty.clone()]), None, "{text}");
@@ -769,7 +771,10 @@ fn an_exception_with_a_digest_is_about_one_content() {
         let judgement = judge(&policy(&text(OTHER)), &evidence);
         assert_eq!(violating(&judgement), ["format/pickle-global"], "{severity:?}");
         let unused = judgement.findings.iter().find(|f| f.rule == "policy/exception-unused");
-        assert!(unused.unwrap().message.contains("1 finding that it names"), "{unused:?}");
+        assert!(
+            unused.unwrap().message.contains("1 finding cannot be allowed by it"),
+            "{unused:?}"
+        );
     }
     let mut other = evidence.clone();
     other.findings[0].file = Some("b.bin".to_owned());

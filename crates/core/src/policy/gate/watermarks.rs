@@ -1,4 +1,4 @@
-//! `[[watermark]]`: marks that must be there, or must not.
+//! Judges `[[watermark]]`: marks that must be present or absent.
 
 use super::{Evidence, JudgementBuilder, RuleStatus};
 use crate::judge::Finding;
@@ -10,14 +10,16 @@ const RULE: &str = "watermark.expect";
 
 pub(super) fn judge(marks: &[WatermarkPolicy], evidence: &Evidence, gate: &mut JudgementBuilder) {
     for (index, mark) in marks.iter().enumerate() {
-        let of = mark.key.display().to_string();
-        let found =
-            evidence.watermarks.get(index).map_or(Err("it was not looked for"), |m| m.as_result());
+        let key = mark.key.display().to_string();
+        let found = evidence
+            .watermarks
+            .get(index)
+            .map_or(Err("the mark was not searched for"), |m| m.as_result());
         let outcome = match found {
             Err(why) => gate.not_checked(RULE, why),
             Ok(found) => one(mark, found, gate),
         };
-        outcome.of = Some(of);
+        outcome.of = Some(key);
         if let Ok(Some(log10_p)) = found.map(|found| found.log10_p) {
             outcome.numbers.insert("log10_p", log10_p.into());
         }
@@ -30,7 +32,7 @@ fn one<'a>(
     gate: &'a mut JudgementBuilder,
 ) -> &'a mut super::RuleOutcome {
     let key = &found.key_id;
-    let sure = found.log10_p.is_some_and(|log10_p| log10_p <= mark.max_log10_p);
+    let is_certain = found.log10_p.is_some_and(|log10_p| log10_p <= mark.max_log10_p);
     let chance = found.log10_p.map_or("no bound".to_owned(), |log10_p| format!("10^{log10_p:.1}"));
     let message = match (mark.expect, found.verdict) {
         (ExpectedPresence::Present, Presence::Present)
@@ -38,29 +40,27 @@ fn one<'a>(
         {
             format!("the key {key} does not open its claim")
         }
-        (ExpectedPresence::Present, Presence::Present) if sure => {
-            let message = format!("the mark of key {key} is there: chance has {chance} for it");
+        (ExpectedPresence::Present, Presence::Present) if is_certain => {
+            let message = format!(
+                "the mark of key {key} is present (probability of a chance match: {chance})"
+            );
             return gate.rule(RULE, RuleStatus::Pass, message);
         }
         (ExpectedPresence::Absent, Presence::Absent) => {
-            return gate.rule(
-                RULE,
-                RuleStatus::Pass,
-                format!("the mark of key {key} is not there"),
-            );
+            return gate.rule(RULE, RuleStatus::Pass, format!("the mark of key {key} is absent"));
         }
         (ExpectedPresence::Present, Presence::Present) => format!(
-            "the mark of key {key} is there, but chance has {chance} for it, more than 10^{:.1}",
+            "the mark of key {key} is present, but the probability of a chance match is {chance}, more than 10^{:.1}",
             mark.max_log10_p
         ),
         (ExpectedPresence::Absent, Presence::Present) => {
-            format!("the mark of key {key} is there: chance has {chance} for it")
+            format!("the mark of key {key} is present (probability of a chance match: {chance})")
         }
         (ExpectedPresence::Present, Presence::Absent) => {
-            format!("the mark of key {key} is not there")
+            format!("the mark of key {key} is absent")
         }
         (_, Presence::Inconclusive) => {
-            format!("nothing can be said of key {key}: chance has {chance} for what is there")
+            format!("inconclusive for key {key}: the probability of a chance match is {chance}")
         }
     };
     gate.fail(RULE, Finding::new("policy/watermark", message).with("log10_p", found.log10_p))

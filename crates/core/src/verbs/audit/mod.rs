@@ -1,4 +1,4 @@
-//! Finding what is wrong with the weights of a model, without trusting anything.
+//! The `audit` command: finds problems in the weights of a model without a reference.
 
 mod extraction_directory;
 
@@ -15,34 +15,34 @@ use tensorseal_base::severity::Severity;
 use tensorseal_code as code;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunOptions, Threads};
-use tensorseal_format::{Checkpoint, OpenOptions};
+use tensorseal_format::Checkpoint;
 
 /// The exit code of a command that could not be completed.
 const INCOMPLETE: u8 = 3;
 
-/// What an audit looks at, and how.
+/// Options of [`audit`](fn@audit).
 #[derive(Debug, Clone)]
 pub struct AuditOptions {
-    /// A seal, or another model, that the weights are compared with.
+    /// A seal or another model that the weights are compared with.
     pub baseline: Option<PathBuf>,
-    /// A new directory for suspicious streams, as found. Nothing is run.
+    /// A new directory to which suspicious streams are written as found. They are never executed.
     pub extract: Option<PathBuf>,
-    /// Whether weights that were not audited, and files that are not understood, are no pass.
+    /// Whether weights that were not audited and unrecognised files prevent a pass.
     pub require_all: bool,
-    /// What belongs to the model.
+    /// Which files belong to the model.
     pub opening: ModelScope,
-    /// How it is measured.
+    /// How the model is measured.
     pub run: RunOptions,
-    /// What watches the run, and can stop it.
+    /// Reports the progress of the run, and can stop it.
     pub progress: Arc<Progress>,
-    /// Whether the report lists the facts of every tensor.
+    /// Whether the report lists the facts of all tensors.
     pub list_tensors: bool,
     /// The lowest severity that fails.
     pub fail_on: Severity,
 }
 
 impl Default for AuditOptions {
-    /// The model by itself.
+    /// Returns the default options: an audit without a baseline.
     fn default() -> Self {
         Self {
             baseline: None,
@@ -60,7 +60,8 @@ impl Default for AuditOptions {
 /// Audits the model at a path.
 ///
 /// # Errors
-/// The model or the baseline cannot be read, or changed under the run; nothing can be extracted.
+/// Returns an error if the model or the baseline cannot be read or changed during the run, or if streams cannot be
+/// extracted.
 pub fn audit(path: &Path, options: &AuditOptions) -> Result<Report, Error> {
     open::refuse_cache(path)?;
     options.baseline.as_deref().map(open::refuse_cache).transpose()?;
@@ -68,8 +69,9 @@ pub fn audit(path: &Path, options: &AuditOptions) -> Result<Report, Error> {
     let mut report = Report::new("audit", &path.display().to_string());
     let named = options.baseline.as_deref();
     let seals = locations::seals_inside(path, baseline::seal_path(named));
-    let how = OpenOptions { seals, ..options.opening.options() };
-    let model = Checkpoint::open(path, &how)?;
+    let mut open_options = options.opening.options();
+    open_options.seals = seals;
+    let model = Checkpoint::open(path, &open_options)?;
     let mut inputs = RunInputs::default();
     let baseline = baseline::open(named, path, options.opening, &mut inputs, &mut report)?;
     let (audited, compared, found) = measure(&model, baseline, options)?;
@@ -92,12 +94,12 @@ pub fn audit(path: &Path, options: &AuditOptions) -> Result<Report, Error> {
     report.judge(options.fail_on);
     open::downgrade_without_weights(&mut report, &model);
     if options.require_all {
-        withhold_in_part(&mut report);
+        downgrade_incomplete(&mut report);
     }
     report.profiles = profiles::audited(&report, &model, &audited);
     report.audited = Some(extent(&model, &audited));
-    let place = extraction.as_ref().and_then(ExtractionDirectory::place);
-    place.into_iter().for_each(|place| inputs.record_output(place));
+    let temporary = extraction.as_ref().and_then(ExtractionDirectory::temporary);
+    temporary.into_iter().for_each(|directory| inputs.record_output(directory));
     let original = compared.and_then(BaselineComparison::into_original);
     inputs.check_unchanged(&[&model].into_iter().chain(&original).collect::<Vec<_>>())?;
     if let Some(extraction) = extraction {
@@ -119,11 +121,11 @@ fn measure(
     Ok((audited, compared, found))
 }
 
-/// What an audit finds in a model by itself: in its structure, its weights, and what goes along with them.
-/// Weights in two formats are read once more.
+/// Returns the findings of an audit without a baseline: about the structure, the weights and the companion files.
+/// Weights in two formats are read a second time.
 ///
 /// # Errors
-/// The model cannot be read again.
+/// Returns an error if the model cannot be read again.
 pub fn findings(
     model: &Checkpoint,
     audited: &AuditMeasurements,
@@ -136,7 +138,7 @@ pub fn findings(
     Ok(found)
 }
 
-/// How much was audited.
+/// Returns how much was audited.
 fn extent(model: &Checkpoint, audited: &AuditMeasurements) -> AuditExtent {
     let is_weight = |facts: &&audit::TensorFacts| model.tensors[facts.tensor].dtype.is_float();
     let weights = audited.facts.iter().filter(is_weight).count();
@@ -147,15 +149,15 @@ fn extent(model: &Checkpoint, audited: &AuditMeasurements) -> AuditExtent {
     }
 }
 
-/// Weights that were not looked into are no pass, nor is what could hold some.
-fn withhold_in_part(report: &mut Report) {
+/// Downgrades a pass if weights were not audited, or if there are unrecognised files that could contain some.
+fn downgrade_incomplete(report: &mut Report) {
     let coverage = &report.coverage;
-    let unknown = coverage.not_understood.len() as u64;
+    let unrecognised = coverage.not_understood.len() as u64;
     let why = coverage.not_audited().or_else(|| {
         let first = coverage.not_understood.first()?;
         let first = safe_text::word(&first.path);
-        let files = units::count(unknown, "file");
-        Some(format!("{files} not understood, the first is {first}"))
+        let files = units::count(unrecognised, "unrecognised file");
+        Some(format!("{files} (first: {first})"))
     });
     if let Some(why) = why {
         report.downgrade_pass(format!("--require-all: {why}"), INCOMPLETE);

@@ -1,4 +1,4 @@
-//! From what was read and measured to the evidence that a policy judges by. What was not looked at says why.
+//! Gathers the evidence that a policy judges from what was read and measured.
 
 use super::measurements::GateMeasurements;
 use super::{GateRequest, pins, registry};
@@ -12,29 +12,29 @@ use crate::verbs::RunInputs;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tensorseal_format::{Checkpoint, SkipReason, SkippedPath};
-use tensorseal_signing::attestation::{Attestation as Stated, AttestationKind};
+use tensorseal_signing::attestation::{Attestation, AttestationKind};
 
-/// Gathers the evidence. Takes the findings of the report over.
+/// Gathers the evidence, and moves the findings of the report into it.
 pub(super) fn gather(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     model: &Checkpoint,
     measured: &GateMeasurements,
     now: Timestamp,
     inputs: &mut RunInputs,
     report: &mut Report,
 ) -> Evidence {
-    let signature = signature(asked, model, measured, report);
-    let recorded = registry::registry_evidence(asked, model, &measured.found);
+    let signature = signature(request, model, measured, report);
+    let registry = registry::registry_evidence(request, model, &measured.found);
     let digests = measured.found.files.iter();
     let digests =
         digests.filter_map(|file| Some((file.path.clone(), document::root_text(&file.blake3?))));
     Evidence {
-        pins: pins::gather(asked, measured, &recorded, inputs, report),
+        pins: pins::gather(request, measured, &registry, inputs, report),
         digests: Observation::Observed(digests.collect()),
-        registry: recorded.record,
-        attestations: attestations(asked, measured, &signature, report),
+        registry: registry.record,
+        attestations: attestations(request, measured, &signature, report),
         signature,
-        seal: seal(asked, report),
+        seal: seal(request, report),
         root: Observation::Observed(measured.found.model.root.clone()),
         coverage: Observation::Observed(gate::CoverageEvidence {
             bytes_total: report.coverage.bytes_total,
@@ -48,11 +48,11 @@ pub(super) fn gather(
         code: Observation::Observed(measured.code.clone()),
         audit: match &measured.audited {
             Some(audited) => Observation::Observed(audited.facts.len() as u64),
-            None if asked.audits() => Observation::Observed(0),
-            None => Observation::NotObserved("the policy asks for no audit".to_owned()),
+            None if request.audits() => Observation::Observed(0),
+            None => Observation::NotObserved("the policy does not require an audit".to_owned()),
         },
         lineage: measured.lineage.clone(),
-        watermarks: (0..asked.watermarks.keys.len())
+        watermarks: (0..request.watermarks.keys.len())
             .map(|at| match measured.detections.get(at) {
                 Some(detection) => match detection.not_looked_for() {
                     Some(why) => Observation::NotObserved(why),
@@ -77,30 +77,28 @@ fn counted<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
 }
 
 fn signature(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     model: &Checkpoint,
     measured: &GateMeasurements,
     report: &Report,
 ) -> Observation<SignatureState> {
-    if !asked.file.policy.signature.is_active() {
-        return Observation::NotObserved(
-            "the policy names nobody whose signature could be checked".to_owned(),
-        );
+    if !request.file.policy.signature.is_active() {
+        return Observation::NotObserved("the policy names no trusted signers".to_owned());
     }
-    let (Some(verified), Some(outcome)) = (&asked.signature, &measured.signed) else {
+    let (Some(verified), Some(outcome)) = (&request.signature, &measured.signed) else {
         return Observation::Observed(match &report.signature {
             None => SignatureState::Absent,
             Some(_) => SignatureState::Failed,
         });
     };
-    // A file in a loader's reach that nobody vouches for is told, and is for the policy to judge.
+    // Ignored and unsigned files are reported, and the policy judges them.
     if !outcome.is_intact() {
         return Observation::Observed(SignatureState::Failed);
     }
-    let left_out = |kind: SkipReason| {
-        let of_kind =
-            outcome.not_covered.iter().filter(move |left: &&SkippedPath| left.kind == kind);
-        of_kind.map(|left| left.path.clone()).collect()
+    let not_covered = |kind: SkipReason| {
+        let paths =
+            outcome.not_covered.iter().filter(move |skipped: &&SkippedPath| skipped.kind == kind);
+        paths.map(|skipped| skipped.path.clone()).collect()
     };
     let followed = model.remarks.iter().filter(|remark| remark.rule == "format/link-followed");
     let manifest = &verified.manifest;
@@ -108,21 +106,21 @@ fn signature(
         by: SignerEvidence::from(&verified.signer),
         hash: manifest.hashing.algorithm,
         files: outcome.intact.len() as u64,
-        ignored: left_out(SkipReason::Ignored),
-        unsigned: left_out(SkipReason::Unsigned),
+        ignored: not_covered(SkipReason::Ignored),
+        unsigned: not_covered(SkipReason::Unsigned),
         links: followed.map(|remark| remark.file.clone()).collect(),
     }))
 }
 
-fn seal(asked: &GateRequest<'_>, report: &Report) -> Observation<SealState> {
-    let signer = asked.signature.as_ref().map(|verified| SignerEvidence::from(&verified.signer));
-    match (&report.seal, &asked.sealed) {
-        (None, _) if asked.file.policy.seal.is_required() => {
+fn seal(request: &GateRequest<'_>, report: &Report) -> Observation<SealState> {
+    let signer = request.signature.as_ref().map(|verified| SignerEvidence::from(&verified.signer));
+    match (&report.seal, &request.sealed) {
+        (None, _) if request.file.policy.seal.is_required() => {
             Observation::Observed(SealState::Absent)
         }
-        (None, _) => {
-            Observation::NotObserved("the policy asks for no seal, and none was named".to_owned())
-        }
+        (None, _) => Observation::NotObserved(
+            "the policy does not require a seal, and none was given".to_owned(),
+        ),
         (Some(_), None) => Observation::Observed(SealState::Invalid),
         (Some(used), Some(_)) => Observation::Observed(SealState::Compared {
             digest: used.digest.clone().unwrap_or_default(),
@@ -131,25 +129,25 @@ fn seal(asked: &GateRequest<'_>, report: &Report) -> Observation<SealState> {
     }
 }
 
-/// What the signer of the model states besides, as far as it is true of what was measured.
+/// Returns the attestations of the signer that match the measured model.
 fn attestations(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     measured: &GateMeasurements,
     signature: &Observation<SignatureState>,
     report: &Report,
 ) -> Observation<Vec<AttestationEvidence>> {
     let (Some(verified), Observation::Observed(SignatureState::Verified(signed))) =
-        (&asked.signature, signature)
+        (&request.signature, signature)
     else {
-        let why = "attestations are about a signed model, and there is no signature that verifies";
+        let why = "attestations need a verified signature of the model, and there is none";
         return Observation::NotObserved(why.to_owned());
     };
     let used = report.seal.as_ref().and_then(|seal| seal.digest.as_ref());
-    let is_true = |stated: &&Stated| {
-        let document = stated.predicate.document.as_ref();
-        let claims = &asked.watermarks.claim_digests;
-        stated.predicate.model_root == measured.found.model.root
-            && match stated.kind {
+    let matches = |attestation: &&Attestation| {
+        let document = attestation.predicate.document.as_ref();
+        let claims = &request.watermarks.claim_digests;
+        attestation.predicate.model_root == measured.found.model.root
+            && match attestation.kind {
                 AttestationKind::Seal => used.is_none() || used == document,
                 AttestationKind::WatermarkClaim => {
                     claims.is_empty() || document.is_some_and(|claim| claims.contains(claim))
@@ -157,16 +155,16 @@ fn attestations(
                 AttestationKind::Audit => true,
             }
     };
-    let of = |stated: &Stated| AttestationEvidence {
-        kind: stated.kind,
+    let evidence = |attestation: &Attestation| AttestationEvidence {
+        kind: attestation.kind,
         by: signed.by.clone(),
-        time: Some(stated.predicate.signed_at),
-        findings: stated
+        time: Some(attestation.predicate.signed_at),
+        findings: attestation
             .predicate
             .audit
             .as_ref()
             .map(AttestedFinding::from_facts)
             .unwrap_or_default(),
     };
-    Observation::Observed(verified.attestations.iter().filter(is_true).map(of).collect())
+    Observation::Observed(verified.attestations.iter().filter(matches).map(evidence).collect())
 }

@@ -1,4 +1,4 @@
-//! Judging a model by a policy: measured once, for everything that the policy asks for.
+//! The `gate` command: judges a model by a policy, with one pass over the model.
 
 mod evidence;
 mod measurements;
@@ -25,36 +25,36 @@ use tensorseal_signing::TrustAnchors;
 use watermarks::PolicyWatermarks;
 pub use watermarks::refuse_duplicate_keys;
 
-/// The exit code of a command that found nothing of what was asked for.
+/// The exit code of a command that had nothing to work on.
 const NOTHING: u8 = 4;
 
-/// What is judged besides the policy, and how.
+/// Options of [`gate`](fn@gate).
 #[derive(Clone)]
 pub struct GateOptions<'a> {
     /// The signature (default: where `sign` writes it).
     pub signature: Option<PathBuf>,
-    /// The attestations signed with the model (default: those beside the signature).
+    /// The attestations that were signed with the model (default: those next to the signature).
     pub attestations: Option<PathBuf>,
     /// The seal (default: where `seal` writes it).
     pub seal: Option<PathBuf>,
-    /// A seal, or another model, that the weights are compared with (default: the seal of the model).
+    /// A seal or another model that the weights are compared with (default: the seal of the model).
     pub baseline: Option<PathBuf>,
-    /// What scans of registries know, where the policy asks for it.
+    /// Looks up what registry scans recorded, if the policy requires it.
     pub registries: &'a dyn RegistryLookup,
-    /// Whether files are digested with SHA-256: bills of materials name them so.
+    /// Whether files are hashed with SHA-256, as bills of materials need it.
     pub sha256: bool,
-    /// Whether the verdict is to be stated: the [subject](Gated::subject) of the statements is then made.
+    /// Whether the [subject](GateResult::subject) for statements about the verdict is needed.
     pub for_statement: bool,
     /// How the model is measured.
     pub run: RunOptions,
-    /// What watches the run, and can stop it.
+    /// Reports the progress of the run, and can stop it.
     pub progress: Arc<Progress>,
-    /// Told by reports; the policy alone decides what fails.
+    /// The severity that reports show as failing. Only the policy decides what fails.
     pub fail_on: Severity,
 }
 
 impl Default for GateOptions<'_> {
-    /// What comes with the model; no registry is asked.
+    /// Returns the default options: the signature and seal of the model, and no registry.
     fn default() -> Self {
         Self {
             signature: None,
@@ -71,42 +71,43 @@ impl Default for GateOptions<'_> {
     }
 }
 
-/// What came of it.
+/// The result of [`gate`](fn@gate).
 #[derive(Debug)]
 pub struct GateResult {
     /// The report, with the verdict.
     pub report: Report,
-    /// What a statement of the verdict is about, if one was to be made.
+    /// The subject for statements about the verdict, if it was requested.
     pub subject: Option<StatementSubject>,
 }
 
-/// The model, as statements call it.
+/// The model as the subject of statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementSubject {
-    /// Its name.
+    /// The name of the model.
     pub name: String,
-    /// Digest of its OpenSSF Model Signing manifest.
+    /// The digest of the OpenSSF Model Signing manifest.
     pub sha256: [u8; 32],
     /// The signature and the attestations that were read.
     pub inputs: Vec<StatementInput>,
 }
 
-/// Everything that was read before the model is.
+/// The policy, the options and everything that is read before the model.
 struct GateRequest<'a> {
     path: &'a Path,
     file: &'a PolicyFile,
     options: &'a GateOptions<'a>,
     signature_options: SignatureOptions,
-    /// The signature, when there is one by who is trusted.
+    /// The signature, if there is one by a trusted signer.
     signature: Option<VerifiedSignature>,
     sealed: Option<Seal>,
     watermarks: PolicyWatermarks,
 }
 
-/// Judges the model at a path by a policy, and by nothing else.
+/// Judges the model at a path by a policy.
 ///
 /// # Errors
-/// The policy names what cannot be read; the model, or what comes with it, cannot be read, or changed under the run.
+/// Returns an error if a file that the policy names, the model, its signature or its seal cannot be read, or if one of
+/// them changed during the run.
 pub fn gate(
     path: &Path,
     policy: &PolicyFile,
@@ -116,10 +117,10 @@ pub fn gate(
     options.baseline.as_deref().map(open::refuse_cache).transpose()?;
     let mut report = Report::new("gate", &path.display().to_string());
     let mut inputs = RunInputs::default();
-    let asked = GateRequest::read(path, policy, options, &mut inputs, &mut report)?;
-    let (model, measured) = measurements::measure(&asked, &mut inputs, &mut report)?;
+    let request = GateRequest::read(path, policy, options, &mut inputs, &mut report)?;
+    let (model, measured) = measurements::measure(&request, &mut inputs, &mut report)?;
     let now = now()?;
-    let evidence = evidence::gather(&asked, &model, &measured, now, &mut inputs, &mut report);
+    let evidence = evidence::gather(&request, &model, &measured, now, &mut inputs, &mut report);
     let judgement = gate::judge(&policy.policy, &evidence);
     for rule in &judgement.rules {
         let title = rule.title();
@@ -137,11 +138,11 @@ pub fn gate(
     }
     let subject = options
         .for_statement
-        .then(|| subject::statement_subject(&asked, &model, &measured))
+        .then(|| subject::statement_subject(&request, &model, &measured))
         .transpose()?;
     inputs.check_unchanged(&[&model].into_iter().chain(&measured.original).collect::<Vec<_>>())?;
     if let Some(why) = nothing {
-        // Nothing is violated, and nothing was judged either.
+        // The policy is not violated, but there was nothing to judge.
         report.conclude(Verdict::Pass);
         report.downgrade_pass(format!("{}: {why}", path.display()), NOTHING);
     }
@@ -149,8 +150,8 @@ pub fn gate(
 }
 
 impl<'a> GateRequest<'a> {
-    /// Reads what the policy asks for. What is missing or wrong here is a mistake in the policy or in the
-    /// options, except what comes with the model: that is for the policy to judge.
+    /// Reads the files that the policy and the options name. Problems with them are errors; problems with the
+    /// signature and the seal of the model are evidence for the policy.
     fn read(
         path: &'a Path,
         file: &'a PolicyFile,
@@ -162,11 +163,11 @@ impl<'a> GateRequest<'a> {
             return Err(Error::NoModel(path.to_owned()));
         }
         let trusted = trusted(file)?;
-        let marks = PolicyWatermarks::read(file, report)?;
+        let watermarks = PolicyWatermarks::read(file, report)?;
         let bundle = options.signature.clone().unwrap_or_else(|| locations::default_bundle(path));
         let named = options.signature.is_some() || options.attestations.is_some();
-        let there = named || bundle.symlink_metadata().is_ok();
-        let of_signature = SignatureOptions {
+        let exists = named || bundle.symlink_metadata().is_ok();
+        let signature_options = SignatureOptions {
             bundle,
             trusted,
             attestations: options.attestations.clone(),
@@ -174,27 +175,19 @@ impl<'a> GateRequest<'a> {
             ignore_unsigned_files: file.policy.signature.allow_unsigned_files,
             ignore_paths: Vec::new(),
         };
-        let signature = match file.policy.signature.is_active() && there {
-            true => signature::read(&of_signature, inputs, report)?,
+        let signature = match file.policy.signature.is_active() && exists {
+            true => signature::read(&signature_options, inputs, report)?,
             false => None,
         };
-        let wanted = file.policy.seal.is_required() || options.seal.is_some();
-        let sealed = match wanted {
+        let needs_seal = file.policy.seal.is_required() || options.seal.is_some();
+        let sealed = match needs_seal {
             true => {
                 let named = options.seal.as_deref();
                 reference_seal::read(path, named, named.is_none(), inputs, report)?
             }
             false => None,
         };
-        Ok(Self {
-            path,
-            file,
-            options,
-            signature_options: of_signature,
-            signature,
-            sealed,
-            watermarks: marks,
-        })
+        Ok(Self { path, file, options, signature_options, signature, sealed, watermarks })
     }
 
     fn opening(&self) -> ModelScope {
@@ -203,7 +196,7 @@ impl<'a> GateRequest<'a> {
     }
 }
 
-/// Whom the policy trusts: each key by itself, and all roots together.
+/// Returns the trust anchors of the policy: each key separately, and all roots together.
 fn trusted(file: &PolicyFile) -> Result<Vec<TrustAnchors>, Error> {
     let policy = &file.policy.signature;
     let mut all = Vec::new();
@@ -221,7 +214,7 @@ fn trusted(file: &PolicyFile) -> Result<Vec<TrustAnchors>, Error> {
     Ok(all)
 }
 
-/// What is wrong with something that a key of the policy names.
+/// Wraps an error about something that a key of the policy names.
 fn in_policy(error: impl Into<Error>, file: &PolicyFile, key: String) -> Error {
     Error::InPolicy { policy: file.path.clone(), key, source: Box::new(error.into()) }
 }

@@ -1,5 +1,5 @@
-//! Which files of the model somebody vouches for: a signature, a seal, a registry. Whether that counts is for the
-//! policy to say.
+//! Gathers which files of the model a signature, a seal or a registry vouches for. The policy decides whether they are
+//! trusted.
 
 use super::GateRequest;
 use super::measurements::GateMeasurements;
@@ -10,62 +10,62 @@ use crate::policy::gate::{Observation, PinnedBy, Pins, SignerEvidence};
 use crate::seal::Seal;
 use crate::verbs::{RunInputs, locations, reference_seal};
 
-/// All of them, where the policy asks.
+/// Gathers the pinned files, if the policy needs them.
 pub(super) fn gather(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     measured: &GateMeasurements,
-    recorded: &RegistryEvidence,
+    registry: &RegistryEvidence,
     inputs: &mut RunInputs,
     report: &Report,
 ) -> Observation<Vec<Pins>> {
-    if !asked.file.policy.wants_pins() {
-        return Observation::NotObserved("the policy asks for no files that are pinned".to_owned());
+    if !request.file.policy.wants_pins() {
+        return Observation::NotObserved("the policy does not require pinned files".to_owned());
     }
-    let signed = signature_pins(asked, measured);
-    let sealed = seal_pins(asked, measured, inputs, report);
-    let accepted = recorded.accepted.as_ref().map(|accepted| Pins {
+    let signed = signature_pins(request, measured);
+    let sealed = seal_pins(request, measured, inputs, report);
+    let accepted = registry.accepted.as_ref().map(|accepted| Pins {
         by: PinnedBy::Registry,
         files: intact::files(accepted, &measured.found),
     });
     Observation::Observed(signed.into_iter().chain(sealed).chain(accepted).collect())
 }
 
-/// Files that are as they were signed.
-fn signature_pins(asked: &GateRequest<'_>, measured: &GateMeasurements) -> Option<Pins> {
-    let (verified, outcome) = (asked.signature.as_ref()?, measured.signed.as_ref()?);
+/// Returns the files that match the signature.
+fn signature_pins(request: &GateRequest<'_>, measured: &GateMeasurements) -> Option<Pins> {
+    let (verified, outcome) = (request.signature.as_ref()?, measured.signed.as_ref()?);
     let by = PinnedBy::Signature(SignerEvidence::from(&verified.signer));
     Some(Pins { by, files: outcome.intact.clone() })
 }
 
-/// Files that are as they were sealed.
+/// Returns the files that match the seal.
 fn seal_pins(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     measured: &GateMeasurements,
     inputs: &mut RunInputs,
     report: &Report,
 ) -> Option<Pins> {
     let pins = |seal: &Seal, digest: String, is_signed: bool, outside: bool| {
         let signer =
-            asked.signature.as_ref().map(|verified| SignerEvidence::from(&verified.signer));
+            request.signature.as_ref().map(|verified| SignerEvidence::from(&verified.signer));
         let signed_by = signer.filter(|_| is_signed);
         let by = PinnedBy::Seal { digest, signed_by, outside };
         Pins { by, files: intact::files(seal, &measured.found) }
     };
-    if let (Some(seal), Some(used)) = (&asked.sealed, &report.seal) {
-        let outside = asked
+    if let (Some(seal), Some(used)) = (&request.sealed, &report.seal) {
+        let outside = request
             .options
             .seal
             .as_deref()
-            .is_some_and(|seal| locations::is_outside_model(asked.path, seal));
+            .is_some_and(|seal| locations::is_outside_model(request.path, seal));
         let digest = used.digest.clone()?;
         return Some(pins(seal, digest, used.signed_by.is_some(), outside));
     }
-    // Nothing was to be compared with the seal beside the model. It counts all the same where it is signed.
-    let (verified, outcome) = (asked.signature.as_ref()?, measured.signed.as_ref()?);
-    let mut aside = Report::new("gate", "");
-    let seal = reference_seal::read(asked.path, None, true, inputs, &mut aside).ok()??;
-    let digest = aside.seal?.digest?;
-    let place = reference_seal::place(asked.path, None);
-    let is_signed = verified.covers_seal(asked.path, &place, &digest, outcome);
+    // The policy requires no seal, but a signed seal of the model pins files all the same.
+    let (verified, outcome) = (request.signature.as_ref()?, measured.signed.as_ref()?);
+    let mut scratch = Report::new("gate", "");
+    let seal = reference_seal::read(request.path, None, true, inputs, &mut scratch).ok()??;
+    let digest = scratch.seal?.digest?;
+    let place = reference_seal::place(request.path, None);
+    let is_signed = verified.covers_seal(request.path, &place, &digest, outcome);
     is_signed.then(|| pins(&seal, digest, true, false))
 }

@@ -1,4 +1,4 @@
-//! What scans of registries recorded of the model of a gate, and where it is not that.
+//! Looks up what registry scans recorded about a model, and compares the model with the accepted content.
 
 use super::GateRequest;
 use crate::judge::{Finding, integrity};
@@ -11,59 +11,58 @@ use tensorseal_base::display::display_name;
 use tensorseal_base::regular_file;
 use tensorseal_format::{Checkpoint, GIT_NAMES, SkipReason, SkippedPath};
 
-/// What scans of registries remember of models.
+/// Looks up what registry scans recorded about models.
 pub trait RegistryLookup: Sync {
-    /// What is known of the model at a path; none: no scan has seen it.
+    /// Returns the record of the model at a path, or `None` if no scan has recorded it.
     ///
     /// # Errors
-    /// Why that cannot be told, in words.
+    /// Returns the reason, as text for people, if the lookup fails.
     fn lookup(&self, model: &Path) -> Result<Option<RegisteredModel>, String>;
 }
 
-/// A model that a scan has seen.
+/// A model that a scan has recorded.
 #[derive(Debug)]
 pub struct RegisteredModel {
-    /// What is recorded of it.
+    /// The record.
     pub record: ModelRecord,
-    /// The content that was accepted, if any was.
+    /// The accepted content, if any was accepted.
     pub accepted: Option<Seal>,
 }
 
-/// No registries are there to be asked.
+/// A lookup without a registry state: every lookup fails.
 pub struct NoRegistryLookup;
 
 impl RegistryLookup for NoRegistryLookup {
     fn lookup(&self, _: &Path) -> Result<Option<RegisteredModel>, String> {
-        Err("no state of registries was given".to_owned())
+        Err("no registry state was given".to_owned())
     }
 }
 
-/// What is known of the model of a gate.
+/// The evidence from registries.
 pub(super) struct RegistryEvidence {
-    /// What scans recorded of it, where the policy asks.
+    /// The record of the model, if the policy needs it.
     pub record: Observation<Option<ScanRecord>>,
-    /// The content that was accepted, if any was.
+    /// The accepted content, if any was accepted.
     pub accepted: Option<Seal>,
 }
 
-/// What is known of the model that was measured. Whatever is wrong with the state of registries is a reason not to
-/// know.
+/// Returns the evidence about the measured model. A problem with the registry state makes it unknown.
 pub(super) fn registry_evidence(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     model: &Checkpoint,
     found: &Seal,
 ) -> RegistryEvidence {
-    let policy = &asked.file.policy;
+    let policy = &request.file.policy;
     let nothing = |why: &str| RegistryEvidence {
         record: Observation::NotObserved(why.to_owned()),
         accepted: None,
     };
     if !policy.registry.required && !policy.wants_pins() {
-        return nothing("the policy asks for no scan of a registry");
+        return nothing("the policy does not require a registry scan");
     }
-    let RegisteredModel { record: known, accepted } =
-        match asked.options.registries.lookup(asked.path) {
-            Ok(Some(known)) => known,
+    let RegisteredModel { record: recorded, accepted } =
+        match request.options.registries.lookup(request.path) {
+            Ok(Some(registered)) => registered,
             Ok(None) => {
                 return RegistryEvidence { record: Observation::Observed(None), accepted: None };
             }
@@ -72,49 +71,50 @@ pub(super) fn registry_evidence(
     let differences = match &accepted {
         Some(accepted) => Observation::Observed(differences(accepted, model, found)),
         None => {
-            Observation::NotObserved("no scan has accepted any content of the model".to_owned())
+            Observation::NotObserved("no scan has accepted the content of the model".to_owned())
         }
     };
     let record = ScanRecord {
-        state: known.state,
-        detail: known.detail,
-        root: known.root,
-        last_deep_check: known.last_deep_check,
+        state: recorded.state,
+        detail: recorded.detail,
+        root: recorded.root,
+        last_deep_check: recorded.last_deep_check,
         differences,
     };
     RegistryEvidence { record: Observation::Observed(Some(record)), accepted }
 }
 
-/// Everything in which a model is not what was accepted of it, in a few words each.
+/// Returns all differences of a model from its accepted content, in a few words each.
 fn differences(accepted: &Seal, model: &Checkpoint, found: &Seal) -> Vec<String> {
     let found = as_scanned(accepted, model, found);
     let options = integrity::IntegrityOptions::default();
     let differences = integrity::compare(accepted, &found, &DamagedFiles::default(), options);
-    let said = |finding: &Finding| {
+    let describe = |finding: &Finding| {
         let place = finding.tensor.as_deref().or(finding.file.as_deref());
         format!("{}: {}", display_name(place.unwrap_or("the model")), finding.message)
     };
-    differences.findings.iter().map(said).collect()
+    differences.findings.iter().map(describe).collect()
 }
 
-/// What was measured, as a scan would have: a gate leaves out the signature and the seals that it was given, of
-/// which a scan may know, and measures git's own files where a signature lists them.
+/// Converts what was measured to what a scan would have measured: a gate skips the signature and the seals that it was
+/// given, which a scan may have recorded, and measures git metadata if a signature lists it.
 fn as_scanned(accepted: &Seal, model: &Checkpoint, found: &Seal) -> Seal {
     let mut found = found.clone();
     found.files.retain(|file| {
         let first = file.path.split('/').next().unwrap_or_default();
         !GIT_NAMES.contains(&first) || accepted.file(&file.path).is_some()
     });
-    let own = |left: &&SkippedPath| matches!(left.kind, SkipReason::Excluded | SkipReason::Seal);
-    let known = |left: &&SkippedPath| accepted.file(&left.path).is_some();
-    let left = model.skipped.iter().filter(own).filter(known);
-    found.files.extend(left.filter_map(|left| digested(&model.root, &left.path)));
+    let is_input =
+        |skipped: &&SkippedPath| matches!(skipped.kind, SkipReason::Excluded | SkipReason::Seal);
+    let is_recorded = |skipped: &&SkippedPath| accepted.file(&skipped.path).is_some();
+    let skipped = model.skipped.iter().filter(is_input).filter(is_recorded);
+    found.files.extend(skipped.filter_map(|skipped| hash_file(&model.root, &skipped.path)));
     found.files.sort_by(|a, b| a.path.cmp(&b.path));
     found
 }
 
-/// A file that was left out; `None`: it cannot be read, and counts as not there.
-fn digested(root: &Path, path: &str) -> Option<FileSeal> {
+/// Hashes a skipped file; `None` if it cannot be read, which counts as missing.
+fn hash_file(root: &Path, path: &str) -> Option<FileSeal> {
     let file = regular_file::open_regular(&root.join(path)).ok()?;
     let bytes = file.metadata().ok()?.len();
     let mut hasher = blake3::Hasher::new();

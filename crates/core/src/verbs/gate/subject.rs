@@ -1,4 +1,4 @@
-//! The model as a signature would call it, and the documents that a verdict rests on.
+//! The subject of statements about a verdict, and the documents that the verdict depends on.
 
 use super::measurements::GateMeasurements;
 use super::{GateRequest, StatementSubject};
@@ -12,15 +12,16 @@ use tensorseal_base::hashing::{FileHashing, HashAlgorithm};
 use tensorseal_format::{Checkpoint, ModelFile};
 use tensorseal_signing::{Manifest, Resource, attestation, bundle};
 
-/// A signature that verified says what the model is called, else the digests of all files do.
+/// Returns the subject: that of the verified signature, else a manifest over the digests of all files.
 pub(super) fn statement_subject(
-    asked: &GateRequest<'_>,
+    request: &GateRequest<'_>,
     model: &Checkpoint,
     measured: &GateMeasurements,
 ) -> Result<StatementSubject, Error> {
     let intact = |outcome: &SignatureOutcome| outcome.findings.is_empty();
-    let inputs = inputs(asked)?;
-    if let (Some(verified), true) = (&asked.signature, measured.signed.as_ref().is_some_and(intact))
+    let inputs = inputs(request)?;
+    if let (Some(verified), true) =
+        (&request.signature, measured.signed.as_ref().is_some_and(intact))
     {
         let Manifest { subject, root, .. } = &verified.manifest;
         return Ok(StatementSubject { name: subject.clone(), sha256: *root, inputs });
@@ -36,27 +37,27 @@ pub(super) fn statement_subject(
         model.model_files().iter().enumerate().map(resource).collect();
     let resources = resources?;
     let name =
-        locations::model_name(asked.path).map_err(|_| Error::NoModel(asked.path.to_owned()))?;
+        locations::model_name(request.path).map_err(|_| Error::NoModel(request.path.to_owned()))?;
     let manifest = Manifest::new(&name, hashing, false, Vec::new(), resources)?;
     Ok(StatementSubject { name, sha256: manifest.root, inputs })
 }
 
-/// The signature and the attestations, where they were read.
-fn inputs(asked: &GateRequest<'_>) -> Result<Vec<StatementInput>, Error> {
-    if asked.signature.is_none() {
+/// Returns the signature and the attestations that were read.
+fn inputs(request: &GateRequest<'_>) -> Result<Vec<StatementInput>, Error> {
+    if request.signature.is_none() {
         return Ok(Vec::new());
     }
-    let bundle = &asked.signature_options.bundle;
-    let beside = asked.signature_options.attestations();
+    let bundle = &request.signature_options.bundle;
+    let attestations = request.signature_options.attestations();
     let mut inputs = vec![input(bundle, bundle::MAX_LEN as u64)?];
-    if beside.is_file() {
-        inputs.push(input(&beside, attestation::MAX_FILE)?);
+    if attestations.is_file() {
+        inputs.push(input(&attestations, attestation::MAX_FILE)?);
     }
     Ok(inputs)
 }
 
-fn input(path: &Path, most: u64) -> Result<StatementInput, Error> {
-    let bytes = read_small(path, most)?;
+fn input(path: &Path, max_len: u64) -> Result<StatementInput, Error> {
+    let bytes = read_small(path, max_len)?;
     Ok(StatementInput {
         name: locations::file_name(path),
         sha256: Sha256::digest(bytes.as_slice()).into(),

@@ -1,4 +1,4 @@
-//! What is signed besides the files: the facts, and the pass over the model that they are measured in.
+//! Measures and signs the attestations that accompany a signature.
 
 use super::{SignOptions, SigningError, SigningPlan};
 use crate::document::Report;
@@ -22,19 +22,19 @@ use tensorseal_signing::attestation::{
 };
 use tensorseal_signing::{Manifest, sign_statement};
 
-/// What the pass over a model gave.
+/// The results of the pass over a model.
 pub(super) struct SigningMeasurements {
-    /// By file of the model.
+    /// The digests of each file of the model, by file index.
     pub digests: Vec<Option<FileDigests>>,
     run: RunReport,
-    /// The model as a seal would describe it; none: no tensor was measured.
+    /// The measured model in the form of a seal; `None` if no tensor was measured.
     found: Option<Seal>,
-    /// What the audit found.
+    /// The findings of the audit, if there was one.
     audit: Option<Vec<Finding>>,
 }
 
 impl SigningMeasurements {
-    /// Fills in what every measuring verb reports.
+    /// Fills the measurements into a report.
     pub(super) fn fill(&self, report: &mut Report, model: &Checkpoint) {
         match &self.found {
             Some(found) => report.fill(model, &found.model, &self.run),
@@ -43,16 +43,16 @@ impl SigningMeasurements {
     }
 }
 
-/// Hashes the files that are signed, and in the same pass measures what is attested.
+/// Hashes the files that are signed, and measures what is attested in the same pass.
 pub(super) fn measure(
-    listing: &SigningPlan<'_>,
+    plan: &SigningPlan<'_>,
     model: &Checkpoint,
 ) -> Result<SigningMeasurements, Error> {
-    let SigningPlan { options, files, .. } = listing;
+    let SigningPlan { options, files, .. } = plan;
     let (run_options, progress) = (&options.run, &*options.progress);
     if options.attest.is_empty() {
-        let wanted: Vec<ModelFile> = files.iter().map(|at| model.files[*at].clone()).collect();
-        let mut run = engine::hash_files(&wanted, &[options.hashing], run_options, progress)?;
+        let signed: Vec<ModelFile> = files.iter().map(|at| model.files[*at].clone()).collect();
+        let mut run = engine::hash_files(&signed, &[options.hashing], run_options, progress)?;
         let mut digests = vec![None; model.files.len()];
         for (at, found) in files.iter().zip(std::mem::take(&mut run.file_digests)) {
             digests[*at] = found;
@@ -76,13 +76,13 @@ pub(super) fn measure(
 /// The signed attestations.
 #[derive(Default)]
 pub(super) struct SignedAttestations {
-    /// Bundles, one a line.
+    /// The bundles, one on each line.
     pub lines: Vec<u8>,
-    /// For the report.
+    /// The attestations for the report.
     pub used: Vec<AttestationUsed>,
 }
 
-/// What is attested, about the subject of a signature.
+/// Signs attestations about the subject of a signature.
 pub(super) struct Attester<'a> {
     pub path: &'a Path,
     pub options: &'a SignOptions<'a>,
@@ -91,7 +91,7 @@ pub(super) struct Attester<'a> {
 }
 
 impl Attester<'_> {
-    /// Signs what was asked for.
+    /// Signs the requested attestations.
     pub(super) fn sign(
         mut self,
         measured: &SigningMeasurements,
@@ -126,7 +126,7 @@ impl Attester<'_> {
         Ok(signed)
     }
 
-    /// The digest of the seal, which must be one of this model.
+    /// Returns the digest of the seal, which must match the model.
     fn seal_of(&mut self, found: &Seal) -> Result<String, Error> {
         let path = reference_seal::place(self.path, self.options.seal.as_deref());
         self.inputs.record(&path);

@@ -1,99 +1,100 @@
-//! Why a model is not signed.
+//! The errors of signing.
 
 use crate::seal::SealError;
 use crate::verbs::ErrorKind;
 use std::path::PathBuf;
 use tensorseal_signing::{ManifestError, SignError, SignatureError};
 
-/// Why a model is not signed, besides what ends any verb.
+/// An error that occurs only while signing a model.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SigningError {
-    /// It would take the place of something else.
-    #[error("{}: is there and is no {what}: it would be overwritten", path.display())]
+    /// The output path is a file of another kind.
+    #[error("refusing to overwrite {}: not {what}", path.display())]
     Overwrites {
-        /// The place.
+        /// The output path.
         path: PathBuf,
-        /// What should have been there.
+        /// The kind of file that may be overwritten, with its article.
         what: &'static str,
     },
-    /// The place is a directory, a link or a device.
-    #[error("{}: is there and is not a regular file", .0.display())]
+    /// The output path is a directory, a link or a device.
+    #[error("refusing to overwrite {}: not a regular file", .0.display())]
     NoRegularFile(PathBuf),
-    /// The place is in no directory.
-    #[error("{}: there is no directory {}", path.display(), directory.display())]
+    /// The directory of the output path does not exist.
+    #[error("cannot write {}: directory {} does not exist", path.display(), directory.display())]
     NoDirectory {
-        /// The place.
+        /// The output path.
         path: PathBuf,
-        /// What is not there.
+        /// The missing directory.
         directory: PathBuf,
     },
-    /// Something in the model that a signature cannot say.
-    #[error("{0}; nobody could verify a signature of it")]
+    /// Part of the model cannot be covered by a signature.
+    #[error("{0}; a signature of this model could not be verified")]
     Uncovered(String),
-    /// A file is malformed as a checkpoint.
-    #[error("{0}; --allow-malformed signs it all the same")]
+    /// A checkpoint file is malformed.
+    #[error("{0}; use --allow-malformed to sign it anyway")]
     Malformed(String),
-    /// A link, where none may be followed.
+    /// A file is a link, and links are not allowed.
     #[error(
-        "{0} is a link: sign a copy without links, or with --allow-symlinks, which whoever verifies must give, too"
+        "{0} is a link: sign a copy without links, or use --allow-symlinks, which is then needed to verify as well"
     )]
     Link(String),
-    /// An empty file has no shard.
+    /// A file is empty and therefore has no shards.
     #[error(
-        "{0} is empty, and a signature of shards cannot list it: ignore it with --ignore-path, or sign without --shard-size"
+        "{0} is empty, and a signature over shards cannot list it: ignore it with --ignore-path, or sign without --shard-size"
     )]
     Empty(String),
-    /// The list of files is none that a signature may have.
+    /// No valid manifest can be made of the files.
     #[error(transparent)]
     Manifest(ManifestError),
-    /// The key does not sign it.
+    /// The key cannot sign the statement.
     #[error(transparent)]
     Key(#[from] SignError),
-    /// What was made was read again, as everybody will, and does not verify.
-    #[error("the signature that was made does not verify: {0}")]
+    /// The new signature does not verify.
+    #[error("the new signature does not verify: {0}")]
     Unverified(#[source] SignatureError),
-    /// Or cannot be read.
-    #[error("what was signed cannot be read: {0}")]
+    /// The manifest in the new signature cannot be read.
+    #[error("the new signature cannot be read: {0}")]
     Unreadable(#[source] ManifestError),
-    /// Or says something else.
-    #[error("what was signed is not what was measured")]
+    /// The manifest in the new signature differs from what was measured.
+    #[error("the new signature does not contain what was measured")]
     OtherManifest,
-    /// The seal that is to be attested cannot be read.
+    /// The seal to attest cannot be read.
     #[error("cannot attest {}: {source}", path.display())]
     Seal {
         /// The seal.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: SealError,
     },
-    /// The seal that is to be attested is of something else.
+    /// The seal to attest does not match the model.
     #[error(
-        "{} is not the seal of the model as it is: {place}: {difference}; seal it again before it is signed",
+        "{} does not match the model: {place}: {difference}; seal the model again before signing it",
         path.display()
     )]
     OtherSeal {
         /// The seal.
         path: PathBuf,
-        /// Where the first difference is.
+        /// The place of the first difference.
         place: String,
-        /// What it is.
+        /// The first difference.
         difference: String,
     },
-    /// A claim is to be attested, and none was named.
-    #[error("name the claim to attest with --claim")]
+    /// A claim should be attested, and none was given.
+    #[error("give the claim to attest with --claim")]
     NoClaim,
     /// The attestations of an older signature cannot be removed.
-    #[error("cannot remove {}, of an older signature: {source}", path.display())]
+    #[error("cannot remove the attestations of an older signature, {}: {source}", path.display())]
     Remove {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
 impl SigningError {
-    /// What kind it is of.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Overwrites { .. }

@@ -1,4 +1,4 @@
-//! Signing every file of a model, and facts of it.
+//! The `sign` command: signs all files of a model, and attestations about it.
 
 mod attest;
 mod check;
@@ -19,44 +19,44 @@ use tensorseal_base::hashing::{FileDigests, FileHashing, HashAlgorithm};
 use tensorseal_base::severity::Severity;
 use tensorseal_engine::RunOptions;
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_format::{Checkpoint, GIT_NAMES, OpenOptions};
+use tensorseal_format::{Checkpoint, GIT_NAMES};
 use tensorseal_signing::attestation::AttestationKind;
 use tensorseal_signing::{
     self as signing, Certificate, Manifest, PrivateKey, Resource, Signer, SigningMethod,
     TrustAnchors,
 };
 
-/// What is signed, by whom, and where the signature is to be.
+/// Options of [`sign`].
 #[derive(Debug, Clone)]
 pub struct SignOptions<'a> {
-    /// The key that signs, and how it is vouched for.
+    /// The key that signs, and the method by which verifiers trust it.
     pub signer: &'a (PrivateKey, SigningMethod),
-    /// Where the bundle is written (default: [inside or beside](places::default_bundle) the model).
+    /// The output path of the bundle (default: [inside or next to](locations::default_bundle) the model).
     pub output: Option<PathBuf>,
     /// How files are hashed.
     pub hashing: FileHashing,
-    /// Files or directories of the model that are not signed; the signature says so.
+    /// Files or directories of the model that are not signed. The signature lists them as ignored.
     pub ignore_paths: Vec<PathBuf>,
-    /// Facts that are signed, too, beside the bundle.
+    /// The attestations that are signed as well, and written next to the bundle.
     pub attest: Vec<AttestationKind>,
     /// The seal to attest (default: where `seal` writes it).
     pub seal: Option<PathBuf>,
     /// The claim to attest.
     pub claim: Option<PathBuf>,
-    /// Whether files that are malformed as checkpoints are signed, too.
+    /// Whether malformed checkpoint files are signed as well.
     pub allow_malformed: bool,
-    /// What belongs to the model.
+    /// Which files belong to the model.
     pub opening: ModelScope,
-    /// How it is measured.
+    /// How the model is measured.
     pub run: RunOptions,
-    /// What watches the run, and can stop it.
+    /// Reports the progress of the run, and can stop it.
     pub progress: Arc<Progress>,
     /// The lowest severity that fails.
     pub fail_on: Severity,
 }
 
 impl<'a> SignOptions<'a> {
-    /// Every file with SHA-256, which every client reads; no facts.
+    /// Returns the default options: all files with SHA-256, which every client supports, and no attestations.
     pub fn new(signer: &'a (PrivateKey, SigningMethod)) -> Self {
         Self {
             signer,
@@ -75,53 +75,54 @@ impl<'a> SignOptions<'a> {
     }
 }
 
-/// What a signature lists, and how.
+/// The files that a signature lists.
 struct SigningPlan<'a> {
     path: &'a Path,
     options: &'a SignOptions<'a>,
-    /// The bundle and its attestations, where they lie in the model.
-    own_outputs: Vec<String>,
-    /// What was asked to be ignored.
+    /// The bundle and its attestations, if they are inside the model.
+    outputs: Vec<String>,
+    /// The paths that the caller wants to ignore.
     ignored: Vec<String>,
-    /// Indices of the files that are signed.
+    /// The indices of the files that are signed.
     files: Vec<usize>,
 }
 
 /// Signs the model at a path.
 ///
 /// # Errors
-/// The model cannot be read or signed, or changed under the run; nothing can be written where it is to be.
+/// Returns an error if the model cannot be read or signed or changed during the run, or if an output cannot be
+/// written.
 pub fn sign(path: &Path, options: &SignOptions<'_>) -> Result<Report, Error> {
     open::refuse_cache(path)?;
     let target = options.output.clone().unwrap_or_else(|| locations::default_bundle(path));
-    let beside = locations::attestations_of(&target);
-    check::output(&target, "signature")?;
-    check::output(&beside, "file of attestations")?;
-    let own = locations::inside(path, &[&target, &beside]);
-    let model = open(path, options, own.clone())?;
+    let attestations = locations::attestations_of(&target);
+    check::output(&target, "a signature")?;
+    check::output(&attestations, "an attestation file")?;
+    let outputs = locations::inside(path, &[&target, &attestations]);
+    let model = open(path, options, outputs.clone())?;
     let ignored = locations::ignored(path, &options.ignore_paths)?;
     let files = signature::to_sign(&model, &ignored);
-    let listing = SigningPlan { path, options, own_outputs: own, ignored, files };
-    check::model(&listing, &model)?;
-    let measured = attest::measure(&listing, &model)?;
-    let manifest = listing.manifest(&model, &measured.digests)?;
+    let plan = SigningPlan { path, options, outputs, ignored, files };
+    check::model(&plan, &model)?;
+    let measured = attest::measure(&plan, &model)?;
+    let manifest = plan.manifest(&model, &measured.digests)?;
     let bundle = bundle(&manifest, options.signer)?;
     let mut inputs = RunInputs::default();
-    let attested = Attester { path, options, manifest: &manifest, inputs: &mut inputs };
-    let attested = attested.sign(&measured)?;
+    let attester = Attester { path, options, manifest: &manifest, inputs: &mut inputs };
+    let attested = attester.sign(&measured)?;
     inputs.check_unchanged(&[&model])?;
     write(&target, &bundle)?;
     if !attested.lines.is_empty() {
-        write(&beside, &attested.lines)?;
-    } else if beside.is_file() {
-        fs::remove_file(&beside)
-            .map_err(|source| SigningError::Remove { path: beside.clone(), source })?;
+        write(&attestations, &attested.lines)?;
+    } else if attestations.is_file() {
+        fs::remove_file(&attestations)
+            .map_err(|source| SigningError::Remove { path: attestations.clone(), source })?;
     }
     let mut report = Report::new("sign", &path.display().to_string());
     measured.fill(&mut report, &model);
     report.notes.extend(compatibility_note(options.hashing));
     report.coverage.not_covered.retain(|entry| !entry.kind.is_signed_only());
-    report.coverage.not_covered.extend(signature::left_out(&model, &listing.ignored));
+    report.coverage.not_covered.extend(signature::left_out(&model, &plan.ignored));
     let (key, method) = options.signer;
     report.signature = Some(SignatureUsed {
         source: target.display().to_string(),
@@ -137,13 +138,11 @@ pub fn sign(path: &Path, options: &SignOptions<'_>) -> Result<Report, Error> {
 }
 
 fn open(path: &Path, options: &SignOptions<'_>, exclude: Vec<String>) -> Result<Checkpoint, Error> {
-    let how = OpenOptions {
-        exclude,
-        seals: locations::seals_inside(path, options.seal.as_deref()),
-        list_signed_only: true,
-        ..options.opening.options()
-    };
-    Ok(Checkpoint::open(path, &how)?)
+    let mut open_options = options.opening.options();
+    open_options.exclude = exclude;
+    open_options.seals = locations::seals_inside(path, options.seal.as_deref());
+    open_options.list_signed_only = true;
+    Ok(Checkpoint::open(path, &open_options)?)
 }
 
 impl SigningPlan<'_> {
@@ -171,7 +170,7 @@ impl SigningPlan<'_> {
                 });
             }
         }
-        let mut ignore_paths = [self.own_outputs.as_slice(), &self.ignored].concat();
+        let mut ignore_paths = [self.outputs.as_slice(), &self.ignored].concat();
         if !opening.include_git_paths {
             ignore_paths.extend(GIT_NAMES.map(str::to_owned));
         }
@@ -185,7 +184,7 @@ impl SigningPlan<'_> {
     }
 }
 
-/// The bundle, which was verified as everybody will.
+/// Signs a manifest, and verifies the new bundle.
 fn bundle(
     manifest: &Manifest,
     (key, method): &(PrivateKey, SigningMethod),
@@ -193,7 +192,7 @@ fn bundle(
     let bundle = signing::sign_statement(&manifest.to_statement_json(), key, method)?;
     let trust = match method {
         SigningMethod::Key => TrustAnchors::Key(key.public()),
-        // Without its root a chain cannot be followed: that is with whoever verifies.
+        // Without its root the chain cannot be verified here; verifiers have the root.
         SigningMethod::Certificate { chain, .. } if !chain.iter().any(Certificate::is_root) => {
             return Ok(bundle);
         }
@@ -213,12 +212,14 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         .map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
-/// Not every client reads what this one writes.
+/// Returns a note if other clients may not support the hashing of this signature.
 fn compatibility_note(hashing: FileHashing) -> Option<String> {
     let unusual = match (hashing.algorithm, hashing.shard) {
         (HashAlgorithm::Sha256, None) => return None,
         (hash, None) => hash.name().to_owned(),
         (hash, Some(_)) => format!("{} in shards", hash.name()),
     };
-    Some(format!("{unusual}: read by this program and the Python library, not by every client"))
+    Some(format!(
+        "{unusual} is supported by this program and the Python library, but not by every client"
+    ))
 }

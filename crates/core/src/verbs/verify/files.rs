@@ -1,4 +1,4 @@
-//! A model that is held to a signature alone: its files are hashed, and nothing else.
+//! Verifies a model against a signature only: its files are hashed, and tensors are not measured.
 
 use super::VerifyRequest;
 use crate::document::Report;
@@ -7,14 +7,14 @@ use crate::verbs::signature::VerifiedSignature;
 use crate::verbs::{Error, SignatureOptions};
 use tensorseal_format::Checkpoint;
 
-/// Hashes what was signed, and compares it.
+/// Hashes the signed files, and compares them with the signature.
 pub(super) fn verify(
-    asked: &VerifyRequest<'_>,
-    (verified, of_signature): (&VerifiedSignature, &SignatureOptions),
+    request: &VerifyRequest<'_>,
+    (verified, signature_options): (&VerifiedSignature, &SignatureOptions),
     model: &Checkpoint,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let options = asked.options;
+    let options = request.options;
     let (digests, run) = verified.hash(model, &options.run, &options.progress)?;
     report.fill_files(model, &run);
     report.findings.extend(model.problems.iter().map(|problem| {
@@ -22,8 +22,8 @@ pub(super) fn verify(
         signature::soften(&mut finding);
         finding
     }));
-    let how = (of_signature, options.opening.allow_symlinks);
-    let outcome = verified.compare(model, &digests, how, report)?;
+    let compare_options = (signature_options, options.opening.allow_symlinks);
+    let outcome = verified.compare(model, &digests, compare_options, report)?;
     report.findings.extend(outcome.findings);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Comparing a model with its seal, its signature, a root that is known from elsewhere, or all of these.
+//! The `verify` command: compares a model with its seal, its signature, an expected root, or all of these.
 
 mod files;
 mod tensors;
@@ -16,38 +16,38 @@ use std::sync::Arc;
 use tensorseal_base::severity::Severity;
 use tensorseal_engine::RunOptions;
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_format::{Checkpoint, OpenOptions};
+use tensorseal_format::Checkpoint;
 
-/// What a model is held to, and how.
+/// Options of [`verify`].
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// The seal (default: where `seal` writes it). One that is named must be there; so must the default one, where
-    /// there is neither a signature nor a root.
+    /// The seal (default: where `seal` writes it). A given seal must exist. The default one must exist if there is
+    /// neither a signature nor an expected root.
     pub seal: Option<PathBuf>,
-    /// The signature, if there is one to check.
+    /// The signature to verify, if any.
     pub signature: Option<SignatureOptions>,
-    /// The model root that is expected, known from elsewhere.
+    /// The expected model root, known from elsewhere.
     pub expect_root: Option<[u8; 32]>,
-    /// Whether the container layout does not count: sharding, order, header text.
+    /// Whether the container layout (sharding, order, header text) is ignored.
     pub content_only: bool,
-    /// Whether the SHA-256 of whole files is compared, too, where the seal has it.
+    /// Whether the SHA-256 of whole files is compared as well, if the seal has it.
     pub file_digests: bool,
-    /// How much is searched for flipped bits; none: nothing.
+    /// The limits of the search for bit flips; `None` for no search.
     pub pinpoint: Option<SearchLimits>,
-    /// What belongs to the model.
+    /// Which files belong to the model.
     pub opening: ModelScope,
-    /// How it is measured.
+    /// How the model is measured.
     pub run: RunOptions,
-    /// What watches the run, and can stop it.
+    /// Reports the progress of the run, and can stop it.
     pub progress: Arc<Progress>,
-    /// Whether the report lists every tensor.
+    /// Whether the report lists all tensors.
     pub list_tensors: bool,
     /// The lowest severity that fails.
     pub fail_on: Severity,
 }
 
 impl Default for VerifyOptions {
-    /// The seal beside the model.
+    /// Returns the default options: a comparison with the default seal of the model.
     fn default() -> Self {
         Self {
             seal: None,
@@ -65,34 +65,38 @@ impl Default for VerifyOptions {
     }
 }
 
-/// What a model is held to.
+/// The options, and everything that is read before the model.
 struct VerifyRequest<'a> {
     path: &'a Path,
     options: &'a VerifyOptions,
     sealed: Option<Seal>,
-    /// The signature, when there is one by who is trusted, and what is asked of it.
+    /// The signature with its options, if there is one by a trusted signer.
     signature: Option<(VerifiedSignature, &'a SignatureOptions)>,
 }
 
-/// Compares the model at a path with what it is held to. All that is wrong is a finding of the report.
+/// Compares the model at a path with its seal, its signature and an expected root. All differences are findings of the
+/// report.
 ///
 /// # Errors
-/// There is nothing to verify against; the model, or what it is held to, cannot be read, or changed under the run.
+/// Returns an error if there is nothing to verify against, or if the model or one of the references cannot be read or
+/// changed during the run.
 pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
     open::refuse_cache(path)?;
     let mut report = Report::new("verify", &path.display().to_string());
     let mut inputs = RunInputs::default();
     let signature = match &options.signature {
-        Some(asked) => signature::read(asked, &mut inputs, &mut report)?.map(|read| (read, asked)),
+        Some(options) => {
+            signature::read(options, &mut inputs, &mut report)?.map(|read| (read, options))
+        }
         None => None,
     };
-    // What was named must be there; what merely lies beside the model need not.
+    // A given seal must exist; the default one is optional if there are other references.
     let others = options.expect_root.is_some() || options.signature.is_some();
     let optional = options.seal.is_none() && others;
     let named = options.seal.as_deref();
     let sealed = reference_seal::read(path, named, optional, &mut inputs, &mut report)?;
     if sealed.is_none() && signature.is_none() && options.expect_root.is_none() {
-        // A seal or a signature that cannot be trusted says nothing of the model.
+        // Without a trusted reference there is nothing to compare the model with.
         inputs.check_unchanged(&[])?;
         report.judge(options.fail_on);
         return Ok(report);
@@ -103,14 +107,14 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
         expected_root = options.expect_root.is_some(),
         "comparing the model"
     );
-    let asked = VerifyRequest { path, options, sealed, signature };
-    let model = asked.open()?;
-    let model = match &asked.signature {
-        Some((signature, of_signature)) if !asked.needs_tensors() => {
-            files::verify(&asked, (signature, of_signature), &model, &mut report)?;
+    let request = VerifyRequest { path, options, sealed, signature };
+    let model = request.open()?;
+    let model = match &request.signature {
+        Some((signature, signature_options)) if !request.needs_tensors() => {
+            files::verify(&request, (signature, signature_options), &model, &mut report)?;
             model
         }
-        _ => tensors::verify(&asked, model, &mut report)?,
+        _ => tensors::verify(&request, model, &mut report)?,
     };
     report.judge(options.fail_on);
     profiles::place(&mut report, &model);
@@ -119,7 +123,7 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
 }
 
 impl VerifyRequest<'_> {
-    /// Whether something is compared with what was measured of tensors.
+    /// Returns whether tensors must be measured.
     fn needs_tensors(&self) -> bool {
         let attested = self.signature.iter().any(|(signed, _)| !signed.attestations.is_empty());
         self.sealed.is_some() || self.options.expect_root.is_some() || attested
@@ -127,18 +131,21 @@ impl VerifyRequest<'_> {
 
     fn open(&self) -> Result<Checkpoint, Error> {
         let options = self.options;
-        let git = self.signature.iter().any(|(signature, _)| signature.lists_git_paths());
-        let of_signature =
+        let lists_git_paths =
+            self.signature.iter().any(|(signature, _)| signature.lists_git_paths());
+        let signature_paths =
             options.signature.as_ref().map(|signature| signature.paths_in_model(self.path));
-        let opening = options.opening.options();
-        let how = OpenOptions {
-            include_git_paths: opening.include_git_paths || git,
-            exclude: of_signature.unwrap_or_default(),
-            seals: locations::seals_inside(self.path, options.seal.as_deref()),
-            list_signed_only: self.signature.is_some(),
-            expected_files: self.sealed.as_ref().map(Seal::naming_files),
-            ..opening
+        let mut open_options = options.opening.options();
+        open_options.include_git_paths |= lists_git_paths;
+        open_options.exclude = signature_paths.unwrap_or_default();
+        open_options.seals = locations::seals_inside(self.path, options.seal.as_deref());
+        // Anything else in the model is held against the signature that was named.
+        open_options.signatures = match options.signature {
+            None => locations::signatures_inside(self.path, self.sealed.as_ref()),
+            Some(_) => Vec::new(),
         };
-        Ok(Checkpoint::open(self.path, &how)?)
+        open_options.list_signed_only = self.signature.is_some();
+        open_options.expected_files = self.sealed.as_ref().map(Seal::naming_files);
+        Ok(Checkpoint::open(self.path, &open_options)?)
     }
 }

@@ -1,5 +1,5 @@
-//! A model that is held to a seal, a root or attestations: every tensor is measured, and with a signature
-//! every file is hashed in the same pass.
+//! Verifies a model against a seal, a root or attestations: all tensors are measured and, with a signature, all files
+//! are hashed in the same pass.
 
 use super::{VerifyRequest, value_changes};
 use crate::document::{Report, SealedCounts};
@@ -12,44 +12,45 @@ use crate::verbs::{Error, reference_seal, signature};
 use tensorseal_base::hashing::FileHashing;
 use tensorseal_format::{Checkpoint, FileKind, SkipReason, SkippedPath};
 
-/// Measures the model, and compares it with all that was asked for.
+/// Measures the model, and compares it with all references.
 pub(super) fn verify(
-    asked: &VerifyRequest<'_>,
+    request: &VerifyRequest<'_>,
     model: Checkpoint,
     report: &mut Report,
 ) -> Result<Checkpoint, Error> {
-    let options = asked.options;
-    let sealed = asked.sealed.as_ref();
-    let place = reference_seal::place(asked.path, options.seal.as_deref());
-    // A seal of another root than the one that is expected says nothing of this model.
+    let options = request.options;
+    let sealed = request.sealed.as_ref();
+    let place = reference_seal::place(request.path, options.seal.as_deref());
+    // A seal with another root than the expected one belongs to another model.
     let trusted = sealed.filter(|seal| {
         options.expect_root.is_none_or(|root| document::root_text(&root) == seal.model.root)
     });
-    let search = FlipSearch { seal_path: Some(&place), limits: options.pinpoint, damage: true };
-    let held_to = trusted.map(|seal| SealReference {
+    let search =
+        FlipSearch { seal_path: Some(&place), limits: options.pinpoint, explain_structure: true };
+    let reference = trusted.map(|seal| SealReference {
         seal,
         content_only: options.content_only,
         search: Some(search),
     });
-    let holding = Expectations {
+    let expectations = Expectations {
         layout: sealed,
         bytes_reference: sealed.filter(|_| options.expect_root.is_none()),
-        seals: held_to.as_slice(),
+        seals: reference.as_slice(),
         code: false,
         threads: options.run.threads.clone(),
     };
-    let verified = asked.signature.as_ref().map(|(verified, _)| verified);
+    let verified = request.signature.as_ref().map(|(verified, _)| verified);
     let mut digests = Vec::new();
     let measure = |model: &Checkpoint| {
-        let request = (Request::default(), hashings(asked));
+        let request = (Request::default(), hashings(request));
         let (run, progress) = (&options.run, &*options.progress);
-        let (examined, of_files) = signature::measure(verified, model, request, run, progress)?;
-        digests = of_files;
+        let (examined, file_digests) = signature::measure(verified, model, request, run, progress)?;
+        digests = file_digests;
         Ok::<_, Error>(examined)
     };
-    let held = expectations::check(model, &holding, measure, &options.progress)?;
-    let (model, found) = (held.model, held.examined.seal);
-    report.fill(&model, &found.model, &held.examined.run);
+    let checked = expectations::check(model, &expectations, measure, &options.progress)?;
+    let (model, found) = (checked.model, checked.examined.seal);
+    report.fill(&model, &found.model, &checked.examined.run);
     if options.list_tensors {
         report.tensors = serde_json::to_value(&found.tensors).ok();
     }
@@ -57,12 +58,11 @@ pub(super) fn verify(
         report.coverage.not_covered.extend(not_covered_by_root(&model));
     }
     if let Some(expected) = &options.expect_root {
-        expect(expected, sealed, &found, report);
+        compare_root(expected, sealed, &found, report);
     }
-    let said = held.findings;
-    let mut findings = said.structure;
-    findings.extend(said.outdated);
-    findings.extend(said.differences.into_iter().flatten());
+    let mut findings = checked.findings.structure;
+    findings.extend(checked.findings.outdated);
+    findings.extend(checked.findings.differences.into_iter().flatten());
     if let Some(sealed) = trusted {
         report.profiles =
             value_changes::describe_changes(&mut findings, sealed, &model, &options.run)?;
@@ -70,47 +70,48 @@ pub(super) fn verify(
             used.compared = Some(SealedCounts::from_seal(sealed));
         }
     }
-    structure::raise_severity(&mut findings, &held.explained);
+    structure::raise_severity(&mut findings, &checked.explained);
     report.findings.append(&mut findings);
-    if let Some((verified, of_signature)) = &asked.signature {
-        let how = (*of_signature, options.opening.allow_symlinks);
-        let outcome = verified.compare(&model, &digests, how, report)?;
-        verified.check_attestations(&outcome, (asked.path, &place), &found.model.root, report);
+    if let Some((verified, signature_options)) = &request.signature {
+        let compare_options = (*signature_options, options.opening.allow_symlinks);
+        let outcome = verified.compare(&model, &digests, compare_options, report)?;
+        verified.check_attestations(&outcome, (request.path, &place), &found.model.root, report);
         report.findings.extend(outcome.findings);
     }
     Ok(model)
 }
 
-/// The digests of whole files that are compared with the seal.
-fn hashings(asked: &VerifyRequest<'_>) -> Vec<FileHashing> {
-    let mut known = asked.sealed.iter().flat_map(|seal| &seal.files);
-    match asked.options.file_digests && known.any(|file| file.sha256.is_some()) {
+/// Returns the hash functions for whole files that are compared with the seal.
+fn hashings(request: &VerifyRequest<'_>) -> Vec<FileHashing> {
+    let mut sealed_files = request.sealed.iter().flat_map(|seal| &seal.files);
+    match request.options.file_digests && sealed_files.any(|file| file.sha256.is_some()) {
         true => FILE_DIGESTS.to_vec(),
         false => Vec::new(),
     }
 }
 
-/// Compares with the root that was given from elsewhere.
-fn expect(expected: &[u8; 32], sealed: Option<&Seal>, found: &Seal, report: &mut Report) {
+/// Compares the measured root with the expected one.
+fn compare_root(expected: &[u8; 32], sealed: Option<&Seal>, found: &Seal, report: &mut Report) {
     let expected = document::root_text(expected);
     if found.model.root != expected {
-        let older =
+        let is_older_root =
             found.root_without_order().is_some_and(|root| document::root_text(&root) == expected);
-        let hint = match older {
+        let hint = match is_older_root {
             true => {
-                "; the expected one was made of these bytes by an older version, which did not record the order of elements: seal the model again and expect the new root"
+                "; an older version, which did not record the order of elements, gave the expected root to these bytes: seal the model again and expect the new root"
             }
             false => "",
         };
         let message = format!("the model root is {}, expected {expected}{hint}", found.model.root);
         report.findings.push(Finding::new("integrity/other-model", message));
     } else if let Some(sealed) = sealed.filter(|sealed| sealed.model.root != expected) {
-        let message = format!("the seal is of another model: its root is {}", sealed.model.root);
+        let message =
+            format!("the seal belongs to another model: its root is {}", sealed.model.root);
         report.findings.push(Finding::new("integrity/seal-invalid", message));
     }
 }
 
-/// What a model root alone does not vouch for: everything that is not a tensor.
+/// Returns what a model root does not cover: everything that is not a tensor.
 fn not_covered_by_root(model: &Checkpoint) -> impl Iterator<Item = SkippedPath> {
     model.model_files().iter().map(|file| {
         let reason = match file.kind {

@@ -1,4 +1,4 @@
-//! A closer look at what changed: changed values are described.
+//! Describes how the values of changed tensors differ.
 
 use crate::document::profile::Profile;
 use crate::judge::{Finding, change};
@@ -10,10 +10,10 @@ use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, RunOptions};
 use tensorseal_format::Checkpoint;
 
-/// Changed tensors whose values are looked at again to say what the change looks like.
-const LOOKED_AT: usize = 64;
+/// The maximum number of changed tensors whose values are measured again.
+const MAX_DESCRIBED: usize = 64;
 
-/// Measures the values of changed tensors, to say what the change looks like, and to draw it.
+/// Measures the values of changed tensors, describes the changes in their findings, and returns profiles to draw.
 pub(super) fn describe_changes(
     findings: &mut [Finding],
     sealed: &Seal,
@@ -22,37 +22,39 @@ pub(super) fn describe_changes(
 ) -> Result<Vec<Profile>, RunError> {
     let names: HashMap<&str, usize> =
         model.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
-    let mut wanted: HashMap<usize, &mut Finding> = HashMap::new();
+    let mut described: HashMap<usize, &mut Finding> = HashMap::new();
     for finding in findings.iter_mut() {
         let changed = finding.rule == "integrity/tensor-changed" && finding.other_tensor.is_none();
         let index = finding.tensor.as_deref().and_then(|name| names.get(name));
         if let Some(index) = index
             && changed
-            && wanted.len() < LOOKED_AT
+            && described.len() < MAX_DESCRIBED
         {
-            wanted.insert(*index, finding);
+            described.insert(*index, finding);
         }
     }
     let before = |name: &str| {
         let index = sealed.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()?;
         sealed.tensors[index].distribution.as_ref()
     };
-    wanted.retain(|index, _| before(&model.tensors[*index].name).is_some());
-    let mut drawn = Vec::new();
-    if wanted.is_empty() {
-        return Ok(drawn);
+    described.retain(|index, _| before(&model.tensors[*index].name).is_some());
+    let mut profiles = Vec::new();
+    if described.is_empty() {
+        return Ok(profiles);
     }
-    let tensors: Vec<usize> = wanted.keys().copied().collect();
-    // A few tensors, in the page cache: not worth a device.
-    let options = RunOptions { device: DeviceChoice::Cpu, cross_check: 0.0, ..run.clone() };
+    let tensors: Vec<usize> = described.keys().copied().collect();
+    // The tensors are few and in the page cache, so a device is not worthwhile.
+    let mut options = run.clone();
+    options.device = DeviceChoice::Cpu;
+    options.cross_check = 0.0;
     let after = seal::build::distributions(model, &tensors, &options, &Progress::default())?;
     for (index, after) in after {
         if let (Some(finding), Some(before)) =
-            (wanted.get_mut(&index), before(&model.tensors[index].name))
+            (described.get_mut(&index), before(&model.tensors[index].name))
         {
             change::describe(finding, before, &after);
-            drawn.push(profiles::compared(model, index, before, &after));
+            profiles.push(profiles::compared(model, index, before, &after));
         }
     }
-    Ok(drawn)
+    Ok(profiles)
 }

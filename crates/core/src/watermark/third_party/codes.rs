@@ -1,12 +1,12 @@
-//! EmMark: signs added to the codes of a quantised model at secret places.
+//! EmMark: signs added to the codes of a quantised model at secret positions.
 //!
 //! Source: R. Zhang and F. Koushanfar, "EmMark: Robust Watermarks for IP Protection of Embedded Quantized
 //! Large Language Models", DAC 2024. With q' the codes of the model and q those of the original, the
-//! statistic is the number of places where q' - q is the sign of the key there. The places were chosen by
-//! scores of the original model; the key has them as they are, since scores are not reproducible.
+//! statistic is the number of positions where q' - q is the sign of the key. The positions were chosen by scores of the
+//! original model; the key contains them explicitly, because scores are not reproducible.
 //!
-//! Codes are the elements of an integer tensor, or four bits each of its words, the lowest first: nibble
-//! k of element i is code (bits / 4) i + k.
+//! Codes are the elements of an integer tensor, or groups of four bits of its words, the lowest first: nibble k of
+//! element i is code (bits / 4) i + k.
 
 use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError};
 use super::key_directory::KeyDirectory;
@@ -19,18 +19,18 @@ use tensorseal_base::dtype::{Dtype, NumberFormat};
 use tensorseal_format::Tensor;
 use tensorseal_weights::values::integer;
 
-/// How codes lie in the elements of a tensor.
+/// How codes are packed in the elements of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum CodeWidth {
-    /// One an element.
+    /// One code for each element.
     #[default]
     Codes,
-    /// Four bits each, unsigned.
+    /// Unsigned codes of four bits each.
     Nibbles,
 }
 
-/// A part as the descriptor has it.
+/// A part of a key in its descriptor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CodesDescriptor {
@@ -42,15 +42,15 @@ pub(super) struct CodesDescriptor {
     signs: String,
 }
 
-/// A part.
+/// A part of an EmMark key.
 pub(super) struct CodesPart {
     tensor: String,
     packing: CodeWidth,
-    /// The codes of the original: packed as the tensor is, or one an element.
+    /// The codes of the original: packed like the tensor, or one for each element.
     original: Array,
     positions: Array,
     signs: Array,
-    /// The largest place.
+    /// The largest position.
     largest: u64,
 }
 
@@ -58,14 +58,17 @@ impl CodesPart {
     /// Reads the arrays of a part.
     pub(super) fn read(
         part: CodesDescriptor,
-        shelf: &mut KeyDirectory<'_>,
+        directory: &mut KeyDirectory<'_>,
     ) -> Result<Self, NamedArrayError> {
-        let signs = shelf.exclusive_array(&part.signs, ArrayRole::Signs, &mut |_, _| ())?;
-        let (positions, largest) = SignedPositions::check(shelf, &part.positions, &signs)?;
-        let original = shelf.array(&part.original, ArrayRole::Codes)?;
-        let most = original.len().saturating_mul(codes_per_element(&original.tensor, part.packing));
-        if largest >= most {
-            let what = format!("has the place {largest}, the original at most {most} codes");
+        let signs = directory.exclusive_array(&part.signs, ArrayRole::Signs, &mut |_, _| ())?;
+        let (positions, largest) = SignedPositions::check(directory, &part.positions, &signs)?;
+        let original = directory.array(&part.original, ArrayRole::Codes)?;
+        let max_codes =
+            original.len().saturating_mul(codes_per_element(&original.tensor, part.packing));
+        if largest >= max_codes {
+            let what = format!(
+                "contains the position {largest}, but the original has at most {max_codes} codes"
+            );
             return Err(ArrayError::Unfit(what).with_name(&positions.name));
         }
         let CodesDescriptor { tensor, packing, .. } = part;
@@ -80,11 +83,11 @@ fn codes_per_element(tensor: &Tensor, packing: CodeWidth) -> u64 {
     }
 }
 
-/// Single codes, in ascending order.
+/// Reads single codes in ascending order.
 struct CodeReader<'a> {
     window: ElementWindow<'a>,
     dtype: Dtype,
-    /// Codes of an element; 1: it is one.
+    /// The number of codes in an element.
     per_element: u64,
 }
 
@@ -94,11 +97,11 @@ impl<'a> CodeReader<'a> {
         Self { window, dtype: tensor.dtype, per_element }
     }
 
-    fn at(&mut self, place: u64) -> Result<i128, ThirdPartyError> {
-        let bits = self.window.code(place / self.per_element)?;
+    fn at(&mut self, position: u64) -> Result<i128, ThirdPartyError> {
+        let bits = self.window.code(position / self.per_element)?;
         Ok(match self.per_element {
             1 => integer(self.dtype, bits),
-            per_element => i128::from(bits >> (4 * (place % per_element)) & 15),
+            per_element => i128::from(bits >> (4 * (position % per_element)) & 15),
         })
     }
 }
@@ -132,12 +135,12 @@ impl KeyPart for CodesPart {
         let elements: u64 = tensor.shape.iter().product();
         let codes = elements.checked_mul(codes_per_element(tensor, self.packing));
         let codes = codes.ok_or_else(|| ThirdPartyError::shape(tensor, "it is too large"))?;
-        // The codes of the original lie as those of the tensor do, or one an element.
+        // The codes of the original are packed like those of the tensor, or one for each element.
         let original = &self.original.tensor;
         let is_alike = original.dtype.bits() == tensor.dtype.bits();
         if self.original.len() != codes && !(self.original.len() == elements && is_alike) {
             let what = format!(
-                "it has {codes} codes in {elements} elements, the original {} has {} elements of {}",
+                "it has {codes} codes in {elements} elements, but the original {} has {} elements of {}",
                 self.original.name,
                 self.original.len(),
                 original.dtype
@@ -145,7 +148,7 @@ impl KeyPart for CodesPart {
             return Err(ThirdPartyError::shape(tensor, what));
         }
         if self.largest >= codes {
-            let what = format!("it has {codes} codes, the key names code {}", self.largest);
+            let what = format!("it has {codes} codes, but the key names code {}", self.largest);
             return Err(ThirdPartyError::shape(tensor, what));
         }
         Ok(())
@@ -156,24 +159,27 @@ impl KeyPart for CodesPart {
         tensor: &Tensor,
         run: &MeasurementContext<'_>,
     ) -> Result<PartMeasurement, ThirdPartyError> {
-        let places = SignedPositions::read(&run.key, &self.positions, &self.signs)?;
+        let positions = SignedPositions::read(&run.key, &self.positions, &self.signs)?;
         let elements: u64 = tensor.shape.iter().product();
-        // As checked. Where elements are codes, the two are the same.
-        let of_original =
+        // As checked: if elements are codes, both packings are the same.
+        let original_packing =
             if self.original.len() == elements { self.packing } else { CodeWidth::Codes };
         let mut ours =
             CodeReader::new(ElementWindow::new(run, &run.model, tensor), tensor, self.packing);
         let original = &self.original.tensor;
-        let mut theirs =
-            CodeReader::new(ElementWindow::new(run, &run.key, original), original, of_original);
+        let mut theirs = CodeReader::new(
+            ElementWindow::new(run, &run.key, original),
+            original,
+            original_packing,
+        );
         let mut hits = 0;
-        for (place, negative) in places.iter() {
-            let difference = ours.at(place)? - theirs.at(place)?;
+        for (position, negative) in positions.iter() {
+            let difference = ours.at(position)? - theirs.at(position)?;
             hits += u64::from(difference == if negative { -1 } else { 1 });
         }
-        // Windows that no place is in are not read.
+        // Windows without positions are not read.
         run.progress.add(tensor.bytes + self.arrays().iter().map(|a| a.tensor.bytes).sum::<u64>());
-        let trials = places.len() as u64;
+        let trials = positions.len() as u64;
         Ok(PartMeasurement {
             tensor: tensor.name.clone(),
             elements: trials,

@@ -1,12 +1,12 @@
-//! Carriers that were added to the weights: normal numbers, or signs.
+//! Carriers of normal numbers or signs that were added to the weights.
 //!
 //! The statistic of both is z = sum_i c_i w_i / (sigma ||w||).
 //!
 //! - Normal numbers, as GaussMark adds them to a layer (A. Block, A. Sekhari and A. Rakhlin, "GaussMark:
-//!   A Practical Approach for Structural Watermarking of Language Models", 2025): when xi was drawn
-//!   independently of w, z is standard normal, exactly. The numbers themselves are the key: a seed of a
-//!   framework gives others on another device.
-//! - Signs, as spread-spectrum carriers (CDMA, MaleficNet) are: the bounds of
+//!   A Practical Approach for Structural Watermarking of Language Models", 2025): if xi was drawn independently of w,
+//!   z is exactly standard normal. The numbers themselves are the key, because a seed gives other numbers on another
+//!   device.
+//! - Signs, as in spread-spectrum carriers (CDMA, MaleficNet): the bounds of
 //!   [`bounds::signs_tail_log10`](crate::judge::bounds::signs_tail_log10) hold for every w.
 
 use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError, shown};
@@ -22,11 +22,11 @@ use tensorseal_engine::RunError;
 use tensorseal_format::Tensor;
 use tensorseal_weights::values::{Decoder, PIECE_LEN, TensorValues};
 
-/// Pieces that are summed up together: what is kept of each is small, but not nothing.
+/// The number of pieces that are summed up together, which limits the memory for partial sums.
 const BATCH: usize = 256;
 
-/// A part of normal numbers as the descriptor has it: one array for one tensor, or all tensors of a file
-/// for those of the same names.
+/// A part of normal numbers in a descriptor: one array for one tensor, or all tensors of a file for the tensors of the
+/// same names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NormalDescriptor {
@@ -35,7 +35,7 @@ pub(super) struct NormalDescriptor {
     xi: String,
 }
 
-/// A part of signs as the descriptor has it.
+/// A part of signs in a descriptor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SignsDescriptor {
@@ -45,46 +45,50 @@ pub(super) struct SignsDescriptor {
     positions: Option<String>,
 }
 
-/// Normal numbers for a tensor of the same shape.
+/// A part of normal numbers, for a tensor of the same shape.
 pub(super) struct NormalPart {
     tensor: String,
     xi: Array,
 }
 
 impl NormalPart {
-    /// Reads the arrays of a part; at most `most` of them.
+    /// Reads the arrays of a part, at most `max_parts`.
     pub(super) fn read(
         part: NormalDescriptor,
         sigma: f64,
-        most: usize,
-        shelf: &mut KeyDirectory<'_>,
+        max_parts: usize,
+        directory: &mut KeyDirectory<'_>,
     ) -> Result<Vec<Self>, NamedArrayError> {
         if let Some(tensor) = part.tensor {
             let mut squares = 0.0;
-            let xi = shelf.exclusive_array(&part.xi, ArrayRole::Drawn, &mut |_, values| {
+            let xi = directory.exclusive_array(&part.xi, ArrayRole::Drawn, &mut |_, values| {
                 squares += values.iter().map(|value| value * value).sum::<f64>();
             })?;
             return Ok(vec![Self::checked(tensor, xi, squares, sigma)?]);
         }
-        let names = shelf.names(&part.xi)?;
-        if names.len() > most {
+        let names = directory.names(&part.xi)?;
+        if names.len() > max_parts {
             let what = format!("has {} tensors; a key has at most {MAX_PARTS} parts", names.len());
             return Err(ArrayError::Unfit(what).with_name(&part.xi));
         }
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             let mut squares = 0.0;
-            let xi =
-                shelf.exclusive_tensor(&part.xi, &name, ArrayRole::Drawn, &mut |_, values| {
+            let xi = directory.exclusive_tensor(
+                &part.xi,
+                &name,
+                ArrayRole::Drawn,
+                &mut |_, values| {
                     squares += values.iter().map(|value| value * value).sum::<f64>();
-                })?;
+                },
+            )?;
             all.push(Self::checked(name, xi, squares, sigma)?);
         }
         Ok(all)
     }
 
-    /// Refuses numbers that no normal distribution of this standard deviation gives: the p-value would
-    /// be that of other numbers.
+    /// Refuses numbers that do not fit a normal distribution of this standard deviation, because the p-value would be
+    /// wrong.
     fn checked(
         tensor: String,
         xi: Array,
@@ -97,16 +101,15 @@ impl NormalPart {
             return Ok(Self { tensor, xi });
         }
         let what = format!(
-            "has a root mean square of {:e}, which normal numbers of sigma {sigma:e} do not have; give the sigma they were drawn with",
+            "has a root mean square of {:e}, which does not fit normal numbers of sigma {sigma:e}; set the sigma that they were drawn with",
             libm::sqrt(squares / n)
         );
         Err(ArrayError::Unfit(what).with_name(&xi.name))
     }
 }
 
-/// Whether a sum of squares could be that of n standard normal numbers: some 6.3 standard deviations
-/// around n, and a little more above it. Chance has e^-20, some 2e-9, on
-/// each side at most.
+/// Returns whether a sum of squares can be that of n standard normal numbers: about 6.3 standard deviations around n,
+/// and a little more above. The probability of a false refusal is at most e^-20, about 2e-9, on each side.
 ///
 /// Source: B. Laurent and P. Massart, "Adaptive estimation of a quadratic functional by model selection",
 /// *Annals of Statistics* 28(5), 2000, lemma 1, with x = 20.
@@ -116,7 +119,7 @@ fn is_chi_square(squares: f64, n: f64) -> bool {
     squares >= n - around && squares <= n + around + 2.0 * X
 }
 
-/// Half a unit in the last place of 1.
+/// Returns half a unit in the last place of 1.
 fn unit(dtype: Dtype) -> f64 {
     match dtype {
         Dtype::F32 => f64::from(f32::EPSILON) / 2.0,
@@ -124,13 +127,13 @@ fn unit(dtype: Dtype) -> f64 {
     }
 }
 
-/// Sums up all elements of two arrays of the same length, in the order of their pieces: the same for any
-/// number of threads.
+/// Computes the inner product of two arrays of the same length, in the order of their pieces, so that the result does
+/// not depend on the number of threads.
 fn inner_product(
     run: &MeasurementContext<'_>,
     carrier: &TensorValues<'_>,
     weights: &TensorValues<'_>,
-    drawn_to: f64,
+    carrier_error: f64,
 ) -> Result<InnerProduct, RunError> {
     let starts: Vec<u64> = (0..BATCH as u64).map(|piece| piece * PIECE_LEN as u64).collect();
     let mut whole = InnerProduct::default();
@@ -144,7 +147,7 @@ fn inner_product(
                 .map(|start| {
                     let carrier = run.piece(carrier, base + start)?;
                     let weights = run.piece(weights, base + start)?;
-                    Ok(InnerProduct::from_slices(&carrier, &weights, drawn_to))
+                    Ok(InnerProduct::from_slices(&carrier, &weights, carrier_error))
                 })
                 .collect::<Result<_, RunError>>()
         })?;
@@ -190,17 +193,17 @@ impl KeyPart for NormalPart {
         run: &MeasurementContext<'_>,
     ) -> Result<PartMeasurement, ThirdPartyError> {
         let carrier = self.xi.values(&run.key);
-        let drawn_to = unit(self.xi.tensor.dtype);
-        let inner = inner_product(run, &carrier, &run.weights(tensor)?, drawn_to)?;
+        let carrier_error = unit(self.xi.tensor.dtype);
+        let inner = inner_product(run, &carrier, &run.weights(tensor)?, carrier_error)?;
         Ok(measured(tensor, inner))
     }
 }
 
-/// Signs for all elements of a tensor, or for some.
+/// A part of signs, for all or some elements of a tensor.
 pub(super) struct SignsPart {
     tensor: String,
     chips: Array,
-    /// With the largest of them; `None`: all elements, in order.
+    /// The positions with the largest one; `None` for all elements in order.
     positions: Option<(Array, u64)>,
 }
 
@@ -208,18 +211,18 @@ impl SignsPart {
     /// Reads the arrays of a part.
     pub(super) fn read(
         part: SignsDescriptor,
-        shelf: &mut KeyDirectory<'_>,
+        directory: &mut KeyDirectory<'_>,
     ) -> Result<Self, NamedArrayError> {
-        let chips = shelf.exclusive_array(&part.chips, ArrayRole::Signs, &mut |_, _| ())?;
+        let chips = directory.exclusive_array(&part.chips, ArrayRole::Signs, &mut |_, _| ())?;
         let positions = match &part.positions {
-            Some(positions) => Some(SignedPositions::check(shelf, positions, &chips)?),
+            Some(positions) => Some(SignedPositions::check(directory, positions, &chips)?),
             None => None,
         };
         Ok(Self { tensor: part.tensor, chips, positions })
     }
 
-    /// Sums up the elements at the places of the key.
-    fn at_places(
+    /// Computes the inner product at the positions of the key.
+    fn at_positions(
         &self,
         positions: &Array,
         tensor: &Tensor,
@@ -227,20 +230,20 @@ impl SignsPart {
     ) -> Result<InnerProduct, ThirdPartyError> {
         let decoder = Decoder::for_weights(tensor.dtype);
         let decoder = decoder.ok_or_else(|| ThirdPartyError::dtype(tensor, super::FLOATS))?;
-        let places = SignedPositions::read(&run.key, positions, &self.chips)?;
+        let values = SignedPositions::read(&run.key, positions, &self.chips)?;
         let mut window = ElementWindow::new(run, &run.model, tensor);
         let mut whole = InnerProduct::default();
         let (mut chips, mut weights) = (Vec::new(), Vec::new());
-        for (index, (place, negative)) in places.iter().enumerate() {
+        for (index, (position, negative)) in values.iter().enumerate() {
             chips.push(if negative { -1.0 } else { 1.0 });
-            weights.push(decoder.value(&window.code(place)?.to_le_bytes()));
-            if weights.len() == PIECE_LEN || index + 1 == places.len() {
+            weights.push(decoder.value(&window.code(position)?.to_le_bytes()));
+            if weights.len() == PIECE_LEN || index + 1 == values.len() {
                 whole.merge(&InnerProduct::from_slices(&chips, &weights, 0.0));
                 chips.clear();
                 weights.clear();
             }
         }
-        // Windows that no place is in are not read.
+        // Windows without positions are not read.
         run.progress.add(tensor.bytes + self.arrays().iter().map(|a| a.tensor.bytes).sum::<u64>());
         Ok(whole)
     }
@@ -268,11 +271,12 @@ impl KeyPart for SignsPart {
         match &self.positions {
             None if self.chips.len() != elements => {
                 let (name, len) = (&self.chips.name, self.chips.len());
-                let what = format!("it has {elements} elements, {name} has {len} signs");
+                let what = format!("it has {elements} elements, but {name} has {len} signs");
                 Err(ThirdPartyError::shape(tensor, what))
             }
             Some((_, largest)) if *largest >= elements => {
-                let what = format!("it has {elements} elements, the key names element {largest}");
+                let what =
+                    format!("it has {elements} elements, but the key names element {largest}");
                 Err(ThirdPartyError::shape(tensor, what))
             }
             _ => Ok(()),
@@ -285,7 +289,7 @@ impl KeyPart for SignsPart {
         run: &MeasurementContext<'_>,
     ) -> Result<PartMeasurement, ThirdPartyError> {
         let inner = match &self.positions {
-            Some((positions, _)) => self.at_places(positions, tensor, run)?,
+            Some((positions, _)) => self.at_positions(positions, tensor, run)?,
             None => {
                 let carrier = self.chips.values(&run.key);
                 inner_product(run, &carrier, &run.weights(tensor)?, 0.0)?

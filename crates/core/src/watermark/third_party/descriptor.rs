@@ -1,8 +1,8 @@
-//! The descriptor of a key: small JSON that names its arrays.
+//! The descriptor of a key: a small JSON document that names its arrays.
 //!
-//! `{"schema": "tensorseal.watermark-key/1", "scheme": NAME, "note": text, "parts": […]}`; what a part
-//! has depends on the scheme (`docs/watermark-third-party.md`). Members that are not known are refused:
-//! they could change what the key means.
+//! `{"schema": "tensorseal.watermark-key/1", "scheme": NAME, "note": text, "parts": […]}`. The members of a part
+//! depend on the scheme (`docs/watermark-third-party.md`). Unknown members are refused, because they could change the
+//! meaning of the key.
 
 use super::{MAX_PARTS, codes, correlations, neuralmark, projections};
 use crate::watermark::SCHEME as NATIVE;
@@ -13,42 +13,43 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tensorseal_base::display::display_name;
 
-/// The longest descriptor that is read.
+/// The maximum length of a descriptor in bytes.
 pub const MAX_FILE: u64 = 64 << 10;
 
-/// Why a text is no descriptor of a key.
+/// An error in a descriptor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DescriptorError {
-    /// Not the JSON that its scheme wants.
+    /// The JSON document is invalid for its scheme.
     #[error("{0}")]
     Json(String),
-    /// Another kind of document.
+    /// The document has another schema.
     #[error("its schema is '{0}', not '{SCHEMA}'")]
     Schema(String),
-    /// A key of this program's own scheme.
+    /// The key is one of the native scheme.
     #[error("it is a key of the scheme {NATIVE}: give --scheme {NATIVE}, or leave --scheme out")]
     Native,
-    /// A scheme that cannot be checked.
+    /// The scheme is not supported.
     #[error("{scheme}: {error}", scheme = quoted(scheme))]
     Scheme {
-        /// As it is written.
+        /// The name in the document.
         scheme: String,
-        /// Why not.
+        /// The reason.
         error: ThirdPartySchemeError,
     },
-    /// Nothing to read from a file.
+    /// The scheme has no key.
     #[error("the scheme interval has no key: it compares with a base model")]
     NoKey,
-    /// A key of nothing.
+    /// The key has no parts.
     #[error("it has no parts")]
     NoParts,
-    /// More than any key has.
+    /// The key has too many parts.
     #[error("it has more than {MAX_PARTS} parts")]
     ManyParts,
-    /// A longer note than any key has.
+    /// The note is too long.
     #[error("its note is longer than {MAX_NOTE} bytes")]
     LongNote,
-    /// A standard deviation must be one.
+    /// The standard deviation is out of range.
     #[error("its sigma is not a positive number")]
     Sigma,
 }
@@ -57,15 +58,15 @@ fn quoted(name: &str) -> String {
     format!("it is a key of scheme '{}'", display_name(name))
 }
 
-/// What a descriptor says.
+/// A parsed descriptor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Descriptor {
-    /// Whose key it is.
+    /// The scheme of the key.
     pub scheme: ThirdPartyScheme,
     pub(super) parts: PartDescriptors,
 }
 
-/// The parts, by how they are read.
+/// The parts of a key, by scheme.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum PartDescriptors {
     Projections(Vec<projections::ProjectionDescriptor>),
@@ -75,7 +76,7 @@ pub(super) enum PartDescriptors {
     Signs(Vec<correlations::SignsDescriptor>),
 }
 
-/// What says which kind of key a file holds.
+/// The members of a key file that determine its kind.
 #[derive(Deserialize)]
 struct DescriptorHeader {
     schema: String,
@@ -83,10 +84,10 @@ struct DescriptorHeader {
     scheme: String,
 }
 
-/// A descriptor as it is written.
+/// A descriptor, as it is stored.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)] // read to know that they are there
+#[allow(dead_code)] // read only to check that they exist
 struct DescriptorDocument<P> {
     schema: String,
     scheme: String,
@@ -95,7 +96,7 @@ struct DescriptorDocument<P> {
     parts: Vec<P>,
 }
 
-/// The same, of a scheme whose numbers have a standard deviation.
+/// A descriptor of a scheme whose numbers have a standard deviation.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)] // as above
@@ -115,7 +116,7 @@ fn one() -> f64 {
 
 fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, DescriptorError> {
     serde_json::from_slice(text).map_err(|error| {
-        // The message may hold the text of the file.
+        // The message may contain text of the file.
         DescriptorError::Json(display_name(&error.to_string()))
     })
 }
@@ -135,10 +136,10 @@ fn checked<P>(parts: Vec<P>, note: &str) -> Result<Vec<P>, DescriptorError> {
 }
 
 impl Descriptor {
-    /// Reads the text of a descriptor.
+    /// Parses a descriptor.
     ///
     /// # Errors
-    /// See [`DescriptorError`].
+    /// Returns a [`DescriptorError`] if the text is not a valid descriptor of a supported scheme.
     pub fn parse(text: &[u8]) -> Result<Self, DescriptorError> {
         let head: DescriptorHeader = json(text)?;
         if head.schema != SCHEMA {
@@ -162,7 +163,7 @@ impl Descriptor {
                 let document: ScaledDescriptorDocument<correlations::NormalDescriptor> =
                     json(text)?;
                 let sigma = document.sigma;
-                // Far from the ends of f64, so that its square is a number, too.
+                // The range is limited so that the square does not overflow or underflow.
                 if !(1e-30..=1e30).contains(&sigma) {
                     return Err(DescriptorError::Sigma);
                 }
@@ -262,19 +263,19 @@ mod tests {
             refusal(&changed)
         };
         let part = sound["parts"][0].clone();
-        for (said, expected) in [
+        for (message, expected) in [
             (with("schema", "tensorseal.seal/1".into()), "its schema is 'tensorseal.seal/1'"),
             (with("scheme", "ts-spread/1".into()), "give --scheme ts-spread/1"),
             (with("scheme", "fsw".into()), "cannot be checked from weights alone"),
-            (with("scheme", "x\u{1b}y".into()), "scheme 'x\\u{1b}y': no such scheme"),
+            (with("scheme", "x\u{1b}y".into()), "scheme 'x\\u{1b}y': unknown scheme"),
             (with("scheme", "interval".into()), "has no key"),
             (with("parts", json!([])), "no parts"),
             (with("parts", vec![part; MAX_PARTS + 1].into()), "more than 4096 parts"),
             (with("note", "x".repeat(MAX_NOTE + 1).into()), "longer than 1024 bytes"),
             (with("sigma", json!(1)), "unknown field `sigma`"),
         ] {
-            assert!(said.contains(expected), "{said} is not {expected}");
-            assert!(!said.contains('\n'));
+            assert!(message.contains(expected), "{message} is not {expected}");
+            assert!(!message.contains('\n'));
         }
         let gaussian = &descriptors()[4];
         for (sigma, is_sound) in [
@@ -293,8 +294,8 @@ mod tests {
         }
         // A member twice could mean either.
         let twice = sound.to_string().replacen("\"scheme\":", "\"note\":\"\",\"scheme\":", 1);
-        let said = Descriptor::parse(twice.as_bytes()).unwrap_err().to_string();
-        assert!(said.contains("duplicate field `note`"), "{said}");
+        let message = Descriptor::parse(twice.as_bytes()).unwrap_err().to_string();
+        assert!(message.contains("duplicate field `note`"), "{message}");
     }
 
     proptest! {

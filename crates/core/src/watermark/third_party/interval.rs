@@ -1,18 +1,18 @@
-//! Weights moved within their quantisation intervals: two models compared.
+//! Detects weights that moved within their quantisation intervals, by comparing two models.
 //!
-//! Source: L. Li, B. Jiang, P. Wang, K. Ren, H. Yan and X. Qiu, "Watermarking LLMs with Weight
-//! Quantization", Findings of EMNLP 2023: a mark that is there in the floats and gone in the integers,
-//! because every weight stays within the interval of its code. Models that behave well in floats and
-//! badly when they are quantised, or the other way round, are made in the same way.
+//! Source: L. Li, B. Jiang, P. Wang, K. Ren, H. Yan and X. Qiu, "Watermarking LLMs with Weight Quantization",
+//! Findings of EMNLP 2023: a mark that is present in the floats and absent in the integers, because every weight
+//! stays within the interval of its code. Models that behave well in floats and badly once quantised, or the other
+//! way round, are made in the same way.
 //!
-//! Of each tensor that both models have, each row (a step of the first dimension) is quantised in both:
-//! with step = largest magnitude / 127, the code of w is w / step, rounded half away from zero. Counted
-//! are the values that differ, the codes that differ, and how many codes would be expected to if values
-//! stood anywhere in their intervals with the same chance: the sum of min(1, |w' - w| / step) with the
-//! step of the base. There is no p-value: nobody drew the weights, and a model may have its own reasons.
+//! For each tensor that both models have, each row (a step of the first dimension) is quantised in both: with step =
+//! largest magnitude / 127, the code of w is w / step, rounded half away from zero. The counts are those of differing
+//! values, of differing codes, and of the differing codes that are expected if values are uniformly distributed in
+//! their intervals: the sum of min(1, |w' - w| / step) with the step of the base. There is no p-value, because the
+//! weights were not drawn at random, and there can be legitimate reasons.
 //!
-//! A model that went through this very quantisation and back has all of its values in the middle of
-//! their intervals, and is none of these: such values are counted, too.
+//! A model that was quantised and scaled back in this way has all values in the middle of their intervals, and
+//! carries no mark. Such values are counted separately.
 
 use super::ThirdPartyError;
 use crate::watermark::tensor_index::TensorIndex;
@@ -28,34 +28,34 @@ use tensorseal_weights::values::{Decoder, PIECE_LEN, TensorValues};
 /// The largest code.
 const LARGEST_CODE: f64 = 127.0;
 
-/// Fraction bits of the fixed point that expectations are kept in, so that their order does not matter.
+/// The fraction bits of the fixed-point expectations, whose sum does not depend on the order.
 const FRACTION_BITS: i32 = 40;
 
-/// How near to the middle of its interval a value must be, in steps, to be there.
+/// The maximum distance from the middle of an interval, in steps, at which a value counts as centred.
 const MIDDLE: f64 = 1e-3;
 
-/// What two models have in one tensor.
+/// The counts for one tensor of two models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct IntervalCounts {
-    /// Values.
+    /// The number of values.
     pub elements: u64,
-    /// Values that differ.
+    /// The number of values that differ.
     pub changed: u64,
-    /// Values that differ and are in the middle of their intervals.
+    /// The number of values that differ and are in the middle of their intervals.
     pub centred: u64,
-    /// Codes that differ.
+    /// The number of codes that differ.
     pub codes_changed: u64,
-    /// How many would be expected to, in fixed point.
+    /// The expected number of differing codes, in fixed point.
     expected: u128,
 }
 
 impl IntervalCounts {
-    /// How many codes would be expected to differ.
+    /// Returns the expected number of differing codes.
     pub fn expected(&self) -> f64 {
         libm::ldexp(self.expected as f64, -FRACTION_BITS)
     }
 
-    /// Adds another part.
+    /// Adds the counts of another part.
     pub fn merge(&mut self, other: &Self) {
         self.elements += other.elements;
         self.changed += other.changed;
@@ -64,13 +64,13 @@ impl IntervalCounts {
         self.expected += other.expected;
     }
 
-    /// Adds values of one row, whose largest magnitudes are these.
+    /// Adds values of one row with these largest magnitudes.
     fn add(&mut self, ours: &[f64], base: &[f64], largest: [f64; 2], spacing: f64) {
         let [our_step, base_step] = largest.map(|largest| largest / LARGEST_CODE);
         for (ours, base) in ours.iter().zip(base) {
             self.elements += 1;
             if ours == base {
-                // The step may differ all the same.
+                // Equal values can have different codes, because the step may differ.
                 self.codes_changed += u64::from(code(*ours, our_step) != code(*base, base_step));
                 continue;
             }
@@ -80,7 +80,7 @@ impl IntervalCounts {
             let middle = code.0 * our_step;
             let near = MIDDLE * our_step + spacing * ours.abs();
             self.centred += u64::from((ours - middle).abs() <= near);
-            // Of a row of zeros every value that is none now has another code.
+            // In a row that was zero, every non-zero value has a different code.
             let moved = (ours - base).abs();
             let share = if base_step > 0.0 { (moved / base_step).min(1.0) } else { 1.0 };
             self.expected += libm::rint(libm::ldexp(share, FRACTION_BITS)) as u128;
@@ -88,15 +88,15 @@ impl IntervalCounts {
     }
 }
 
-/// The code of a value; zero where there is no step, as in a row of zeros.
+/// Returns the code of a value; zero if there is no step, as in a row of zeros.
 fn code(value: f64, step: f64) -> f64 {
     if step > 0.0 { libm::round(value / step) } else { 0.0 }
 }
 
-/// What two models have in the tensors they share.
+/// The counts for the tensors that two models share.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Intervals {
-    /// By tensor: its name in the model, and what was counted.
+    /// The name in the model and the counts of each tensor.
     pub tensors: Vec<(String, IntervalCounts)>,
 }
 
@@ -108,28 +108,28 @@ struct TensorPair<'a> {
 }
 
 fn pairs<'a>(model: &'a Checkpoint, base: &'a Checkpoint) -> Vec<TensorPair<'a>> {
-    let (our_names, their_names) = (TensorIndex::of(model), TensorIndex::of(base));
+    let (model_index, base_index) = (TensorIndex::new(model), TensorIndex::new(base));
     let pair = |(canonical, ours): (&String, &usize)| {
-        let theirs = their_names.canonical().get(canonical)?;
-        let is_whole = our_names.is_whole(*ours) && their_names.is_whole(*theirs);
+        let theirs = base_index.canonical().get(canonical)?;
+        let is_whole = model_index.is_whole(*ours) && base_index.is_whole(*theirs);
         let (ours, base) = (&model.tensors[*ours], &base.tensors[*theirs]);
         let decoders = [Decoder::for_weights(ours.dtype)?, Decoder::for_weights(base.dtype)?];
-        // None of the dimensions is 0 then, and their product fits.
+        // Otherwise no dimension is 0, and the product of the dimensions fits.
         if !is_whole || ours.shape != base.shape || ours.bytes == 0 {
             return None;
         }
-        // Rows of a single element have no intervals: its magnitude is the largest one.
+        // Rows of a single element have no intervals, because its magnitude is the largest one.
         let row = ours.shape.get(1..)?.iter().product::<u64>();
         (ours.shape.len() >= 2 && row > 1).then_some(TensorPair { ours, base, decoders })
     };
-    our_names.canonical().iter().filter_map(pair).collect()
+    model_index.canonical().iter().filter_map(pair).collect()
 }
 
-/// Compares the tensors of floats that both models have, by their canonical names and with the same
-/// shape, of two or more dimensions. Element types may differ. Memory: some MiB for each thread.
+/// Compares the tensors of floats that both models have, with the same canonical name and shape and two or more
+/// dimensions. Element types may differ. Memory: a few MiB for each thread.
 ///
 /// # Errors
-/// See [`ThirdPartyError`].
+/// Returns a [`ThirdPartyError`] if a file cannot be read or changed, or if the run is interrupted.
 pub fn measure(
     model: &Checkpoint,
     base: &Checkpoint,
@@ -144,29 +144,29 @@ pub fn measure(
     progress.expect(plans.iter().map(|plan| plan.bytes()).sum());
     let files = [FileSet::new(&model.files, &plans[0]), FileSet::new(&base.files, &plans[1])];
     let pool = threads.pool()?;
-    let mut found = Intervals::default();
+    let mut intervals = Intervals::default();
     for pair in &pairs {
-        let rows = RowReader::of(pair, &files, progress);
+        let rows = RowReader::new(pair, &files, progress);
         let counts = pool.install(|| rows.count())?;
-        found.tensors.push((pair.ours.name.clone(), counts));
+        intervals.tensors.push((pair.ours.name.clone(), counts));
         files[0].object_done(pair.ours.file)?;
         files[1].object_done(pair.base.file)?;
     }
-    Ok(found)
+    Ok(intervals)
 }
 
-/// The rows of a pair.
+/// Reads the rows of a pair of tensors.
 struct RowReader<'a> {
     values: [TensorValues<'a>; 2],
-    /// Elements of a row.
+    /// The number of elements of a row.
     row: u64,
-    /// How far a value of the model's type may be from what was rounded to it, relatively.
+    /// The maximum relative rounding error of a value of the model.
     spacing: f64,
     progress: &'a Progress,
 }
 
 impl<'a> RowReader<'a> {
-    fn of(pair: &'a TensorPair<'a>, files: &'a [FileSet<'a>; 2], progress: &'a Progress) -> Self {
+    fn new(pair: &'a TensorPair<'a>, files: &'a [FileSet<'a>; 2], progress: &'a Progress) -> Self {
         let [ours, base] = pair.decoders;
         Self {
             values: [
@@ -179,9 +179,9 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    /// Counts all rows. Integers: the order does not matter.
+    /// Counts all rows. The counts are integers, so their order does not matter.
     fn count(&self) -> Result<IntervalCounts, RunError> {
-        // Pieces of whole rows; a row that is longer than a piece is one of its own.
+        // Pieces consist of whole rows; a row longer than a piece is a separate piece.
         let rows = (PIECE_LEN as u64 / self.row).max(1);
         let all = self.values[0].len() / self.row;
         (0..all.div_ceil(rows))
@@ -202,7 +202,7 @@ impl<'a> RowReader<'a> {
             })
     }
 
-    /// Rows that fit into memory: read once.
+    /// Counts rows that fit in memory, which are read once.
     fn short_rows(&self, first: u64, rows: u64) -> Result<IntervalCounts, RunError> {
         let mut counts = IntervalCounts::default();
         let [ours, base] = self.piece(first, (rows * self.row) as usize)?;
@@ -213,14 +213,14 @@ impl<'a> RowReader<'a> {
         Ok(counts)
     }
 
-    /// A row that is read twice, in pieces: for its largest magnitudes, and for its codes.
+    /// Counts a row that is read twice in pieces: for its largest magnitudes, and for its codes.
     fn long_row(&self, first: u64) -> Result<IntervalCounts, RunError> {
         let starts = || (first..first + self.row).step_by(PIECE_LEN);
         let len = |start: u64| (first + self.row - start).min(PIECE_LEN as u64) as usize;
-        let mut most = [0.0f64; 2];
+        let mut largest_magnitudes = [0.0f64; 2];
         for start in starts() {
-            for (values, most) in self.values.iter().zip(&mut most) {
-                *most = most.max(largest(&values.read(start, len(start))?));
+            for (values, magnitude) in self.values.iter().zip(&mut largest_magnitudes) {
+                *magnitude = magnitude.max(largest(&values.read(start, len(start))?));
             }
             if self.progress.stopped() {
                 return Err(RunError::Interrupted);
@@ -229,7 +229,7 @@ impl<'a> RowReader<'a> {
         let mut counts = IntervalCounts::default();
         for start in starts() {
             let [ours, base] = self.piece(start, len(start))?;
-            counts.add(&ours, &base, most, self.spacing);
+            counts.add(&ours, &base, largest_magnitudes, self.spacing);
         }
         Ok(counts)
     }
@@ -246,11 +246,11 @@ impl<'a> RowReader<'a> {
 }
 
 fn largest(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |most, value| most.max(value.abs()))
+    values.iter().fold(0.0, |largest, value| largest.max(value.abs()))
 }
 
-/// Half a unit in the last place of 1, for a product that was rounded twice, as the code times its scale
-/// is: a whole one.
+/// Returns the relative rounding error of a value that was rounded twice, as the product of code and scale: one unit in
+/// the last place.
 fn spacing(dtype: Dtype) -> f64 {
     match dtype.number_format() {
         NumberFormat::Float(format) => libm::ldexp(1.0, -(format.mantissa_bits as i32)),

@@ -1,8 +1,7 @@
-//! The key of another scheme: its descriptor, its arrays, and its id.
+//! Reads the key of another scheme: its descriptor, its arrays, and its id.
 //!
-//! The id is BLAKE3 `derive_key` over everything the key says: whoever publishes it has committed to the
-//! key, and can show it later. It does not depend on what the files are called, on the container an
-//! array lies in, or on the note.
+//! The id is BLAKE3 `derive_key` over all values of the key. Publishing it commits to the key, which can be revealed
+//! later. It does not depend on the names of the files, the containers of the arrays, or the note.
 
 use super::arrays::{ArrayError, NamedArrayError};
 use super::codes::CodesPart;
@@ -14,45 +13,46 @@ use super::neuralmark::NeuralMarkPart;
 use super::projections::ProjectionPart;
 use super::scheme::ThirdPartyScheme;
 use super::{KeyPart, MAX_PARTS};
-use crate::watermark::files::directory_of;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use tensorseal_base::regular_file::open_regular;
+use tensorseal_base::system::directory_of;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_format::ModelFile;
 
 const CONTEXT_ID: &str = "tensorseal 2026-11-24 third-party watermark key id v1";
 
-/// Why a key cannot be read.
+/// An error while reading the key of another scheme.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ThirdPartyKeyError {
-    /// Its descriptor cannot be read.
+    /// The descriptor cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Read {
         /// The descriptor.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It is no key of another scheme.
-    #[error("{}: not a key that can be checked: {source}", path.display())]
+    /// The descriptor is not a valid key of a supported scheme.
+    #[error("{}: not a supported key: {source}", path.display())]
     Descriptor {
         /// The descriptor.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: DescriptorError,
     },
-    /// One of its arrays cannot be used.
+    /// An array of the key cannot be used.
     #[error("{}: the array {array} {source}", path.display())]
     Array {
         /// The descriptor.
         path: PathBuf,
-        /// Its name in the descriptor.
+        /// The name of the array in the descriptor.
         array: String,
-        /// Why.
+        /// The cause.
         source: ArrayError,
     },
-    /// Asked to stop.
+    /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
 }
@@ -74,19 +74,20 @@ impl std::fmt::Debug for ThirdPartyKey {
 }
 
 impl ThirdPartyKey {
-    /// Reads a key: its descriptor, and all of its arrays to check and digest them.
+    /// Reads a key: its descriptor, and all of its arrays, which are checked and hashed.
     ///
     /// # Errors
-    /// See [`ThirdPartyKeyError`].
+    /// Returns a [`ThirdPartyKeyError`] if the descriptor or an array cannot be read or is invalid.
     pub fn read(path: &Path) -> Result<Self, ThirdPartyKeyError> {
         Self::read_watched(path, &Progress::default())
     }
 
-    /// [`ThirdPartyKey::read`] that tells how far it is, and can be stopped: the numbers of a key may
-    /// be as many as the weights of a model.
+    /// Reads a key like [`ThirdPartyKey::read`], with progress and the possibility to stop: a key can be as large as a
+    /// model.
     ///
     /// # Errors
-    /// See [`ThirdPartyKeyError`].
+    /// Returns a [`ThirdPartyKeyError`] if the descriptor or an array cannot be read or is invalid, or if the run is
+    /// interrupted.
     pub fn read_watched(path: &Path, progress: &Progress) -> Result<Self, ThirdPartyKeyError> {
         let failed = |source| ThirdPartyKeyError::Read { path: path.to_owned(), source };
         let mut text = Vec::new();
@@ -99,9 +100,9 @@ impl ThirdPartyKey {
         }
         let descriptor = Descriptor::parse(&text)
             .map_err(|source| ThirdPartyKeyError::Descriptor { path: path.to_owned(), source })?;
-        let mut shelf = KeyDirectory::new(directory_of(path), progress).map_err(failed)?;
+        let mut directory = KeyDirectory::new(directory_of(path), progress).map_err(failed)?;
         let scheme = descriptor.scheme;
-        let (sigma, parts) = read_parts(descriptor.parts, &mut shelf).map_err(|named| {
+        let (sigma, parts) = read_parts(descriptor.parts, &mut directory).map_err(|named| {
             let NamedArrayError { array, error } = named;
             match error {
                 ArrayError::Interrupted => ThirdPartyKeyError::Interrupted,
@@ -114,20 +115,20 @@ impl ThirdPartyKey {
         id.number(parts.len() as u64);
         parts.iter().for_each(|part| part.commit(&mut id));
         let id = id.hex();
-        Ok(Self { scheme, id, sigma, parts, files: shelf.files })
+        Ok(Self { scheme, id, sigma, parts, files: directory.files })
     }
 
-    /// Whose key it is.
+    /// Returns the scheme of the key.
     pub fn scheme(&self) -> ThirdPartyScheme {
         self.scheme
     }
 
-    /// What commits to the key without telling it: 64 hexadecimal digits.
+    /// Returns the id, which commits to the key without revealing it: 64 hexadecimal digits.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Standard deviation of its numbers, where they are normal; else 1.
+    /// Returns the standard deviation of its numbers if they are normal, else 1.
     pub(super) fn sigma(&self) -> f64 {
         self.sigma
     }
@@ -137,34 +138,34 @@ type KeyParts = Vec<Box<dyn KeyPart>>;
 
 fn read_parts(
     described: PartDescriptors,
-    shelf: &mut KeyDirectory<'_>,
+    directory: &mut KeyDirectory<'_>,
 ) -> Result<(f64, KeyParts), NamedArrayError> {
     let mut parts: KeyParts = Vec::new();
     match described {
         PartDescriptors::Projections(all) => {
             for part in all {
-                parts.push(Box::new(ProjectionPart::read(part, shelf)?));
+                parts.push(Box::new(ProjectionPart::read(part, directory)?));
             }
         }
         PartDescriptors::Codes(all) => {
             for part in all {
-                parts.push(Box::new(CodesPart::read(part, shelf)?));
+                parts.push(Box::new(CodesPart::read(part, directory)?));
             }
         }
         PartDescriptors::NeuralMark(all) => {
             for part in all {
-                parts.push(Box::new(NeuralMarkPart::read(part, shelf)?));
+                parts.push(Box::new(NeuralMarkPart::read(part, directory)?));
             }
         }
         PartDescriptors::Signs(all) => {
             for part in all {
-                parts.push(Box::new(SignsPart::read(part, shelf)?));
+                parts.push(Box::new(SignsPart::read(part, directory)?));
             }
         }
         PartDescriptors::Gaussian { sigma, parts: all } => {
             for part in all {
-                let most = MAX_PARTS - parts.len().min(MAX_PARTS);
-                for part in NormalPart::read(part, sigma, most, shelf)? {
+                let max_parts = MAX_PARTS - parts.len().min(MAX_PARTS);
+                for part in NormalPart::read(part, sigma, max_parts, directory)? {
                     parts.push(Box::new(part));
                 }
             }

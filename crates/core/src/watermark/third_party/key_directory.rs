@@ -1,8 +1,7 @@
-//! The directory of a key: finding, checking and digesting its arrays.
+//! Finds, checks and hashes the arrays of a key in its directory.
 //!
-//! A name is a plain file name, and what it leads to lies in the directory, all links resolved. Every
-//! array is read once when the key is, to check each element and to digest it, and again in pieces when a
-//! model is measured.
+//! A name must be a plain file name, and the file must be in the directory after all links are resolved. Every array is
+//! read once with the key, to check and hash its elements, and again in pieces when a model is measured.
 
 use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,78 +18,78 @@ use tensorseal_format::{
 };
 use tensorseal_weights::values::{Decoder, PIECE_LEN, TensorValues};
 
-/// Between the file and the tensor in the name of an array.
+/// The separator between file and tensor in the name of an array.
 const SEPARATOR: char = '#';
 
-/// What is looked at beside the check of an array: its bytes and the values they stand for, in pieces.
+/// Called with the bytes and the values of an array, in pieces, while it is checked.
 pub(super) type ElementVisitor<'a> = &'a mut dyn FnMut(&[u8], &[f64]);
 
-/// Where an array is: its file, and its first byte in it.
+/// The position of an array: the index of its file, and the offset in it.
 type ArrayPosition = (usize, u64);
 
-/// The directory of a key, and what was read from it.
+/// The directory of a key, with the arrays that were read from it.
 pub(super) struct KeyDirectory<'a> {
-    /// All links resolved.
+    /// The path of the directory with all links resolved.
     directory: PathBuf,
-    /// The files that the arrays lie in.
+    /// The files with arrays.
     pub files: Vec<ModelFile>,
-    /// By name, and by device and inode: links may give one file many names.
-    places: BTreeMap<String, usize>,
+    /// The indices of files by name, and by device and inode, because links can give a file several names.
+    names: BTreeMap<String, usize>,
     inodes: BTreeMap<(u64, u64), usize>,
-    /// The safetensors file that was looked into last: arrays of one file mostly follow one another.
+    /// The safetensors file that was opened last, because arrays of one file usually follow one another.
     last: Option<(usize, Vec<Tensor>)>,
-    /// By place, as below.
+    /// The checked arrays by position and role.
     checked: BTreeMap<(ArrayPosition, ArrayRole), Array>,
-    /// Where the arrays lie that no two parts may share, and what is in them.
-    keyed_places: BTreeSet<ArrayPosition>,
-    keyed: BTreeSet<[u8; 32]>,
+    /// The positions and the digests of the arrays that no two parts may share.
+    exclusive_positions: BTreeSet<ArrayPosition>,
+    exclusive_digests: BTreeSet<[u8; 32]>,
     progress: &'a Progress,
 }
 
 impl<'a> KeyDirectory<'a> {
-    /// Of the directory of a descriptor.
+    /// Opens the directory of a descriptor.
     ///
     /// # Errors
-    /// When it is not there.
+    /// Returns an error if the directory does not exist.
     pub(super) fn new(directory: &Path, progress: &'a Progress) -> io::Result<Self> {
         Ok(Self {
             directory: directory.canonicalize()?,
             files: Vec::new(),
-            places: BTreeMap::new(),
+            names: BTreeMap::new(),
             inodes: BTreeMap::new(),
             last: None,
             checked: BTreeMap::new(),
-            keyed_places: BTreeSet::new(),
-            keyed: BTreeSet::new(),
+            exclusive_positions: BTreeSet::new(),
+            exclusive_digests: BTreeSet::new(),
             progress,
         })
     }
 
-    /// The array of this name, its elements checked. One that several parts name is read once.
+    /// Returns the array of this name with its elements checked. An array that several parts name is read once.
     pub(super) fn array(&mut self, name: &str, role: ArrayRole) -> Result<Array, NamedArrayError> {
         let tensor = self.locate(name).map_err(|error| error.with_name(name))?;
-        let place = ((tensor.file, tensor.offset), role);
-        if let Some(array) = self.checked.get(&place) {
+        let position = ((tensor.file, tensor.offset), role);
+        if let Some(array) = self.checked.get(&position) {
             return Ok(Array { name: name.to_owned(), ..array.clone() });
         }
         let array = self.check(name, tensor, role, &mut |_, _| ());
         let array = array.map_err(|error| error.with_name(name))?;
-        self.checked.insert(place, array.clone());
+        self.checked.insert(position, array.clone());
         Ok(array)
     }
 
-    /// The array of this name, which no other part of the key may have: what makes bits independent.
+    /// Returns the array of this name, which no other part of the key may use, so that bits are independent.
     pub(super) fn exclusive_array(
         &mut self,
         name: &str,
         role: ArrayRole,
-        look: ElementVisitor<'_>,
+        visit: ElementVisitor<'_>,
     ) -> Result<Array, NamedArrayError> {
         let tensor = self.locate(name).map_err(|error| error.with_name(name))?;
-        self.keyed_at(name, tensor, role, look)
+        self.exclusive_at(name, tensor, role, visit)
     }
 
-    /// The names of the tensors of a safetensors file, in order.
+    /// Returns the names of the tensors of a safetensors file, in order.
     pub(super) fn names(&mut self, name: &str) -> Result<Vec<String>, NamedArrayError> {
         let tensors = match name.ends_with(".safetensors") {
             true => self.tensors(name).map(|(_, tensors)| tensors),
@@ -102,38 +101,38 @@ impl<'a> KeyDirectory<'a> {
         Ok(names)
     }
 
-    /// [`KeyDirectory::exclusive_array`] of one tensor of a safetensors file.
+    /// Returns one tensor of a safetensors file, like [`KeyDirectory::exclusive_array`].
     pub(super) fn exclusive_tensor(
         &mut self,
         file: &str,
         tensor: &str,
         role: ArrayRole,
-        look: ElementVisitor<'_>,
+        visit: ElementVisitor<'_>,
     ) -> Result<Array, NamedArrayError> {
         let name = format!("{file}{SEPARATOR}{tensor}");
         let found = self.tensor(file, tensor).map_err(|error| error.with_name(&name))?;
-        self.keyed_at(&name, found, role, look)
+        self.exclusive_at(&name, found, role, visit)
     }
 
-    fn keyed_at(
+    fn exclusive_at(
         &mut self,
         name: &str,
         tensor: Tensor,
         role: ArrayRole,
-        look: ElementVisitor<'_>,
+        visit: ElementVisitor<'_>,
     ) -> Result<Array, NamedArrayError> {
-        // Before it is read: a key of thousands of parts could name one large array in each.
-        if !self.keyed_places.insert((tensor.file, tensor.offset)) {
+        // Check this before reading: a key of thousands of parts could name one large array in each.
+        if !self.exclusive_positions.insert((tensor.file, tensor.offset)) {
             return Err(ArrayError::Shared.with_name(name));
         }
-        let array = self.check(name, tensor, role, look).map_err(|error| error.with_name(name))?;
-        match self.keyed.insert(array.digest) {
+        let array = self.check(name, tensor, role, visit).map_err(|error| error.with_name(name))?;
+        match self.exclusive_digests.insert(array.digest) {
             true => Ok(array),
             false => Err(ArrayError::Shared.with_name(name)),
         }
     }
 
-    /// Works on the files of these arrays.
+    /// Runs `work` on the files of these arrays.
     pub(super) fn with_files<T>(
         &self,
         arrays: &[&Array],
@@ -141,11 +140,11 @@ impl<'a> KeyDirectory<'a> {
     ) -> Result<T, FileError> {
         let plan = Plan::from_tensors(arrays.iter().map(|array| (0, &array.tensor)));
         let files = FileSet::new(&self.files, &plan);
-        let done = work(&files)?;
+        let result = work(&files)?;
         for array in arrays {
             files.object_done(array.tensor.file)?;
         }
-        Ok(done)
+        Ok(result)
     }
 
     fn locate(&mut self, name: &str) -> Result<Tensor, ArrayError> {
@@ -178,24 +177,24 @@ impl<'a> KeyDirectory<'a> {
         if !file.ends_with(".safetensors") {
             return Err(ArrayError::Container);
         }
-        let (place, tensors) = self.tensors(file)?;
+        let (index, tensors) = self.tensors(file)?;
         let found = tensors.iter().find(|found| found.name == tensor);
         let found = found.ok_or(ArrayError::NoTensor)?;
-        Ok(Tensor { file: place, ..found.clone() })
+        Ok(Tensor { file: index, ..found.clone() })
     }
 
-    /// The tensors of a safetensors file, and the place of the file.
+    /// Returns the index of a safetensors file and its tensors.
     fn tensors(&mut self, name: &str) -> Result<(usize, &[Tensor]), ArrayError> {
-        let place = self.file(name)?;
-        if self.last.as_ref().is_none_or(|(last, _)| *last != place) {
-            self.last = Some((place, self.header(place)?));
+        let index = self.file(name)?;
+        if self.last.as_ref().is_none_or(|(last, _)| *last != index) {
+            self.last = Some((index, self.header(index)?));
         }
         let tensors = self.last.as_ref().map_or(&[][..], |(_, tensors)| tensors);
-        Ok((place, tensors))
+        Ok((index, tensors))
     }
 
-    fn header(&self, place: usize) -> Result<Vec<Tensor>, ArrayError> {
-        let file = &self.files[place];
+    fn header(&self, index: usize) -> Result<Vec<Tensor>, ArrayError> {
+        let file = &self.files[index];
         let location = file.location.local().map_err(ArrayError::Open)?;
         let opened = Checkpoint::open(location, &OpenOptions::default());
         let opened = opened.map_err(|error| ArrayError::Safetensors(error.to_string()))?;
@@ -203,38 +202,38 @@ impl<'a> KeyDirectory<'a> {
             return Err(ArrayError::Safetensors(problem.message.clone()));
         }
         let entry = opened.files.first().ok_or(ArrayError::NoTensor)?;
-        self.check_unchanged(place, &entry.identity)?;
+        self.check_unchanged(index, &entry.identity)?;
         Ok(opened.tensors)
     }
 
-    /// Whether a file is the one that was found.
-    fn check_unchanged(&self, place: usize, now: &FileIdentity) -> Result<(), FileError> {
-        let file = &self.files[place];
+    /// Checks that a file is the one that was found first.
+    fn check_unchanged(&self, index: usize, now: &FileIdentity) -> Result<(), FileError> {
+        let file = &self.files[index];
         match file.identity.difference(now) {
             Some(what) => Err(FileError::Changed { path: file.path.clone(), what: what.into() }),
             None => Ok(()),
         }
     }
 
-    /// The file of this name, by its place in [`KeyDirectory::files`].
+    /// Returns the index of a file in [`KeyDirectory::files`].
     fn file(&mut self, name: &str) -> Result<usize, ArrayError> {
-        if let Some(place) = self.places.get(name) {
-            return Ok(*place);
+        if let Some(index) = self.names.get(name) {
+            return Ok(*index);
         }
         let file = self.find(name)?;
         let inode = (file.identity.device, file.identity.inode);
-        let place = *self.inodes.entry(inode).or_insert(self.files.len());
-        if place == self.files.len() {
+        let index = *self.inodes.entry(inode).or_insert(self.files.len());
+        if index == self.files.len() {
             self.files.push(file);
         }
-        self.places.insert(name.to_owned(), place);
-        Ok(place)
+        self.names.insert(name.to_owned(), index);
+        Ok(index)
     }
 
     fn find(&self, name: &str) -> Result<ModelFile, ArrayError> {
         let mut components = Path::new(name).components();
         let is_plain = matches!(components.next(), Some(Component::Normal(only)) if only == name);
-        // Neither another system's separators nor what no system takes.
+        // Refuse the separators of all systems, and NUL.
         if !is_plain || name.contains(['/', '\\', '\0']) {
             return Err(ArrayError::Name);
         }
@@ -265,13 +264,14 @@ impl<'a> KeyDirectory<'a> {
         name: &str,
         tensor: Tensor,
         role: ArrayRole,
-        look: ElementVisitor<'_>,
+        visit: ElementVisitor<'_>,
     ) -> Result<Array, ArrayError> {
         let dtype = tensor.dtype;
-        let decoder = Decoder::for_numbers(dtype).filter(|_| role.takes(dtype));
-        let decoder = decoder.ok_or(ArrayError::Dtype { dtype, wanted: role.wanted() })?;
-        if let Some(wanted) = role.misfit(&tensor.shape) {
-            return Err(ArrayError::Shape { shape: tensor.shape, wanted });
+        let decoder = Decoder::for_numbers(dtype).filter(|_| role.accepts(dtype));
+        let decoder =
+            decoder.ok_or(ArrayError::Dtype { dtype, expected: role.expected_dtype() })?;
+        if let Some(expected) = role.shape_error(&tensor.shape) {
+            return Err(ArrayError::Shape { shape: tensor.shape, expected });
         }
         let mut hasher = blake3::Hasher::new();
         let plan = Plan::from_tensors([(0, &tensor)].into_iter());
@@ -285,12 +285,12 @@ impl<'a> KeyDirectory<'a> {
             let bytes = elements.bytes(first, PIECE_LEN)?;
             let values: Vec<f64> =
                 bytes.chunks_exact(decoder.width()).map(|one| decoder.value(one)).collect();
-            let faulty = |(at, value): (u64, &f64)| Some((at, role.fault(*value)?));
+            let faulty = |(at, value): (u64, &f64)| Some((at, role.element_error(*value)?));
             if let Some((at, fault)) = (first..).zip(&values).find_map(faulty) {
                 return Err(ArrayError::Element { at, fault });
             }
             hasher.update(&bytes);
-            look(&bytes, &values);
+            visit(&bytes, &values);
             self.progress.add(bytes.len() as u64);
         }
         files.object_done(tensor.file)?;

@@ -1,18 +1,18 @@
-//! What a key is, in one digest: the values of its parts, whatever its files are called.
+//! Computes the id of a key: a digest of the values of its parts, independent of the names of its files.
 
 use super::arrays::Array;
 use tensorseal_base::hex::hex;
 
-/// The id of a key while it is being made: every value preceded by its length.
+/// Hashes the values of a key, each preceded by its length.
 pub(super) struct KeyIdHasher(blake3::Hasher);
 
 impl KeyIdHasher {
-    /// To nothing yet; `context` says what for.
+    /// Creates a hasher with a context string.
     pub(super) fn new(context: &'static str) -> Self {
         Self(blake3::Hasher::new_derive_key(context))
     }
 
-    /// Adds bytes, behind their number.
+    /// Adds bytes, preceded by their number.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.0.update(&(bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
@@ -28,7 +28,7 @@ impl KeyIdHasher {
         self.bytes(&number.to_le_bytes());
     }
 
-    /// Adds an array: its type, its shape, and what is in it.
+    /// Adds the type, the shape and the digest of an array.
     pub(super) fn array(&mut self, array: &Array) {
         self.text(array.tensor.dtype.name());
         self.number(array.tensor.shape.len() as u64);
@@ -36,7 +36,7 @@ impl KeyIdHasher {
         self.bytes(&array.digest);
     }
 
-    /// What it comes to, in hexadecimal.
+    /// Returns the digest in hexadecimal.
     pub(super) fn hex(&self) -> String {
         hex(self.0.finalize().as_bytes())
     }

@@ -1,65 +1,64 @@
-//! What is measured of a model with a key: counts of bits, or sums, with what rounding can have added.
+//! The measurements with keys of other schemes: counts of bits, or sums with bounds on their rounding errors.
 
 use super::scheme::ThirdPartyScheme;
 
-/// Half a unit in the last place of 1: what one operation on f64 rounds by, relatively.
+/// Half a unit in the last place of 1: the relative rounding error of an f64 operation.
 const UNIT: f64 = f64::EPSILON / 2.0;
 
-/// How many projections of a part are kept as they are.
-pub(super) const KEPT: usize = 8;
+/// The maximum number of projections of a part that are kept.
+pub(super) const MAX_KEPT: usize = 8;
 
-/// Bits or signs that were compared with those of the key.
+/// The comparison of bits or signs with those of the key.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct BitMatches {
-    /// Compared.
+    /// The number of compared bits.
     pub trials: u64,
-    /// Equal.
+    /// The number of equal bits.
     pub hits: u64,
-    /// Not equal because they have no sign: nearer to zero than their rounding errors reach.
+    /// The number of bits without a certain sign, which count as unequal: they are closer to zero than their rounding
+    /// error.
     pub undecided: u64,
-    /// The first projections, for schemes that have them: at most 8.
+    /// The first projections, at most 8, for schemes that have them.
     pub projections: Vec<f64>,
 }
 
 /// The inner product of weights with a carrier.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct InnerProduct {
-    /// Sum of carrier * weight.
+    /// The sum of carrier * weight.
     pub sum: f64,
-    /// Sum of |carrier * weight|.
+    /// The sum of |carrier * weight|.
     pub magnitude: f64,
-    /// Sum of weight^2.
+    /// The sum of weight^2.
     pub squares: f64,
-    /// Weights that are finite and not zero.
+    /// The number of finite non-zero weights.
     pub elements: u64,
-    /// How far the elements of the carrier are from what was drawn, relatively: half a unit in the last
-    /// place of the type they are kept in.
+    /// The relative rounding error of the stored carrier: half a unit in the last place of its type.
     pub carrier_error: f64,
-    /// Most additions that a term went through.
+    /// The maximum number of additions that a term went through.
     additions: u64,
 }
 
-/// The square of the norm beyond which a quotient by it is not trusted: products underflow or overflow.
+/// The range of the squared norm in which the quotient is reliable; outside, products underflow or overflow.
 const NORM: std::ops::RangeInclusive<f64> = 1e-270..=1e300;
 
 impl BitMatches {
-    /// Adds another part.
+    /// Adds the matches of another part.
     pub fn merge(&mut self, other: &Self) {
         self.trials += other.trials;
         self.hits += other.hits;
         self.undecided += other.undecided;
-        let room = KEPT - self.projections.len().min(KEPT);
+        let room = MAX_KEPT - self.projections.len().min(MAX_KEPT);
         self.projections.extend(other.projections.iter().take(room));
     }
 }
 
 impl InnerProduct {
-    /// Of as many elements of a carrier and weights, at most [`PIECE_LEN`] of them.
+    /// Computes the inner product of a carrier and as many weights, at most [`PIECE_LEN`].
     ///
     /// [`PIECE_LEN`]: tensorseal_weights::values::PIECE_LEN
-    pub fn from_slices(carrier: &[f64], weights: &[f64], drawn_to: f64) -> Self {
-        let mut inner =
-            Self { carrier_error: drawn_to, additions: weights.len() as u64, ..Self::default() };
+    pub fn from_slices(carrier: &[f64], weights: &[f64], carrier_error: f64) -> Self {
+        let mut inner = Self { carrier_error, additions: weights.len() as u64, ..Self::default() };
         for (carrier, weight) in carrier.iter().zip(weights) {
             let product = carrier * weight;
             inner.sum += product;
@@ -70,7 +69,7 @@ impl InnerProduct {
         inner
     }
 
-    /// Adds another part. In a fixed order: floating-point sums depend on it.
+    /// Adds another part. The order must be fixed, because floating-point sums depend on it.
     pub fn merge(&mut self, other: &Self) {
         self.sum += other.sum;
         self.magnitude += other.magnitude;
@@ -80,8 +79,8 @@ impl InnerProduct {
         self.additions = self.additions.max(other.additions) + 1;
     }
 
-    /// The sum over `sigma` times the norm of the weights, less what rounding can have added to it;
-    /// `None` when the norm is zero or beyond what can be divided by.
+    /// Returns the sum divided by `sigma` times the norm of the weights, reduced by the maximum rounding error;
+    /// `None` if the norm is zero or out of range.
     ///
     /// The error of a sum of which each term goes through k roundings is at most
     /// k u / (1 - k u) times the sum of the magnitudes, u = 2^-53 (N. J. Higham, *Accuracy and Stability
@@ -96,52 +95,52 @@ impl InnerProduct {
         let scale = sigma * libm::sqrt(self.squares);
         let (z, magnitude) = (self.sum / scale, self.magnitude / scale);
         let lost = 2.0 * roundings * UNIT * (magnitude + z.abs()) + self.carrier_error * magnitude;
-        // Products that underflow are lost, too: less than 2^-1074 each, over a norm of 1e-135.
+        // Underflowing products are lost as well: less than 2^-1074 each, over a norm of 1e-135.
         Some(z - lost - 1e-100)
     }
 }
 
-/// What one part of a key was compared with.
+/// The statistic of one part of a key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statistic {
-    /// Bits or signs.
+    /// Matches of bits or signs.
     Bits(BitMatches),
-    /// A sum.
+    /// An inner product.
     InnerProduct(InnerProduct),
 }
 
-/// What was measured with one part of a key.
+/// The measurement with one part of a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartMeasurement {
-    /// The tensor, by its name in the model.
+    /// The name of the tensor in the model.
     pub tensor: String,
-    /// Elements of it that took part: finite non-zero weights, or codes that were looked at.
+    /// The number of elements that took part: finite non-zero weights, or compared codes.
     pub elements: u64,
-    /// What was found.
+    /// The statistic.
     pub statistic: Statistic,
 }
 
-/// What was measured of a model with a key.
+/// The measurement of a model with a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ThirdPartyMeasurement {
     /// The scheme of the key.
     pub scheme: ThirdPartyScheme,
-    /// Standard deviation of the numbers of a key of normal ones; 1 for every other.
+    /// The standard deviation of the numbers of a key if they are normal, else 1.
     pub sigma: f64,
-    /// By part, in the order of the key.
+    /// The measurements of the parts, in the order of the key.
     pub parts: Vec<PartMeasurement>,
 }
 
-/// Projections of a vector on the columns of a matrix whose rows come one after another.
+/// The projections of a vector on the columns of a matrix, whose rows are added one after another.
 pub(super) struct Projections {
     sums: Vec<f64>,
     magnitudes: Vec<f64>,
-    /// Roundings that an element of the vector comes with, and rows.
+    /// The number of roundings of an element of the vector, plus the number of rows.
     roundings: u64,
 }
 
 impl Projections {
-    /// On this number of columns, of a vector each of whose elements went through `roundings`.
+    /// Creates the projections on this number of columns, of a vector whose elements went through `roundings`.
     pub(super) fn new(columns: usize, roundings: u64) -> Self {
         Self { sums: vec![0.0; columns], magnitudes: vec![0.0; columns], roundings }
     }
@@ -158,21 +157,21 @@ impl Projections {
         self.roundings += u64::from(column + matrix.len() == self.sums.len());
     }
 
-    /// Compares signs with bits: 1 for positive ones. The bound on the error of a projection is that of
-    /// [`InnerProduct::z`]; one whose sign it does not leave certain is a bit that is not equal.
+    /// Compares the signs of the projections with bits: 1 for a positive projection. The bound on the rounding error is
+    /// that of [`InnerProduct::z`]; a projection without a certain sign counts as unequal.
     pub(super) fn compare(&self, bits: &[bool]) -> BitMatches {
         let reach = 2.0 * (self.roundings as f64 + 8.0) * UNIT;
-        let mut coins = BitMatches { trials: bits.len() as u64, ..BitMatches::default() };
+        let mut matches = BitMatches { trials: bits.len() as u64, ..BitMatches::default() };
         for ((sum, magnitude), bit) in self.sums.iter().zip(&self.magnitudes).zip(bits) {
-            // So that what is no number has no sign either.
+            // Written so that NaN has no sign either.
             if sum.abs() > magnitude * reach {
-                coins.hits += u64::from((*sum > 0.0) == *bit);
+                matches.hits += u64::from((*sum > 0.0) == *bit);
             } else {
-                coins.undecided += 1;
+                matches.undecided += 1;
             }
         }
-        coins.projections = self.sums.iter().take(KEPT).copied().collect();
-        coins
+        matches.projections = self.sums.iter().take(MAX_KEPT).copied().collect();
+        matches
     }
 }
 

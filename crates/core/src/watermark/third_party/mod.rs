@@ -1,13 +1,13 @@
-//! Marks of other schemes: their keys, and what a model shows of them.
+//! Measures the marks of other schemes with their keys.
 //!
-//! - [`scheme`] lists the schemes, and those that cannot be checked from weights alone.
-//! - [`descriptor`] and [`key`] read a key: small JSON beside its arrays, which are `.npy` files
-//!   ([`npy`](tensorseal_format::numpy::npy)) or tensors of safetensors files ([`arrays`], read by `shelf`).
-//! - `projections` (Uchida, DeepMarks), `codes` (EmMark), `neuralmark` and `correlations` (normal
-//!   numbers, signs) measure: each streams a tensor of the model and the arrays of one part of
-//!   the key, and returns counts or sums.
-//! - [`interval`] compares two models; it has no key.
-//! - What it means is judged in [`judge::third_party`](crate::judge::third_party).
+//! - [`scheme`] lists the supported schemes, and those that cannot be checked from weights alone.
+//! - [`descriptor`] and [`key`] read a key: a small JSON document and its arrays, which are `.npy` files
+//!   ([`npy`](tensorseal_format::numpy::npy)) or tensors of safetensors files ([`arrays`], read by `key_directory`).
+//! - `projections` (Uchida, DeepMarks), `codes` (EmMark), `neuralmark` and `correlations` (normal numbers, signs)
+//!   measure a model: each streams a tensor of the model and the arrays of one part of the key, and returns counts or
+//!   sums.
+//! - [`interval`] compares two models, without a key.
+//! - [`judge::third_party`](crate::judge::third_party) judges the measurements.
 
 pub mod arrays;
 mod codes;
@@ -38,55 +38,56 @@ use tensorseal_base::dtype::Dtype;
 use tensorseal_engine::stream::files::{FileError, FileSet};
 use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_engine::{RunError, Threads};
+use tensorseal_engine::{RunError, Threads, WorkerPool};
 use tensorseal_format::{Checkpoint, Tensor};
 use tensorseal_weights::values::{Decoder, PIECE_LEN, TensorValues};
 
-/// Longest vector that a projection is of: rows of a matrix of a key.
+/// The maximum number of rows of a matrix of a key: the length of the projected vector.
 pub const MAX_ROWS: u64 = 1 << 24;
 
-/// Most bits of a part: columns of a matrix of a key.
+/// The maximum number of columns of a matrix of a key: the bits of a part.
 pub const MAX_BITS: u64 = 1 << 16;
 
-/// Most parts of a key.
+/// The maximum number of parts of a key.
 pub const MAX_PARTS: usize = 4096;
 
-/// Most places that a part names.
-pub const MAX_PLACES: u64 = 1 << 24;
+/// The maximum number of positions in a part.
+pub const MAX_POSITIONS: u64 = 1 << 24;
 
-/// Why a model could not be measured.
+/// An error while measuring a model with a key of another scheme.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ThirdPartyError {
-    /// The key is for a tensor that is not there.
-    #[error("the model has no readable tensor '{}', which the key is for", display_name(tensor))]
+    /// The model has no readable tensor that the key names.
+    #[error("the model has no readable tensor '{}', which the key names", display_name(tensor))]
     NoTensor {
-        /// Its name in the key.
+        /// The name in the key.
         tensor: String,
     },
-    /// Its dimensions are not those that the key is for.
+    /// The dimensions of a tensor do not fit the key.
     #[error("tensor '{}' of shape {shape} does not fit the key: {what}", display_name(tensor))]
     Shape {
-        /// Its name in the model.
+        /// The name in the model.
         tensor: String,
-        /// Its dimensions.
+        /// The dimensions.
         shape: String,
-        /// What the key wants.
+        /// How they differ from what the key needs.
         what: String,
     },
-    /// Its elements are not those that the scheme marks.
+    /// The scheme does not mark elements of this type.
     #[error(
-        "tensor '{}' has elements of type {dtype}; the scheme marks {wanted}",
+        "tensor '{}' has elements of type {dtype}; the scheme marks {expected}",
         display_name(tensor)
     )]
     Dtype {
-        /// Its name in the model.
+        /// The name in the model.
         tensor: String,
-        /// Its type.
+        /// The element type.
         dtype: Dtype,
-        /// In words.
-        wanted: &'static str,
+        /// The types that the scheme marks, in words.
+        expected: &'static str,
     },
-    /// A file of the model or of the key could not be read or changed, or the run was interrupted.
+    /// A file of the model or of the key cannot be read or changed, or the run was interrupted.
     #[error(transparent)]
     Run(#[from] RunError),
 }
@@ -103,26 +104,26 @@ impl ThirdPartyError {
         Self::Shape { tensor: tensor.name.clone(), shape, what: what.into() }
     }
 
-    fn dtype(tensor: &Tensor, wanted: &'static str) -> Self {
-        Self::Dtype { tensor: tensor.name.clone(), dtype: tensor.dtype, wanted }
+    fn dtype(tensor: &Tensor, expected: &'static str) -> Self {
+        Self::Dtype { tensor: tensor.name.clone(), dtype: tensor.dtype, expected }
     }
 }
 
-/// A part of a key: what it has for one tensor.
+/// A part of a key, for one tensor.
 trait KeyPart: Send + Sync {
-    /// The tensor it is for, by its name in the key.
+    /// Returns the name of the tensor in the key.
     fn tensor(&self) -> &str;
 
-    /// Its arrays, as often as they are read.
+    /// Returns its arrays, each as often as it is read.
     fn arrays(&self) -> Vec<&Array>;
 
-    /// Adds everything it says to the id of the key.
+    /// Adds all of its values to the id of the key.
     fn commit(&self, id: &mut KeyIdHasher);
 
-    /// Whether the tensor is one that it can be for.
+    /// Checks that the part fits a tensor.
     fn check(&self, tensor: &Tensor) -> Result<(), ThirdPartyError>;
 
-    /// Measures a tensor that was checked.
+    /// Measures a tensor that [`KeyPart::check`] accepted.
     fn measure(
         &self,
         tensor: &Tensor,
@@ -130,25 +131,25 @@ trait KeyPart: Send + Sync {
     ) -> Result<PartMeasurement, ThirdPartyError>;
 }
 
-/// What the measurement of all parts shares.
+/// The state that the measurements of all parts share.
 struct MeasurementContext<'a> {
     /// The files of the model.
     model: FileSet<'a>,
     /// The files of the key.
     key: FileSet<'a>,
-    pool: &'a rayon::ThreadPool,
+    pool: &'a WorkerPool,
     progress: &'a Progress,
 }
 
 impl MeasurementContext<'_> {
-    /// The values of a tensor of floats; zero for what is not finite.
+    /// Returns the values of a tensor of floats, with zero for values that are not finite.
     fn weights<'b>(&'b self, tensor: &'b Tensor) -> Result<TensorValues<'b>, ThirdPartyError> {
         let decoder = Decoder::for_weights(tensor.dtype);
         let decoder = decoder.ok_or_else(|| ThirdPartyError::dtype(tensor, FLOATS))?;
         Ok(TensorValues::new(&self.model, tensor, decoder))
     }
 
-    /// A piece of values, from `first` on.
+    /// Reads a piece of values from `first` on.
     fn piece(&self, values: &TensorValues<'_>, first: u64) -> Result<Vec<f64>, RunError> {
         if self.progress.stopped() {
             return Err(RunError::Interrupted);
@@ -158,7 +159,7 @@ impl MeasurementContext<'_> {
         Ok(piece)
     }
 
-    /// All pieces of values, each with the index of its first element.
+    /// Reads all pieces of values, each with the index of its first element.
     fn pieces<'b>(
         &'b self,
         values: &'b TensorValues<'_>,
@@ -167,7 +168,7 @@ impl MeasurementContext<'_> {
     }
 }
 
-/// What the schemes for floats mark.
+/// The types that the schemes for floats mark, in words.
 const FLOATS: &str = "floating-point weights of 8 to 64 bits";
 
 fn check_floats(tensor: &Tensor) -> Result<(), ThirdPartyError> {
@@ -177,44 +178,45 @@ fn check_floats(tensor: &Tensor) -> Result<(), ThirdPartyError> {
     }
 }
 
-/// Measures a model with a key: every part of the key on its tensor. The tensors are found by their
-/// names, or else by their canonical names.
+/// Measures a model with a key: each part of the key on its tensor. Tensors are found by their name, or else by their
+/// canonical name.
 ///
-/// Memory: at most some 300 MiB, for the largest matrices and lists of places that a key may have
-/// ([`MAX_ROWS`], [`MAX_PLACES`]), whatever the size of the model.
+/// Memory: at most about 300 MiB, for the largest matrices and lists of positions that a key may have
+/// ([`MAX_ROWS`], [`MAX_POSITIONS`]), whatever the size of the model.
 ///
 /// # Errors
-/// See [`ThirdPartyError`].
+/// Returns a [`ThirdPartyError`] if a tensor is missing or does not fit the key, if a file cannot be read or changed,
+/// or if the run is interrupted.
 pub fn measure(
     model: &Checkpoint,
     key: &ThirdPartyKey,
     threads: &Threads,
     progress: &Progress,
 ) -> Result<ThirdPartyMeasurement, ThirdPartyError> {
-    let names = TensorIndex::of(model);
-    let mut found = Vec::with_capacity(key.parts.len());
+    let index = TensorIndex::new(model);
+    let mut tensors = Vec::with_capacity(key.parts.len());
     for part in &key.parts {
-        let index = names.find(part.tensor()).filter(|index| names.is_whole(*index));
-        let index =
-            index.ok_or_else(|| ThirdPartyError::NoTensor { tensor: part.tensor().to_owned() })?;
-        let tensor = &model.tensors[index];
+        let at = index.find(part.tensor()).filter(|at| index.is_whole(*at));
+        let at =
+            at.ok_or_else(|| ThirdPartyError::NoTensor { tensor: part.tensor().to_owned() })?;
+        let tensor = &model.tensors[at];
         part.check(tensor)?;
-        found.push((index, tensor));
+        tensors.push((at, tensor));
     }
-    let of_model = Plan::from_tensors(found.iter().copied());
-    let of_key = Plan::from_tensors(
+    let model_plan = Plan::from_tensors(tensors.iter().copied());
+    let key_plan = Plan::from_tensors(
         key.parts.iter().flat_map(|part| part.arrays()).map(|array| (0, &array.tensor)),
     );
-    progress.expect(of_model.bytes() + of_key.bytes());
+    progress.expect(model_plan.bytes() + key_plan.bytes());
     let pool = threads.pool()?;
     let run = MeasurementContext {
-        model: FileSet::new(&model.files, &of_model),
-        key: FileSet::new(&key.files, &of_key),
+        model: FileSet::new(&model.files, &model_plan),
+        key: FileSet::new(&key.files, &key_plan),
         pool,
         progress,
     };
-    let mut parts = Vec::with_capacity(found.len());
-    for (part, (_, tensor)) in key.parts.iter().zip(&found) {
+    let mut parts = Vec::with_capacity(tensors.len());
+    for (part, (_, tensor)) in key.parts.iter().zip(&tensors) {
         parts.push(part.measure(tensor, &run)?);
         run.model.object_done(tensor.file)?;
         for array in part.arrays() {

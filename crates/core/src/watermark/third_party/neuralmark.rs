@@ -1,4 +1,4 @@
-//! NeuralMark: bits that are the hash of the key which reads them, from filtered weights.
+//! NeuralMark: bits that are the hash of the key, read from filtered weights.
 //!
 //! Source: Y. Yao, J. Song and J. Jin, "Hashed Watermark as a Filter: A Unified Defense Against Forging
 //! and Overwriting Attacks in Neural Network Watermarking", AAAI 2026, arXiv 2507.11137. The key is a
@@ -7,7 +7,7 @@
 //! some times: cut to a multiple of s, and kept where bit i mod s is 1. What is left is cut to a multiple
 //! of k and averaged as rows of k; bit j is 1 where sum_i mean_i K_ij > 0.
 //!
-//! Where a weight ends up follows from its index alone ([`Filter::place`]), so that weights stream.
+//! The final position of a weight follows from its index alone ([`Filter::position`]), so that weights can be streamed.
 
 use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError};
 use super::key_directory::KeyDirectory;
@@ -20,10 +20,10 @@ use shake::Shake256;
 use shake::digest::{ExtendableOutput, Update, XofReader};
 use tensorseal_format::Tensor;
 
-/// Most rounds of a filter.
+/// The maximum number of filter rounds.
 const MAX_ROUNDS: u32 = 64;
 
-/// A part as the descriptor has it.
+/// A part of a key in its descriptor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NeuralMarkDescriptor {
@@ -34,30 +34,31 @@ pub(super) struct NeuralMarkDescriptor {
     bits: Option<String>,
 }
 
-/// A part.
+/// A part of a NeuralMark key.
 pub(super) struct NeuralMarkPart {
     tensor: String,
-    /// k x s.
+    /// The key matrix, k x s.
     key: Array,
-    /// Its hash: s of them.
+    /// The s bits of its hash.
     bits: Vec<bool>,
     filter: Filter,
 }
 
 impl NeuralMarkPart {
-    /// Reads the arrays of a part; bits that are not the hash of the key are refused.
+    /// Reads the arrays of a part. Bits that are not the hash of the key are refused.
     pub(super) fn read(
         part: NeuralMarkDescriptor,
-        shelf: &mut KeyDirectory<'_>,
+        directory: &mut KeyDirectory<'_>,
     ) -> Result<Self, NamedArrayError> {
         let mut hasher = Shake256::default();
-        let key = shelf.exclusive_array(&part.key, ArrayRole::SingleMatrix, &mut |bytes, _| {
-            Update::update(&mut hasher, bytes)
-        })?;
+        let key =
+            directory.exclusive_array(&part.key, ArrayRole::SingleMatrix, &mut |bytes, _| {
+                Update::update(&mut hasher, bytes)
+            })?;
         let columns = key.tensor.shape[1];
         let unfit = |what: &str| ArrayError::Unfit(what.to_owned()).with_name(&key.name);
         if !columns.is_multiple_of(8) {
-            return Err(unfit("has a number of columns that is no multiple of 8, as hashes are"));
+            return Err(unfit("has a number of columns that is not a multiple of 8"));
         }
         // At most MAX_BITS.
         let mut bytes = vec![0; (columns / 8) as usize];
@@ -67,27 +68,27 @@ impl NeuralMarkPart {
             .flat_map(|byte| (0..8).map(move |bit| byte >> (7 - bit) & 1 == 1))
             .collect();
         if let Some(stated) = &part.bits {
-            let stated = shelf.array(stated, ArrayRole::Bits)?;
+            let stated = directory.array(stated, ArrayRole::Bits)?;
             check_bits(&stated, columns)?;
             let read =
-                shelf.with_files(&[&stated], |files| stated.values(files).read(0, bits.len()));
+                directory.with_files(&[&stated], |files| stated.values(files).read(0, bits.len()));
             let read = read.map_err(|error| ArrayError::from(error).with_name(&stated.name))?;
             if !bits.iter().zip(&read).all(|(bit, read)| *bit == (*read != 0.0)) {
-                let what = format!("is not SHAKE-256 of {}: the key is not a sound one", key.name);
+                let what = format!("is not the SHAKE-256 hash of {}: the key is invalid", key.name);
                 return Err(ArrayError::Unfit(what).with_name(&stated.name));
             }
         }
         if part.rounds > MAX_ROUNDS {
-            return Err(unfit("is filtered by more than 64 rounds"));
+            return Err(unfit("uses more than 64 filter rounds"));
         }
         let filter = Filter::new(&bits, part.rounds);
         Ok(Self { tensor: part.tensor, key, bits, filter })
     }
 }
 
-/// Which weights are kept, and where they go.
+/// Determines which weights the filter keeps, and their positions.
 struct Filter {
-    /// By index modulo their number: how many ones stand before, for those that are kept.
+    /// By index modulo the number of bits: the number of ones before it, if the weight is kept.
     ranks: Vec<Option<u32>>,
     ones: u64,
     rounds: u32,
@@ -105,18 +106,18 @@ impl Filter {
         Self { ranks, ones: u64::from(ones), rounds }
     }
 
-    /// How many of so many elements one round leaves.
+    /// Returns the number of elements that one round keeps.
     fn after_one(&self, elements: u64) -> u64 {
         elements / self.ranks.len() as u64 * self.ones
     }
 
-    /// How many of so many elements are left.
-    fn left(&self, elements: u64) -> u64 {
+    /// Returns the number of elements that all rounds keep.
+    fn kept(&self, elements: u64) -> u64 {
         (0..self.rounds).fold(elements, |elements, _| self.after_one(elements))
     }
 
-    /// Where element `index` of so many ends up; `None`: it is not kept.
-    fn place(&self, mut index: u64, mut elements: u64) -> Option<u64> {
+    /// Returns the final position of element `index`; `None` if the filter drops it.
+    fn position(&self, mut index: u64, mut elements: u64) -> Option<u64> {
         let period = self.ranks.len() as u64;
         for _ in 0..self.rounds {
             let (whole, within) = (index / period, index % period);
@@ -130,31 +131,31 @@ impl Filter {
     }
 }
 
-/// The rows of so many elements that are left of a tensor, averaged.
+/// The average of the rows of kept elements of a tensor.
 struct Pooled {
-    /// By element of a row.
+    /// The sum of each element of a row.
     sums: Vec<f64>,
     magnitudes: Vec<f64>,
     rows: u64,
-    /// Finite weights among them that are not zero.
+    /// The number of finite non-zero weights among the kept elements.
     nonzero: u64,
 }
 
 impl Pooled {
-    /// Of a tensor of so many elements.
+    /// Creates the average for a tensor of this number of elements.
     fn new(columns: u64, filter: &Filter, elements: u64) -> Self {
-        let rows = filter.left(elements) / columns;
+        let rows = filter.kept(elements) / columns;
         let (sums, magnitudes) = (vec![0.0; columns as usize], vec![0.0; columns as usize]);
         Self { sums, magnitudes, rows, nonzero: 0 }
     }
 
-    /// Adds weights that follow one another, from number `first` of `elements` on.
+    /// Adds consecutive weights from element `first` on, of `elements` in total.
     fn add(&mut self, filter: &Filter, first: u64, elements: u64, weights: &[f64]) {
         let columns = self.sums.len() as u64;
         for (index, weight) in (first..).zip(weights) {
-            let Some(place) = filter.place(index, elements) else { continue };
-            if place / columns < self.rows {
-                let column = (place % columns) as usize;
+            let Some(position) = filter.position(index, elements) else { continue };
+            if position / columns < self.rows {
+                let column = (position % columns) as usize;
                 self.sums[column] += weight;
                 self.magnitudes[column] += weight.abs();
                 self.nonzero += u64::from(*weight != 0.0);
@@ -162,7 +163,7 @@ impl Pooled {
         }
     }
 
-    /// The mean of a column, and the mean of the magnitudes.
+    /// Returns the mean of a column, and the mean of the magnitudes.
     fn column_mean(&self, column: usize) -> (f64, f64) {
         let rows = self.rows as f64;
         (self.sums[column] / rows, self.magnitudes[column] / rows)
@@ -188,12 +189,12 @@ impl KeyPart for NeuralMarkPart {
     fn check(&self, tensor: &Tensor) -> Result<(), ThirdPartyError> {
         check_floats(tensor)?;
         let elements: u64 = tensor.shape.iter().product();
-        let (left, rows) = (self.filter.left(elements), self.key.tensor.shape[0]);
-        if left >= rows {
+        let (kept, rows) = (self.filter.kept(elements), self.key.tensor.shape[0]);
+        if kept >= rows {
             return Ok(());
         }
         let what = format!(
-            "after {} rounds of the filter {left} of its {elements} elements are left, the matrix {} has {rows} rows",
+            "{} rounds of the filter keep {kept} of its {elements} elements, but the matrix {} has {rows} rows",
             self.filter.rounds, self.key.name
         );
         Err(ThirdPartyError::shape(tensor, what))
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The filter as it is defined: round by round, on a list.
+    /// Applies the filter as defined: round by round, on a list.
     fn literally(bits: &[bool], rounds: u32, elements: u64) -> Vec<u64> {
         let mut kept: Vec<u64> = (0..elements).collect();
         for _ in 0..rounds {
@@ -251,9 +252,9 @@ mod tests {
         ) {
             let filter = Filter::new(&bits, rounds);
             let expected = literally(&bits, rounds, elements);
-            prop_assert_eq!(filter.left(elements), expected.len() as u64);
+            prop_assert_eq!(filter.kept(elements), expected.len() as u64);
             let mut places: Vec<(u64, u64)> = (0..elements)
-                .filter_map(|index| Some((filter.place(index, elements)?, index)))
+                .filter_map(|index| Some((filter.position(index, elements)?, index)))
                 .collect();
             places.sort_unstable();
             let by_place: Vec<u64> = places.iter().map(|(_, index)| *index).collect();
@@ -290,9 +291,9 @@ mod tests {
     #[test]
     fn indices_beyond_any_tensor_do_not_overflow() {
         let filter = Filter::new(&[true; 8], 64);
-        assert_eq!(filter.place(u64::MAX - 8, u64::MAX), Some(u64::MAX - 8));
-        assert_eq!(filter.place(u64::MAX - 1, u64::MAX), None);
+        assert_eq!(filter.position(u64::MAX - 8, u64::MAX), Some(u64::MAX - 8));
+        assert_eq!(filter.position(u64::MAX - 1, u64::MAX), None);
         let none = Filter::new(&[false; 8], 3);
-        assert_eq!((none.left(u64::MAX), none.place(5, 100)), (0, None));
+        assert_eq!((none.kept(u64::MAX), none.position(5, 100)), (0, None));
     }
 }

@@ -1,4 +1,4 @@
-//! Uchida and DeepMarks: bits read from the mean filter of a layer by a projection matrix.
+//! Uchida and DeepMarks: bits that a projection matrix reads from the mean filter of a layer.
 //!
 //! Source: Y. Uchida, Y. Nagai, S. Sakazawa and S. Satoh, "Embedding Watermarks into Deep Neural
 //! Networks", ICMR 2017, section 3; H. Chen, B. D. Rohani and F. Koushanfar, "DeepMarks", 2018, reads a
@@ -6,8 +6,8 @@
 //! row-major order (M elements) and X the matrix of the key (M x T), bit j is 1 where
 //! sum_i w_i X_ij >= 0.
 //!
-//! A projection of exactly zero is 1 by that definition and counts as a bit that is not equal: a layer of
-//! zeros must not match a key of ones.
+//! A projection of exactly zero is 1 by that definition, but counts as a mismatch, so that a layer of zeros does not
+//! match a key of ones.
 
 use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError};
 use super::key_directory::KeyDirectory;
@@ -20,7 +20,7 @@ use tensorseal_engine::stream::files::FileSet;
 use tensorseal_format::Tensor;
 use tensorseal_weights::values::TensorValues;
 
-/// A part as the descriptor has it.
+/// A part of a key in its descriptor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProjectionDescriptor {
@@ -30,14 +30,14 @@ pub(super) struct ProjectionDescriptor {
     bits: String,
 }
 
-/// A part.
+/// A part of a key of Uchida or DeepMarks.
 pub(super) struct ProjectionPart {
     tensor: String,
     /// The axis of the output channels.
     axis: u64,
-    /// M x T.
+    /// The projection matrix, M x T.
     projection: Array,
-    /// T.
+    /// The T bits.
     bits: Array,
 }
 
@@ -45,33 +45,33 @@ impl ProjectionPart {
     /// Reads the arrays of a part.
     pub(super) fn read(
         part: ProjectionDescriptor,
-        shelf: &mut KeyDirectory<'_>,
+        directory: &mut KeyDirectory<'_>,
     ) -> Result<Self, NamedArrayError> {
         let projection =
-            shelf.exclusive_array(&part.projection, ArrayRole::Matrix, &mut |_, _| ())?;
-        let bits = shelf.array(&part.bits, ArrayRole::Bits)?;
+            directory.exclusive_array(&part.projection, ArrayRole::Matrix, &mut |_, _| ())?;
+        let bits = directory.array(&part.bits, ArrayRole::Bits)?;
         check_bits(&bits, projection.tensor.shape[1])?;
         Ok(Self { tensor: part.tensor, axis: part.axis, projection, bits })
     }
 }
 
-/// Whether there is a bit for each column of a matrix.
+/// Checks that there is a bit for each column of a matrix.
 pub(super) fn check_bits(bits: &Array, columns: u64) -> Result<(), NamedArrayError> {
     if bits.len() == columns {
         return Ok(());
     }
-    let wanted = format!("one bit for each of the {columns} columns of the matrix is needed");
-    Err(ArrayError::Shape { shape: bits.tensor.shape.clone(), wanted }.with_name(&bits.name))
+    let expected = format!("one bit for each of the {columns} columns of the matrix is needed");
+    Err(ArrayError::Shape { shape: bits.tensor.shape.clone(), expected }.with_name(&bits.name))
 }
 
-/// The bits of a key: at most [`MAX_BITS`], as was checked.
+/// Reads the bits of a key: at most [`MAX_BITS`], as was checked.
 pub(super) fn read_bits(files: &FileSet<'_>, bits: &Array) -> Result<Vec<bool>, RunError> {
     let values = bits.values(files).read(0, MAX_BITS as usize)?;
     Ok(values.iter().map(|bit| *bit != 0.0).collect())
 }
 
-/// Adds elements of a matrix of so many columns, from number `first` on, to projections. `element` gives
-/// that of the vector for a row, and the sum of the magnitudes it is made of.
+/// Adds elements of a matrix with this number of columns, from element `first` on, to projections. `element` returns
+/// the element of the vector for a row, and the sum of the magnitudes of its terms.
 pub(super) fn project(
     projections: &mut Projections,
     columns: u64,
@@ -92,24 +92,24 @@ pub(super) fn project(
 
 /// The mean of a tensor over one axis.
 struct Mean {
-    /// Elements that follow one another for one index of the axis, and the length of the axis.
+    /// The number of consecutive elements for one index of the axis, and the length of the axis.
     inner: u64,
     axis: u64,
     sums: Vec<f64>,
     magnitudes: Vec<f64>,
-    /// Finite weights that are not zero.
+    /// The number of finite non-zero weights.
     nonzero: u64,
 }
 
 impl Mean {
-    /// Over this axis of a tensor whose other dimensions have `rows` elements.
+    /// Creates the mean over this axis of a tensor whose other dimensions have `rows` elements.
     fn new(shape: &[u64], axis: usize, rows: usize) -> Self {
         let inner = shape[axis + 1..].iter().product();
         let (sums, magnitudes) = (vec![0.0; rows], vec![0.0; rows]);
         Self { inner, axis: shape[axis], sums, magnitudes, nonzero: 0 }
     }
 
-    /// Adds weights that follow one another, from number `first` on.
+    /// Adds consecutive weights from element `first` on.
     fn add(&mut self, first: u64, weights: &[f64]) {
         for (flat, weight) in (first..).zip(weights) {
             let (outer, within) = (flat / self.inner / self.axis, flat % self.inner);
@@ -120,7 +120,7 @@ impl Mean {
         }
     }
 
-    /// The mean of a row, and the mean of the magnitudes.
+    /// Returns the mean of a row, and the mean of the magnitudes.
     fn row_mean(&self, row: usize) -> (f64, f64) {
         let length = self.axis as f64;
         (self.sums[row] / length, self.magnitudes[row] / length)
@@ -149,16 +149,16 @@ impl KeyPart for ProjectionPart {
         let Some(axis) = axis else {
             return Err(ThirdPartyError::shape(tensor, format!("it has no axis {}", self.axis)));
         };
-        // Checked: where one dimension is 0 the others may be anything.
+        // The product is checked, because the other dimensions can be arbitrarily large if one is 0.
         let mut others = tensor.shape.iter().enumerate().filter(|(at, _)| *at != axis);
         let rows = others.try_fold(1u64, |all, (_, dimension)| all.checked_mul(*dimension));
         let rows = rows.ok_or_else(|| ThirdPartyError::shape(tensor, "it is too large"))?;
-        let wanted = self.projection.tensor.shape[0];
-        if rows == wanted && tensor.shape[axis] > 0 {
+        let matrix_rows = self.projection.tensor.shape[0];
+        if rows == matrix_rows && tensor.shape[axis] > 0 {
             return Ok(());
         }
         let what = format!(
-            "without axis {axis} it has {rows} elements, the matrix {} has {wanted} rows",
+            "without axis {axis} it has {rows} elements, but the matrix {} has {matrix_rows} rows",
             self.projection.name
         );
         Err(ThirdPartyError::shape(tensor, what))
@@ -183,11 +183,11 @@ impl KeyPart for ProjectionPart {
             let (first, piece) = piece?;
             project(&mut projections, columns, first, &piece, |row| mean.row_mean(row));
         }
-        let coins = projections.compare(&read_bits(&run.key, &self.bits)?);
+        let matches = projections.compare(&read_bits(&run.key, &self.bits)?);
         Ok(PartMeasurement {
             tensor: tensor.name.clone(),
             elements: mean.nonzero,
-            statistic: Statistic::Bits(coins),
+            statistic: Statistic::Bits(matches),
         })
     }
 }

@@ -1,92 +1,92 @@
-//! Places of a tensor with a sign each: what a key says of single elements.
+//! Positions of a tensor with a sign each, and access to single elements.
 
 use super::arrays::{Array, ArrayError, ArrayRole, NamedArrayError};
 use super::key_directory::KeyDirectory;
-use super::{MAX_PLACES, MeasurementContext};
+use super::{MAX_POSITIONS, MeasurementContext};
 use tensorseal_engine::RunError;
 use tensorseal_engine::stream::files::{FileError, FileSet};
 use tensorseal_format::Tensor;
 use tensorseal_weights::values::{PIECE_LEN, code, integer};
 
-/// The longest window: a multiple of every width.
+/// The maximum length of a window in bytes: a multiple of every element width.
 const WINDOW: u64 = 64 << 10;
 
-/// Places and their signs, in order of the places: twice the place, plus one for a negative sign. At
-/// most [`MAX_PLACES`].
+/// At most [`MAX_POSITIONS`] positions with their signs, in order: twice the position, plus one for a negative sign.
 pub(super) struct SignedPositions(Vec<u64>);
 
 impl SignedPositions {
-    /// Reads the two arrays of a key: different places, none of them twice, and a sign for each. Also
-    /// returns the largest place.
+    /// Reads and checks the two arrays of a key: distinct positions, and a sign for each. Also returns the largest
+    /// position.
     pub(super) fn check(
-        shelf: &mut KeyDirectory<'_>,
-        places: &str,
+        directory: &mut KeyDirectory<'_>,
+        positions: &str,
         signs: &Array,
     ) -> Result<(Array, u64), NamedArrayError> {
-        let places = shelf.array(places, ArrayRole::Places)?;
-        if places.len() != signs.len() {
-            let shape = places.tensor.shape.clone();
-            let wanted = format!("as many as there are signs ({}) are needed", signs.len());
-            return Err(ArrayError::Shape { shape, wanted }.with_name(&places.name));
+        let positions = directory.array(positions, ArrayRole::Positions)?;
+        if positions.len() != signs.len() {
+            let shape = positions.tensor.shape.clone();
+            let expected = format!("one position for each of the {} signs is needed", signs.len());
+            return Err(ArrayError::Shape { shape, expected }.with_name(&positions.name));
         }
-        let read = shelf
-            .with_files(&[&places, signs], |files| SignedPositions::read(files, &places, signs));
+        let read = directory.with_files(&[&positions, signs], |files| {
+            SignedPositions::read(files, &positions, signs)
+        });
         let SignedPositions(read) =
-            read.map_err(|error| ArrayError::from(error).with_name(&places.name))?;
+            read.map_err(|error| ArrayError::from(error).with_name(&positions.name))?;
         if let Some(pair) = read.windows(2).find(|pair| pair[0] >> 1 == pair[1] >> 1) {
-            let what = format!("has the place {} twice", pair[0] >> 1);
-            return Err(ArrayError::Unfit(what).with_name(&places.name));
+            let what = format!("contains the position {} twice", pair[0] >> 1);
+            return Err(ArrayError::Unfit(what).with_name(&positions.name));
         }
         let largest = read.last().map_or(0, |last| last >> 1);
-        Ok((places, largest))
+        Ok((positions, largest))
     }
 
-    /// Reads places and signs that were checked.
+    /// Reads positions and signs that were checked.
     pub(super) fn read(
         files: &FileSet<'_>,
-        places: &Array,
+        positions: &Array,
         signs: &Array,
     ) -> Result<Self, FileError> {
-        let (of_places, of_signs) = (places.values(files), signs.values(files));
-        let mut all = Vec::with_capacity(places.len().min(MAX_PLACES) as usize);
-        for first in of_places.starts() {
-            let bytes = of_places.bytes(first, PIECE_LEN)?;
-            let places = bytes.chunks_exact(of_places.width());
-            for (place, sign) in places.zip(of_signs.read(first, PIECE_LEN)?) {
-                // Not negative, as was checked; a place of 2^62 or more is in no tensor.
-                let place = integer(of_places.dtype(), code(place)).clamp(0, 1 << 62) as u64;
-                all.push(place << 1 | u64::from(sign < 0.0));
+        let (position_values, sign_values) = (positions.values(files), signs.values(files));
+        let mut all = Vec::with_capacity(positions.len().min(MAX_POSITIONS) as usize);
+        for first in position_values.starts() {
+            let bytes = position_values.bytes(first, PIECE_LEN)?;
+            let elements = bytes.chunks_exact(position_values.width());
+            for (element, sign) in elements.zip(sign_values.read(first, PIECE_LEN)?) {
+                // Positions are not negative, as was checked; one of 2^62 or more is in no tensor.
+                let position =
+                    integer(position_values.dtype(), code(element)).clamp(0, 1 << 62) as u64;
+                all.push(position << 1 | u64::from(sign < 0.0));
             }
         }
         all.sort_unstable();
         Ok(Self(all))
     }
 
-    /// Their number.
+    /// Returns the number of positions.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Places in order, each with whether its sign is negative.
+    /// Returns the positions in order, each with whether its sign is negative.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, bool)> {
         self.0.iter().map(|one| (one >> 1, one & 1 == 1))
     }
 }
 
-/// Single elements of a tensor in ascending order, read a window at a time: of a large tensor only the
-/// windows that hold one.
+/// Reads single elements of a tensor in ascending order. Only the windows that contain one are read.
 pub(super) struct ElementWindow<'a> {
     run: &'a MeasurementContext<'a>,
     files: &'a FileSet<'a>,
     tensor: &'a Tensor,
     width: u64,
-    /// The first byte in the tensor of what is held.
+    /// The position in the tensor of the first byte in the buffer.
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl<'a> ElementWindow<'a> {
-    /// On a tensor whose elements take 1, 2, 4 or 8 bytes, in one of the files.
+    /// Creates a window on a tensor in one of the files. Its elements have 1, 2, 4 or 8 bytes.
     pub(super) fn new(
         run: &'a MeasurementContext<'a>,
         files: &'a FileSet<'a>,
@@ -96,7 +96,7 @@ impl<'a> ElementWindow<'a> {
         Self { run, files, tensor, width, start: 0, bytes: Vec::new() }
     }
 
-    /// The bits of an element; zero beyond the end, which the caller has checked.
+    /// Returns the bits of an element; zero beyond the end, which the caller has checked.
     pub(super) fn code(&mut self, element: u64) -> Result<u64, RunError> {
         let at = element.saturating_mul(self.width);
         if at >= self.tensor.bytes {

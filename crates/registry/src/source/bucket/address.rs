@@ -1,13 +1,13 @@
-//! `s3://bucket/prefix` and its relatives.
+//! Parses the address of a bucket: `s3://bucket/prefix`, `gs://…` or `az://…`.
 
 use super::super::SourceError;
 use object_store::path::Path;
 use std::fmt;
 
-/// Whose store it is.
+/// The provider of an object store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Provider {
-    /// Amazon S3, and what speaks its protocol.
+    /// Amazon S3, or a store with the same protocol.
     S3,
     /// Google Cloud Storage.
     Google,
@@ -27,40 +27,41 @@ impl Provider {
     }
 }
 
-/// A bucket, and a prefix in it.
+/// A bucket and a prefix in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    /// Whose it is.
+    /// The provider.
     pub provider: Provider,
     /// The bucket, or container.
     pub bucket: String,
-    /// What all keys begin with: empty, or it ends with `/`.
+    /// The prefix of all keys. It is empty or ends with `/`.
     pub prefix: String,
 }
 
 impl Address {
-    /// Reads an address.
+    /// Parses an address.
     ///
     /// # Errors
-    /// [`SourceError::Invalid`].
+    /// Returns [`SourceError::Invalid`] if the address is not valid.
     pub(super) fn parse(uri: &str) -> Result<Address, SourceError> {
-        // What is no address may hold a password: none of it is shown.
+        // An invalid address may contain a password, so the message does not repeat it.
         let invalid = |name: &str, why: &str| SourceError::Invalid {
             source_name: name.to_owned(),
-            why: why.to_owned(),
+            reason: why.to_owned(),
         };
         let provider = Provider::ALL.into_iter().find_map(|provider| {
             Some((provider, uri.strip_prefix(provider.scheme())?.strip_prefix("://")?))
         });
         let Some((provider, rest)) = provider else {
-            return Err(invalid("the bucket", "its address begins with s3://, gs:// or az://"));
+            return Err(invalid("the bucket", "the address must begin with s3://, gs:// or az://"));
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '$');
-        if bucket.is_empty() || !bucket.chars().all(of_name) {
+        let is_name_char =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '$');
+        if bucket.is_empty() || !bucket.chars().all(is_name_char) {
             let name = format!("{}://…", provider.scheme());
-            let why = "a bucket is named by letters, digits, - and . alone; credentials and the \
-                       endpoint come from the environment";
+            let why = "a bucket name has letters, digits, - and . only; set credentials and the endpoint \
+                       in the environment";
             return Err(invalid(&name, why));
         }
         let trimmed = prefix.strip_suffix('/').unwrap_or(prefix);
@@ -73,21 +74,21 @@ impl Address {
         Ok(Address { provider, bucket: bucket.to_owned(), prefix })
     }
 
-    /// What messages call an object, or all below a prefix.
+    /// Returns the URI of an object or a prefix, for messages.
     pub(super) fn place(&self, key: &str) -> String {
         let key = key.strip_suffix('/').unwrap_or(key);
         let bucket = format!("{}://{}", self.provider.scheme(), self.bucket);
         if key.is_empty() { bucket } else { format!("{bucket}/{key}") }
     }
 
-    /// The name of the model below a prefix.
+    /// Returns the name of the model below a prefix.
     pub(super) fn model_name(&self, prefix: &str) -> String {
         let below = prefix.strip_prefix(&self.prefix).unwrap_or(prefix);
         let name = below.strip_suffix('/').unwrap_or(below);
         if name.is_empty() { ".".to_owned() } else { name.to_owned() }
     }
 
-    /// The prefix that the keys of a model begin with.
+    /// Returns the prefix of the keys of a model.
     pub(super) fn below(&self, model_name: &str) -> String {
         match model_name {
             "." => self.prefix.clone(),
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_and_written() {
+    fn valid_addresses() {
         let cases = [
             ("s3://models", Provider::S3, "models", ""),
             ("s3://models/", Provider::S3, "models", ""),
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told_without_its_secrets() {
+    fn errors_about_addresses_contain_no_secrets() {
         for uri in [
             "models",
             "http://user:hunter2@host/models",

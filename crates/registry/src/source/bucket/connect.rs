@@ -1,4 +1,4 @@
-//! A client for a bucket, with the settings that the tools of its provider take from the environment.
+//! Creates the client for a bucket, with the settings that the tools of its provider take from the environment.
 
 use super::super::SourceError;
 use super::super::remote::{NetworkRuntime, RequestLimits};
@@ -14,30 +14,31 @@ use object_store::{ObjectStore, RetryConfig};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What is asked of a store: ranges of objects, and pages of lists.
+/// The requests that are sent to a store: ranges of objects and pages of listings.
 pub(super) trait Store: ObjectStore + PaginatedListStore {}
 
 impl<T: ObjectStore + PaginatedListStore> Store for T {}
 
-/// Makes the client. Nothing is asked yet.
+/// Creates the client. No request is sent.
 ///
 /// # Errors
-/// [`SourceError::Invalid`] when the settings do not do.
+/// Returns [`SourceError::Invalid`] if the settings are not valid.
 pub(super) fn connect(
     address: &Address,
     mut settings: BTreeMap<String, String>,
     limits: &RequestLimits,
-    waiting: &NetworkRuntime,
+    runtime: &NetworkRuntime,
 ) -> Result<Arc<dyn Store>, SourceError> {
-    let invalid = |why: String| SourceError::Invalid { source_name: address.to_string(), why };
+    let invalid =
+        |why: String| SourceError::Invalid { source_name: address.to_string(), reason: why };
     if address.provider == Provider::S3 {
         profile::add(&mut settings).map_err(invalid)?;
         check_endpoint(&settings).map_err(invalid)?;
     }
-    // Its library makes clients for TLS with the provider of the process alone. An error means that there is
-    // one already, which serves as well.
+    // The library uses the crypto provider of the process for TLS. An error means that one is already installed,
+    // which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let built = waiting.enter(|| match address.provider {
+    let built = runtime.enter(|| match address.provider {
         Provider::S3 => amazon(address, &settings, limits),
         Provider::Google => google(address, &settings, limits),
         Provider::Azure => azure(address, &settings, limits),
@@ -46,7 +47,7 @@ pub(super) fn connect(
     built.map_err(|error| invalid(describe(&error)))
 }
 
-/// An endpoint without TLS is taken when that was allowed.
+/// Refuses an endpoint without TLS unless the settings allow it.
 fn check_endpoint(settings: &BTreeMap<String, String>) -> Result<(), String> {
     let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
     let endpoint = endpoint.into_iter().find(|name| settings.contains_key(*name));
@@ -54,75 +55,89 @@ fn check_endpoint(settings: &BTreeMap<String, String>) -> Result<(), String> {
     let allowed = settings.get("AWS_ALLOW_HTTP").is_some_and(|value| value == "true");
     match endpoint.filter(is_plain) {
         Some(name) if !allowed => {
-            Err(format!("{name} is without TLS: AWS_ALLOW_HTTP=true allows that"))
+            Err(format!("{name} does not use TLS: set AWS_ALLOW_HTTP=true to allow this"))
         }
         _ => Ok(()),
     }
 }
 
-/// Attempts and pauses are those of [`retry`](super::super::remote::retry), which sees what servers ask
-/// for, and are not made twice.
-fn once() -> RetryConfig {
+/// Disables the retries of the library: [`retry`](super::super::remote::retry) does them.
+fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
-/// The limits of single connections; that of a whole attempt is kept by whoever asks.
+/// Returns the timeouts of single connections. The caller limits the time of whole attempts.
 fn timeouts(limits: &RequestLimits) -> [(ClientConfigKey, String); 3] {
-    let written = |time: std::time::Duration| format!("{}ms", time.as_millis().max(1));
+    let milliseconds = |time: std::time::Duration| format!("{}ms", time.as_millis().max(1));
     [
-        (ClientConfigKey::ConnectTimeout, written(limits.connect)),
-        (ClientConfigKey::ReadTimeout, written(limits.idle)),
-        (ClientConfigKey::Timeout, written(limits.total)),
+        (ClientConfigKey::ConnectTimeout, milliseconds(limits.connect)),
+        (ClientConfigKey::ReadTimeout, milliseconds(limits.idle)),
+        (ClientConfigKey::Timeout, milliseconds(limits.total)),
     ]
 }
 
-/// The settings of one provider, under the keys of its client; names that it does not know are others'.
-fn keyed<'s, K: std::str::FromStr>(
+/// Returns the settings of one provider, under the keys of its client. Unknown names are ignored.
+fn provider_settings<'s, K: std::str::FromStr>(
     settings: &'s BTreeMap<String, String>,
-    start: &'s str,
+    prefix: &'s str,
 ) -> impl Iterator<Item = (K, &'s str)> {
     settings
         .iter()
-        .filter(move |(name, _)| name.starts_with(start))
+        .filter(move |(name, _)| name.starts_with(prefix))
         .filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value.as_str())))
 }
 
-type Built = Result<Arc<dyn Store>, object_store::Error>;
+type BuiltStore = Result<Arc<dyn Store>, object_store::Error>;
 
-fn amazon(address: &Address, settings: &BTreeMap<String, String>, limits: &RequestLimits) -> Built {
-    let asking = ClientOptions::new().with_default_headers(checksum::request_headers());
-    let mut builder = AmazonS3Builder::new().with_client_options(asking);
-    for (key, value) in keyed(settings, "AWS_") {
+fn amazon(
+    address: &Address,
+    settings: &BTreeMap<String, String>,
+    limits: &RequestLimits,
+) -> BuiltStore {
+    let options = ClientOptions::new().with_default_headers(checksum::request_headers());
+    let mut builder = AmazonS3Builder::new().with_client_options(options);
+    for (key, value) in provider_settings(settings, "AWS_") {
         builder = builder.with_config(key, value);
     }
     for (key, value) in timeouts(limits) {
         builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
     }
-    let builder = builder.with_retry(once()).with_http_connector(RecordingConnector::default());
+    let builder =
+        builder.with_retry(no_retries()).with_http_connector(RecordingConnector::default());
     Ok(Arc::new(builder.with_bucket_name(&address.bucket).build()?))
 }
 
-fn google(address: &Address, settings: &BTreeMap<String, String>, limits: &RequestLimits) -> Built {
+fn google(
+    address: &Address,
+    settings: &BTreeMap<String, String>,
+    limits: &RequestLimits,
+) -> BuiltStore {
     let mut builder = GoogleCloudStorageBuilder::new();
-    for (key, value) in keyed(settings, "GOOGLE_") {
+    for (key, value) in provider_settings(settings, "GOOGLE_") {
         builder = builder.with_config(key, value);
     }
     for (key, value) in timeouts(limits) {
         builder = builder.with_config(GoogleConfigKey::Client(key), value);
     }
-    let builder = builder.with_retry(once()).with_http_connector(RecordingConnector::default());
+    let builder =
+        builder.with_retry(no_retries()).with_http_connector(RecordingConnector::default());
     Ok(Arc::new(builder.with_bucket_name(&address.bucket).build()?))
 }
 
-fn azure(address: &Address, settings: &BTreeMap<String, String>, limits: &RequestLimits) -> Built {
+fn azure(
+    address: &Address,
+    settings: &BTreeMap<String, String>,
+    limits: &RequestLimits,
+) -> BuiltStore {
     let mut builder = MicrosoftAzureBuilder::new();
-    for (key, value) in keyed(settings, "AZURE_") {
+    for (key, value) in provider_settings(settings, "AZURE_") {
         builder = builder.with_config(key, value);
     }
     for (key, value) in timeouts(limits) {
         builder = builder.with_config(AzureConfigKey::Client(key), value);
     }
-    let builder = builder.with_retry(once()).with_http_connector(RecordingConnector::default());
+    let builder =
+        builder.with_retry(no_retries()).with_http_connector(RecordingConnector::default());
     Ok(Arc::new(builder.with_container_name(&address.bucket).build()?))
 }
 
@@ -156,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_those_of_the_providers_tools() {
+    fn settings_have_the_names_of_the_providers_tools() {
         let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
         let plain = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
         assert!(connected("s3://models", &keys).is_ok());
@@ -172,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_of_a_setting_is_told() {
+    fn errors_contain_no_values_of_settings() {
         let account = ("AZURE_STORAGE_ACCOUNT_NAME", "account");
         let wrong = [
             ("az://models", vec![account, ("AZURE_STORAGE_ACCOUNT_KEY", "hunter2, not base64")]),

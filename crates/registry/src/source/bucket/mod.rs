@@ -1,13 +1,13 @@
-//! Object stores: Amazon S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage.
+//! Object stores as sources: Amazon S3 and compatible stores, Google Cloud Storage, and Azure Blob Storage.
 //!
-//! - `address` reads `s3://bucket/prefix`, `connect` makes a client with the credentials of the
-//!   environment (`profile`: those of the provider's own files).
-//! - `watch` sees every answer before the client does; `page` takes out of a list what no client may
-//!   see.
-//! - `pages` lists, `walk` finds the models, `object` reads one object by ranges, `checksum` is what
-//!   an S3 claims of it.
+//! - `address` parses `s3://bucket/prefix`; `connect` creates a client with the credentials of the environment, or of
+//!   the provider's files (`profile`).
+//! - `response_recorder` inspects every response before the client does; `page_filter` removes invalid keys from
+//!   listings.
+//! - `pages` lists a bucket, and `walk` finds its models; `object` reads one object by ranges, and `checksum` reads the
+//!   checksum that S3 keeps.
 //!
-//! Nothing is written to a bucket, and nothing but `GET` and `HEAD` is asked.
+//! Only `GET` and `HEAD` requests are sent. Nothing is written to a bucket.
 
 mod address;
 mod checksum;
@@ -32,7 +32,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use tensorseal_format::{Checkpoint, OpenError, RemoteFile};
 
-/// A bucket, or what lies below a prefix of it.
+/// A bucket or a prefix of it as a source of models.
 #[derive(Debug)]
 struct BucketSource {
     address: Address,
@@ -43,40 +43,40 @@ struct BucketSource {
     windows: Arc<WindowCache>,
 }
 
-/// Opens `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]` or `az://CONTAINER[/PREFIX]`. Credentials, region
-/// and endpoint come from the environment, under the names that the providers' own tools use (`AWS_…`,
-/// `GOOGLE_…`, `AZURE_…`), or from their files. Nothing is asked of the store yet.
+/// Opens `s3://BUCKET[/PREFIX]`, `gs://BUCKET[/PREFIX]` or `az://CONTAINER[/PREFIX]`. Credentials, region and endpoint
+/// come from the environment, under the names that the tools of the providers use (`AWS_…`, `GOOGLE_…`, `AZURE_…`), or
+/// from their files. No request is sent.
 ///
 /// # Errors
-/// [`SourceError::Invalid`] when the address or the settings cannot be used.
+/// Returns [`SourceError::Invalid`] if the address or the settings are not valid.
 pub fn open(uri: &str) -> Result<Box<dyn Source>, SourceError> {
     let settings = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     open_with(uri, settings, RequestLimits::default())
 }
 
-/// [`open`], with `settings` in place of the environment.
+/// Opens a bucket as [`open`] does, with `settings` instead of the environment.
 ///
 /// # Errors
-/// As those.
+/// Returns [`SourceError::Invalid`] if the address or the settings are not valid.
 pub fn open_with(
     uri: &str,
     settings: impl IntoIterator<Item = (String, String)>,
     limits: RequestLimits,
 ) -> Result<Box<dyn Source>, SourceError> {
     let address = Address::parse(uri)?;
-    // What is not set and what is empty are the same to the tools of the providers.
+    // The tools of the providers treat empty variables as unset.
     let settings = settings.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-    let waiting = NetworkRuntime::default();
-    let store = connect::connect(&address, settings, &limits, &waiting)?;
-    let (name, windows) = (address.to_string(), Arc::new(WindowCache::with_runtime(&waiting)));
-    Ok(Box::new(BucketSource { address, name, store, limits, runtime: waiting, windows }))
+    let runtime = NetworkRuntime::default();
+    let store = connect::connect(&address, settings, &limits, &runtime)?;
+    let (name, windows) = (address.to_string(), Arc::new(WindowCache::with_runtime(&runtime)));
+    Ok(Box::new(BucketSource { address, name, store, limits, runtime, windows }))
 }
 
 impl BucketSource {
     fn listing(&self) -> BucketListing<'_> {
-        let Self { address, store, limits, runtime: waiting, .. } = self;
-        BucketListing { store: store.as_ref(), limits, runtime: waiting, address }
+        let Self { address, store, limits, runtime, .. } = self;
+        BucketListing { store: store.as_ref(), limits, runtime, address }
     }
 }
 
@@ -101,15 +101,15 @@ impl Source for BucketSource {
             let place = self.address.place(&key);
             let key = Path::parse(&key).map_err(|_| SourceError::Invalid {
                 source_name: place.clone(),
-                why: "no object can have this name".into(),
+                reason: "not a valid object key".into(),
             })?;
-            let waits = (self.runtime.clone(), self.limits.clone());
-            objects.push(BucketObject::new(Arc::clone(&self.store), key, place, file, waits));
+            let network = (self.runtime.clone(), self.limits.clone());
+            objects.push(BucketObject::new(Arc::clone(&self.store), key, place, file, network));
         }
-        let known = match self.address.provider {
+        let candidates = match self.address.provider {
             Provider::S3 => {
-                let claims = object::listed_digests(&objects[..listed.files.len()])?;
-                Some(with_digests(&listed.files, claims))
+                let digests = object::listed_digests(&objects[..listed.files.len()])?;
+                Some(with_digests(&listed.files, digests))
             }
             Provider::Google | Provider::Azure => None,
         };
@@ -122,12 +122,12 @@ impl Source for BucketSource {
         let checkpoint = checkpoint.map_err(|error| match error {
             OpenError::ChangedSinceListing { path } => SourceError::Changed {
                 place: path.display().to_string(),
-                what: "it is no longer the object that was listed".into(),
+                what: "the object is no longer the listed one".into(),
             },
             error => SourceError::Open(error),
         })?;
-        let opened = match known {
-            Some(known) => OpenedModel::with_files(checkpoint, Vec::new(), known),
+        let opened = match candidates {
+            Some(candidates) => OpenedModel::with_files(checkpoint, Vec::new(), candidates),
             None => OpenedModel::from_checkpoint(checkpoint),
         };
         Ok(opened.with_seal(seal))
@@ -139,11 +139,11 @@ impl Source for BucketSource {
     }
 }
 
-/// Files as they were listed, and what is claimed of each.
-fn with_digests(files: &[ListedFile], claims: Vec<Option<ListedDigest>>) -> Vec<ListedFile> {
-    let of = |(file, claim): (&ListedFile, Option<ListedDigest>)| {
-        let claims = file.digests.iter().cloned().chain(claim).collect();
-        ListedFile { digests: claims, ..file.clone() }
+/// Adds the digest of each object to the listed files.
+fn with_digests(files: &[ListedFile], digests: Vec<Option<ListedDigest>>) -> Vec<ListedFile> {
+    let of = |(file, digest): (&ListedFile, Option<ListedDigest>)| {
+        let digests = file.digests.iter().cloned().chain(digest).collect();
+        ListedFile { digests: digests, ..file.clone() }
     };
-    files.iter().zip(claims).map(of).collect()
+    files.iter().zip(digests).map(of).collect()
 }

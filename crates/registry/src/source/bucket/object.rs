@@ -1,4 +1,4 @@
-//! One object, read by ranges and pinned to what was listed.
+//! Reads one object by ranges, pinned to the listed version.
 
 use super::super::remote::retry::{AttemptError, with_retries};
 use super::super::remote::{FetchRange, NetworkRuntime, RequestLimits, retry};
@@ -16,19 +16,19 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use tensorseal_format::RemoteError;
 
-/// Objects whose checksums are asked for at once.
+/// The number of checksums that are requested at once.
 const AT_ONCE: usize = 8;
 
-/// What tells one version of an object from another.
+/// The values that distinguish the versions of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct ObjectIdentity {
     etag: Option<String>,
     version: Option<String>,
-    /// Seconds since 1970: headers have no more.
+    /// The modification time in seconds since 1970, which is the precision of headers.
     modified: Option<i64>,
 }
 
-/// See the module.
+/// An object that is read by ranges.
 #[derive(Debug)]
 pub(super) struct BucketObject {
     store: Arc<dyn Store>,
@@ -36,20 +36,20 @@ pub(super) struct BucketObject {
     place: String,
     bytes: u64,
     listed: ObjectIdentity,
-    /// Of the first answer: some stores give no entity tags in lists, and some look at no condition.
+    /// The identity in the first response: batch stores have no entity tags in listings, and batch ignore conditions.
     first: OnceLock<ObjectIdentity>,
     runtime: NetworkRuntime,
     limits: RequestLimits,
 }
 
 impl BucketObject {
-    /// The object of a file as it was listed.
+    /// Creates the object of a listed file.
     pub(super) fn new(
         store: Arc<dyn Store>,
         key: Path,
         place: String,
         file: &ListedFile,
-        (waiting, limits): (NetworkRuntime, RequestLimits),
+        (runtime, limits): (NetworkRuntime, RequestLimits),
     ) -> BucketObject {
         let listed = match &file.change_token {
             ChangeToken::Object { etag, version, modified } => ObjectIdentity {
@@ -60,26 +60,27 @@ impl BucketObject {
             _ => ObjectIdentity::default(),
         };
         let (bytes, first) = (file.bytes, OnceLock::new());
-        BucketObject { store, key, place, bytes, listed, first, runtime: waiting, limits }
+        BucketObject { store, key, place, bytes, listed, first, runtime, limits }
     }
 
-    /// Where it is, for messages.
+    /// Returns the URI of the object for messages.
     pub(super) fn location(&self) -> &str {
         &self.place
     }
 
-    /// The checksum that the store keeps of it, if it has one and tells it.
+    /// Requests the checksum that the store keeps of the object; `None` if there is none.
     ///
     /// # Errors
-    /// When the object is no longer what was listed, or the store cannot be asked.
+    /// Returns [`RemoteError::Changed`] if the object is no longer the listed one, and [`RemoteError::Unavailable`] if the
+    /// store does not response.
     pub(super) fn checksum(&self) -> Result<Option<[u8; 32]>, RemoteError> {
         with_retries(&self.runtime, &self.limits, 0, || self.head())
     }
 
     async fn head(&self) -> Result<Option<[u8; 32]>, AttemptError> {
-        match self.ask(GetOptions::new().with_head(true)).await {
-            Ok((_, seen)) => Ok(seen.response().checksum),
-            // A store that refuses this tells no checksum; whether it gives the bytes is seen when they are read.
+        match self.request(GetOptions::new().with_head(true)).await {
+            Ok((_, recorder)) => Ok(recorder.response().checksum),
+            // The store refuses this request, so there is no checksum. Reading the bytes shows whether they are available.
             Err(AttemptError::Permanent(RemoteError::Unavailable(_))) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -87,13 +88,16 @@ impl BucketObject {
 
     async fn range(&self, offset: u64, len: usize) -> Result<Vec<u8>, AttemptError> {
         let range = GetRange::Bounded(offset..offset + len as u64);
-        let (answer, _) = self.ask(GetOptions::new().with_range(Some(range))).await?;
-        body(answer, len).await
+        let (response, _) = self.request(GetOptions::new().with_range(Some(range))).await?;
+        body(response, len).await
     }
 
-    /// The answer to a request for the object that was listed, and for no other.
-    async fn ask(&self, what: GetOptions) -> Result<(GetResult, ResponseRecorder), AttemptError> {
-        let seen = ResponseRecorder::default();
+    /// Sends a request for the listed version of the object, and checks that the response is for this version.
+    async fn request(
+        &self,
+        what: GetOptions,
+    ) -> Result<(GetResult, ResponseRecorder), AttemptError> {
+        let recorder = ResponseRecorder::default();
         let first = self.first.get();
         let etag = self.listed.etag.as_ref().or(first.and_then(|first| first.etag.as_ref()));
         let mut options = GetOptions {
@@ -101,24 +105,24 @@ impl BucketObject {
             version: self.listed.version.clone(),
             ..what
         };
-        options.extensions.insert(seen.clone());
-        let answer = self.store.get_opts(&self.key, options).await;
-        let answer = answer.map_err(|error| match (&error, seen.response().status) {
-            (Error::NotFound { .. }, _) => AttemptError::changed("it is gone"),
-            (Error::Precondition { .. }, _) => AttemptError::changed("it has another entity tag"),
-            (_, Some(416)) => AttemptError::changed("it became shorter"),
-            _ => attempt_error(&error, &seen),
+        options.extensions.insert(recorder.clone());
+        let response = self.store.get_opts(&self.key, options).await;
+        let response = response.map_err(|error| match (&error, recorder.response().status) {
+            (Error::NotFound { .. }, _) => AttemptError::changed("the object was deleted"),
+            (Error::Precondition { .. }, _) => AttemptError::changed("its entity tag changed"),
+            (_, Some(416)) => AttemptError::changed("the object became shorter"),
+            _ => attempt_error(&error, &recorder),
         })?;
-        self.compare(&answer.meta)?;
-        Ok((answer, seen))
+        self.compare(&response.meta)?;
+        Ok((response, recorder))
     }
 
-    /// Holds what a store says of an object against what it said before: it may have looked at no
-    /// condition.
+    /// Compares the metadata of a response with that of the listing and the first response, because batch stores ignore
+    /// conditions.
     fn compare(&self, now: &ObjectMeta) -> Result<(), RemoteError> {
         let changed = |what: &str| Err(RemoteError::Changed(what.to_owned()));
         if now.size != self.bytes {
-            let what = format!("it has {} bytes instead of {}", now.size, self.bytes);
+            let what = format!("{} bytes instead of {}", now.size, self.bytes);
             return Err(RemoteError::Changed(what));
         }
         let now = ObjectIdentity {
@@ -130,49 +134,51 @@ impl BucketObject {
         for before in [&self.listed, first] {
             match (&before.etag, &now.etag) {
                 (Some(before), Some(now)) if tag(before) != tag(now) => {
-                    return changed("it has another entity tag");
+                    return changed("its entity tag changed");
                 }
                 (Some(_), Some(_)) => {}
-                // Without tags, times are all there is.
+                // Without entity tags, only the times can be compared.
                 _ if before.modified.is_some_and(|before| Some(before) != now.modified) => {
-                    return changed("it was written again");
+                    return changed("its modification time changed");
                 }
                 _ => {}
             }
         }
         match first.version == now.version {
             true => Ok(()),
-            false => changed("it has another version"),
+            false => changed("its version changed"),
         }
     }
 }
 
-/// The bytes of an answer: as many as were asked for, no fewer and no more.
-async fn body(answer: GetResult, len: usize) -> Result<Vec<u8>, AttemptError> {
-    let mut pieces = answer.into_stream();
+/// Reads a body of exactly `len` bytes.
+async fn body(response: GetResult, len: usize) -> Result<Vec<u8>, AttemptError> {
+    let mut chunks = response.into_stream();
     let mut bytes = Vec::with_capacity(len);
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| {
-            AttemptError::transient(format!("the connection broke: {}", retry::root_cause(&error)))
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| {
+            AttemptError::transient(format!("connection lost: {}", retry::root_cause(&error)))
         })?;
-        if bytes.len() + piece.len() > len {
-            return Err(AttemptError::unavailable("more bytes came than were asked for"));
+        if bytes.len() + chunk.len() > len {
+            return Err(AttemptError::unavailable("the response is longer than requested"));
         }
-        bytes.extend_from_slice(&piece);
+        bytes.extend_from_slice(&chunk);
     }
     match bytes.len() {
-        got if got == len => Ok(bytes),
-        got => Err(AttemptError::transient(format!("{got} bytes came instead of {len}"))),
+        received if received == len => Ok(bytes),
+        received => {
+            Err(AttemptError::transient(format!("received {received} bytes instead of {len}")))
+        }
     }
 }
 
-/// An entity tag without what may stand around it: lists of Azure have no quotation marks, and a server
-/// between may weaken a tag (RFC 9110 section 8.8.3).
+/// Returns an entity tag without quotation marks, which listings of Azure lack, and without the prefix that a proxy adds
+/// to weak tags (RFC 9110, section 8.8.3).
 fn tag(etag: &str) -> &str {
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }
 
-/// The same as a condition.
+/// Returns an entity tag as the value of a condition.
 fn condition(etag: &str) -> String {
     format!("\"{}\"", tag(etag))
 }
@@ -191,27 +197,28 @@ impl FetchRange for BucketObject {
     }
 }
 
-/// What the store claims of each of some objects: one request for each.
+/// Requests the digests that the store states for objects, with one request each.
 ///
 /// # Errors
-/// When an object is no longer what was listed, or the store cannot be asked.
+/// Returns [`SourceError::Changed`] if an object is no longer the listed one, and [`SourceError::Unreachable`] if the store
+/// does not answer.
 pub(super) fn listed_digests(
     objects: &[BucketObject],
 ) -> Result<Vec<Option<ListedDigest>>, SourceError> {
-    let mut claims = Vec::with_capacity(objects.len());
-    for some in objects.chunks(AT_ONCE) {
-        let answers: Vec<_> = thread::scope(|scope| {
-            let asked: Vec<_> =
-                some.iter().map(|object| scope.spawn(|| object.checksum())).collect();
-            asked
+    let mut digests = Vec::with_capacity(objects.len());
+    for batch in objects.chunks(AT_ONCE) {
+        let responses: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> =
+                batch.iter().map(|object| scope.spawn(|| object.checksum())).collect();
+            threads
                 .into_iter()
-                .map(|asked| asked.join().unwrap_or_else(|p| resume_unwind(p)))
+                .map(|thread| thread.join().unwrap_or_else(|p| resume_unwind(p)))
                 .collect()
         });
-        for (object, answer) in some.iter().zip(answers) {
-            let answer = answer.map_err(|error| SourceError::at(object.location(), error))?;
-            claims.push(answer.map(checksum::listed_digest));
+        for (object, response) in batch.iter().zip(responses) {
+            let response = response.map_err(|error| SourceError::at(object.location(), error))?;
+            digests.push(response.map(checksum::listed_digest));
         }
     }
-    Ok(claims)
+    Ok(digests)
 }

@@ -1,32 +1,33 @@
-//! One page of a list, without the keys that no path can be: the client would refuse the whole page.
+//! Removes keys that are not valid paths from one page of a listing: the client would refuse the whole page.
 
 use object_store::path::Path;
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 
-/// What holds one key in a list of S3 and Google (ListObjectsV2) or Azure (List Blobs), and the element
-/// in it that is the key.
+/// The elements of one entry in a listing of S3 and Google (ListObjectsV2) or Azure (List Blobs), and the elements in them
+/// that contain the key.
 const ITEMS: [(&str, &str); 4] =
     [("Contents", "Key"), ("CommonPrefixes", "Prefix"), ("Blob", "Name"), ("BlobPrefix", "Name")];
 
-/// An element that holds a key, while it is being read.
+/// An entry that is being read.
 struct Item {
     key_element: &'static str,
     depth: usize,
     start: usize,
-    /// Whether its key is being read, and what of it was.
+    /// Whether the reader is inside of the key.
     inside: bool,
+    /// The key so far.
     key: String,
 }
 
-/// The page without them, and they; `None`: it is no XML.
+/// Returns the page without invalid keys, and these keys; `None` if the page is not XML.
 ///
-/// Keys of directories, which some programs make as empty objects, are left out and not told of.
+/// Keys of directories, which some programs create as empty objects, are removed without being reported.
 pub(super) fn remove_invalid_keys(page: &[u8]) -> Option<(Vec<u8>, Vec<String>)> {
     let text = std::str::from_utf8(page).ok()?;
     let mut reader = Reader::from_str(text);
-    let (mut kept, mut refused) = (Vec::with_capacity(page.len()), Vec::new());
+    let (mut kept, mut invalid) = (Vec::with_capacity(page.len()), Vec::new());
     let (mut depth, mut copied) = (0usize, 0usize);
     let mut item: Option<Item> = None;
     loop {
@@ -46,10 +47,10 @@ pub(super) fn remove_invalid_keys(page: &[u8]) -> Option<(Vec<u8>, Vec<String>)>
             Event::End(_) => {
                 depth = depth.checked_sub(1)?;
                 if let Some(ended) = item.take_if(|item| item.depth == depth) {
-                    if !ended.is_good() {
+                    if !ended.is_valid() {
                         kept.extend_from_slice(&page[copied..ended.start]);
                         copied = usize::try_from(reader.buffer_position()).ok()?;
-                        refused.extend((!ended.is_directory()).then_some(ended.key));
+                        invalid.extend((!ended.is_directory()).then_some(ended.key));
                     }
                 } else if let Some(item) = &mut item {
                     item.inside = false;
@@ -66,7 +67,7 @@ pub(super) fn remove_invalid_keys(page: &[u8]) -> Option<(Vec<u8>, Vec<String>)>
         }
     }
     kept.extend_from_slice(&page[copied..]);
-    Some((kept, refused))
+    Some((kept, invalid))
 }
 
 fn add(item: &mut Option<Item>, text: &str) {
@@ -81,8 +82,8 @@ impl Item {
         Some(Item { key_element, depth, start, inside: false, key: String::new() })
     }
 
-    /// Whether the client reads the key as it is: a prefix ends with the delimiter, an object does not.
-    fn is_good(&self) -> bool {
+    /// Returns whether the client accepts the key: a prefix ends with the delimiter, and an object does not.
+    fn is_valid(&self) -> bool {
         match self.key_element {
             "Key" => is_path(&self.key),
             "Prefix" => self.key.strip_suffix('/').is_some_and(is_path),
@@ -95,7 +96,7 @@ impl Item {
     }
 }
 
-/// Whether a key is a path to the client as it is to the store.
+/// Returns whether a key is a path that the client does not change.
 fn is_path(key: &str) -> bool {
     !key.is_empty() && Path::parse(key).is_ok_and(|path| path.as_ref() == key)
 }
@@ -116,26 +117,26 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_no_paths_are_taken_out() {
+    fn keys_that_are_not_paths_are_removed() {
         let good = ["a/b.gguf", "a&amp;b", "<![CDATA[c<d]]>", "ü", "a b%20"].map(object).concat();
         let bad = ["../x", "/abs", "a//b", "a/./b", "a&#x7;b", ""];
         let prefixes = "<CommonPrefixes><Prefix>ok/</Prefix></CommonPrefixes>\
                         <CommonPrefixes><Prefix>../</Prefix></CommonPrefixes>";
         let directory = object("a/");
         let text = page(&format!("{}{good}{directory}{prefixes}", bad.map(object).concat()));
-        let (kept, refused) = remove_invalid_keys(text.as_bytes()).unwrap();
+        let (kept, invalid) = remove_invalid_keys(text.as_bytes()).unwrap();
         let ok = "<CommonPrefixes><Prefix>ok/</Prefix></CommonPrefixes>";
         assert_eq!(String::from_utf8(kept).unwrap(), page(&format!("{good}{ok}")));
-        assert_eq!(refused, ["../x", "/abs", "a//b", "a/./b", "a\u{7}b", "", "../"]);
+        assert_eq!(invalid, ["../x", "/abs", "a//b", "a/./b", "a\u{7}b", "", "../"]);
     }
 
     #[test]
-    fn what_is_no_list_is_refused() {
+    fn malformed_listings_are_refused() {
         for text in ["<a>", "<a></b>", "</a>", "<!DOCTYPE a><a/>", "<a>&unknown;</a>"] {
             assert!(remove_invalid_keys(text.as_bytes()).is_none(), "{text}");
         }
         assert!(remove_invalid_keys(b"\xff").is_none());
-        // Nested without end: no recursion.
+        // Deep nesting: the reader must not recurse.
         let deep = format!("{}{}", "<Contents>".repeat(100_000), "</Contents>".repeat(100_000));
         assert!(remove_invalid_keys(deep.as_bytes()).is_some());
     }
@@ -147,7 +148,7 @@ mod tests {
         }
 
         #[test]
-        fn good_keys_stay_and_the_page_with_them(keys in prop::collection::vec("[a-z]{1,5}", 0..20)) {
+        fn valid_pages_are_not_changed(keys in prop::collection::vec("[a-z]{1,5}", 0..20)) {
             let text = page(&keys.iter().map(|key| object(key)).collect::<String>());
             prop_assert_eq!(remove_invalid_keys(text.as_bytes()), Some((text.into_bytes(), Vec::new())));
         }

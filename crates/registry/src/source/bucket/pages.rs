@@ -1,4 +1,4 @@
-//! Lists, page by page.
+//! Lists a bucket page by page.
 
 use super::super::SourceError;
 use super::super::remote::retry::{AttemptError, with_retries};
@@ -11,37 +11,37 @@ use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectMeta};
 
-/// Pages of one list: of 1000 keys each, more than any bucket that is looked at whole.
-const MOST_PAGES: u32 = 1 << 20;
+/// The largest number of pages of one listing, of 1000 keys each.
+const MAX_PAGES: u32 = 1 << 20;
 
-/// Pages without a key that may follow one another: a store gives some while it passes over deleted keys.
-const MOST_EMPTY: u32 = 1000;
+/// The largest number of consecutive pages without a key. Stores return such pages while they skip deleted keys.
+const MAX_EMPTY: u32 = 1000;
 
-/// What is listed, and how.
+/// A bucket, and how it is listed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BucketListing<'a> {
-    /// The store.
+    /// The client.
     pub store: &'a dyn Store,
-    /// How long it is waited for.
+    /// The limits of the requests.
     pub limits: &'a RequestLimits,
-    /// Who waits for it.
+    /// The network threads.
     pub runtime: &'a NetworkRuntime,
-    /// The bucket.
+    /// The address of the bucket.
     pub address: &'a Address,
 }
 
-/// A page.
+/// A page of a listing.
 #[derive(Debug, Default)]
 pub(super) struct ListPage {
-    /// Objects.
+    /// The objects.
     pub objects: Vec<ObjectMeta>,
-    /// What keys begin with that have a `/` behind the prefix, up to and with that.
+    /// The prefixes one level below, with a `/` at the end.
     pub prefixes: Vec<String>,
-    /// Keys that are none.
-    pub refused: Vec<String>,
+    /// The keys that are not valid paths.
+    pub invalid: Vec<String>,
 }
 
-/// The pages of one list.
+/// The pages of one listing.
 #[derive(Debug)]
 pub(super) struct ListPages<'a> {
     listing: BucketListing<'a>,
@@ -54,31 +54,31 @@ pub(super) struct ListPages<'a> {
 }
 
 impl<'a> BucketListing<'a> {
-    /// All that lies directly below a prefix.
+    /// Lists everything directly below a prefix.
     pub(super) fn level(self, prefix: &'a str) -> ListPages<'a> {
         self.pages(prefix, true)
     }
 
-    /// All objects below a prefix.
+    /// Lists all objects below a prefix.
     pub(super) fn all(self, prefix: &'a str) -> ListPages<'a> {
         self.pages(prefix, false)
     }
 
-    /// Whether there is an object of this very key: some clients leave it out of a list that begins with it.
+    /// Returns whether there is an object with exactly this key. Some clients leave it out of a listing with this prefix.
     ///
     /// # Errors
-    /// [`SourceError::Unreachable`].
+    /// Returns [`SourceError::Unreachable`] if the store does not answer.
     pub(super) fn is_object(self, key: &str) -> Result<bool, SourceError> {
         let Ok(path) = Path::parse(key) else { return Ok(false) };
         let found = with_retries(self.runtime, self.limits, 0, async || {
-            let seen = ResponseRecorder::default();
+            let recorder = ResponseRecorder::default();
             let mut options = GetOptions::new().with_head(true);
-            options.extensions.insert(seen.clone());
+            options.extensions.insert(recorder.clone());
             match self.store.get_opts(&path, options).await {
                 Ok(_) => Ok(true),
-                Err(error) => match attempt_error(&error, &seen) {
+                Err(error) => match attempt_error(&error, &recorder) {
                     AttemptError::Permanent(_) => Ok(false),
-                    passing => Err(passing),
+                    transient => Err(transient),
                 },
             }
         });
@@ -92,35 +92,35 @@ impl<'a> BucketListing<'a> {
 }
 
 impl ListPages<'_> {
-    /// Whether there is another page.
+    /// Returns whether there is another page.
     pub(super) fn has_more(&self) -> bool {
         !self.ended
     }
 
-    /// The next page; `None`: there is no more.
+    /// Returns the next page; `None` at the end.
     ///
     /// # Errors
-    /// [`SourceError::Unreachable`].
+    /// Returns [`SourceError::Unreachable`] if the store does not answer, or if the listing does not end.
     pub(super) fn next(&mut self) -> Result<Option<ListPage>, SourceError> {
         if self.ended {
             return Ok(None);
         }
-        let BucketListing { store, limits, runtime: waiting, address } = self.listing;
+        let BucketListing { store, limits, runtime, address } = self.listing;
         let unreachable =
-            |why: String| SourceError::Unreachable { place: address.place(self.prefix), why };
-        let ask = || ask(store, self.prefix, self.delimiter, &self.token);
-        let found = with_retries(waiting, limits, 0, ask);
+            |reason: String| SourceError::Unreachable { place: address.place(self.prefix), reason };
+        let request = || request_page(store, self.prefix, self.delimiter, &self.token);
+        let found = with_retries(runtime, limits, 0, request);
         let (mut page, token) = found.map_err(|error| unreachable(error.to_string()))?;
-        // A store that answers with other keys than those asked for could lead anywhere.
+        // Keys outside of the requested prefix are not trusted.
         let prefix = self.prefix;
         page.objects.retain(|object| object.location.as_ref().starts_with(prefix));
         page.prefixes.retain(|below| below.len() > prefix.len() && below.starts_with(prefix));
         self.count += 1;
         let is_empty = page.objects.is_empty() && page.prefixes.is_empty();
         self.empty = if is_empty { self.empty + 1 } else { 0 };
-        let goes_round = token.is_some() && token == self.token;
-        if goes_round || self.count > MOST_PAGES || self.empty > MOST_EMPTY {
-            return Err(unreachable("its list has no end".to_owned()));
+        let repeats = token.is_some() && token == self.token;
+        if repeats || self.count > MAX_PAGES || self.empty > MAX_EMPTY {
+            return Err(unreachable("the listing does not end".to_owned()));
         }
         self.ended = token.is_none();
         self.token = token;
@@ -128,29 +128,30 @@ impl ListPages<'_> {
     }
 }
 
-async fn ask(
+async fn request_page(
     store: &dyn Store,
     prefix: &str,
     delimiter: bool,
     token: &Option<String>,
 ) -> Result<(ListPage, Option<String>), AttemptError> {
-    let seen = ResponseRecorder::default();
+    let recorder = ResponseRecorder::default();
     let mut options = PaginatedListOptions {
         delimiter: delimiter.then(|| "/".into()),
         page_token: token.clone(),
         ..PaginatedListOptions::default()
     };
-    options.extensions.insert(seen.clone());
+    options.extensions.insert(recorder.clone());
     let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
     let listed = store.list_paginated(prefix, options).await;
     let listed = listed.map_err(|error| match error {
-        Error::NotFound { .. } => AttemptError::unavailable("there is no such bucket"),
-        error => match seen.response().status {
-            Some(404) => AttemptError::unavailable("there is no such bucket"),
-            _ => attempt_error(&error, &seen),
+        Error::NotFound { .. } => AttemptError::unavailable("the bucket does not exist"),
+        error => match recorder.response().status {
+            Some(404) => AttemptError::unavailable("the bucket does not exist"),
+            _ => attempt_error(&error, &recorder),
         },
     })?;
     let prefixes = listed.result.common_prefixes.iter().map(|path| format!("{path}/")).collect();
-    let page = ListPage { objects: listed.result.objects, prefixes, refused: seen.response().keys };
+    let page =
+        ListPage { objects: listed.result.objects, prefixes, invalid: recorder.response().keys };
     Ok((page, listed.page_token.filter(|token| !token.is_empty())))
 }

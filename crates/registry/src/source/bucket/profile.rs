@@ -1,18 +1,18 @@
-//! The files of the AWS tools: `~/.aws/credentials` and `~/.aws/config`.
+//! Reads the files of the AWS tools: `~/.aws/credentials` and `~/.aws/config`.
 //!
-//! Long-lived and temporary keys, region and endpoint of a profile are taken from there, as the tools do
-//! where the environment has none. Profiles that start programs, sign people in or take another role are
-//! not followed: `aws configure export-credentials --format env` writes what they give for the environment.
+//! They give the long-lived and temporary keys, region and endpoint of a profile that the environment does not set, as
+//! for the tools. Profiles that start programs, use single sign-on or assume roles are not supported: use `aws configure
+//! export-credentials --format env` to write their credentials for the environment.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensorseal_base::regular_file;
 
-/// No such file is longer.
-const MOST: u64 = 1 << 20;
+/// The longest file that is read, in bytes.
+const MAX_LEN: u64 = 1 << 20;
 
-/// Names in the files, and in the environment.
-const TAKEN: [(&str, &str); 5] = [
+/// The supported names in the files and in the environment.
+const SUPPORTED: [(&str, &str); 5] = [
     ("aws_access_key_id", "AWS_ACCESS_KEY_ID"),
     ("aws_secret_access_key", "AWS_SECRET_ACCESS_KEY"),
     ("aws_session_token", "AWS_SESSION_TOKEN"),
@@ -20,51 +20,53 @@ const TAKEN: [(&str, &str); 5] = [
     ("endpoint_url", "AWS_ENDPOINT_URL"),
 ];
 
-/// What tells that the keys of a profile are to be had in a way that is not followed.
-const NOT_FOLLOWED: [&str; 5] =
+/// The entries of profiles whose credentials come from an unsupported place.
+const UNSUPPORTED: [&str; 5] =
     ["credential_process", "sso_session", "sso_start_url", "source_profile", "login_session"];
 
-/// Adds what the profile says to settings that do not.
+/// Adds the entries of the selected profile to settings that lack them.
 ///
 /// # Errors
-/// When a profile is named that is not there, or whose keys are to be had in a way that is not followed;
-/// in words, without its values.
+/// Returns a message without values if the selected profile does not exist, or if its credentials come from an
+/// unsupported place.
 pub(super) fn add(settings: &mut BTreeMap<String, String>) -> Result<(), String> {
     let named =
         settings.get("AWS_PROFILE").or_else(|| settings.get("AWS_DEFAULT_PROFILE")).cloned();
     let profile = named.clone().unwrap_or_else(|| "default".to_owned());
     let mut found = BTreeMap::new();
-    let mut is_there = false;
-    // The first file that has a key decides.
+    let mut exists = false;
+    // The first file that has an entry wins.
     for (file, section) in [
         (place(settings, "AWS_SHARED_CREDENTIALS_FILE", "credentials"), profile.clone()),
         (place(settings, "AWS_CONFIG_FILE", "config"), section_of_config(&profile)),
     ] {
         let Some(text) = file.and_then(|file| read(&file)) else { continue };
         if let Some(entries) = section_entries(&text, &section) {
-            is_there = true;
+            exists = true;
             for (key, value) in entries {
                 found.entry(key).or_insert(value);
             }
         }
     }
-    if named.is_some() && !is_there {
-        return Err("the profile that AWS_PROFILE names is in neither of the files of AWS".into());
+    if named.is_some() && !exists {
+        return Err(
+            "the profile in AWS_PROFILE is in neither ~/.aws/credentials nor ~/.aws/config".into(),
+        );
     }
-    // Keys of the environment come before those of a file, and are not mixed with them.
+    // Keys of the environment take precedence over those of a file, and are not mixed with them.
     let has_keys = settings.contains_key("AWS_ACCESS_KEY_ID")
         || settings.contains_key("AWS_WEB_IDENTITY_TOKEN_FILE")
         || settings.get("AWS_SKIP_SIGNATURE").is_some_and(|value| value == "true");
-    let not_followed = NOT_FOLLOWED.into_iter().find(|key| found.contains_key(*key));
+    let unsupported = UNSUPPORTED.into_iter().find(|key| found.contains_key(*key));
     if let (Some(key), false, false) =
-        (not_followed, has_keys, found.contains_key("aws_access_key_id"))
+        (unsupported, has_keys, found.contains_key("aws_access_key_id"))
     {
         return Err(format!(
-            "the profile has {key}, which is not followed: put what `aws configure \
-             export-credentials --format env` writes into the environment"
+            "the profile has {key}, which is not supported: set the output of `aws configure \
+             export-credentials --format env` in the environment"
         ));
     }
-    for (key, name) in TAKEN {
+    for (key, name) in SUPPORTED {
         let is_region_set = name == "AWS_REGION" && settings.contains_key("AWS_DEFAULT_REGION");
         if is_region_set || has_keys && key.starts_with("aws_") {
             continue;
@@ -86,12 +88,12 @@ fn place(settings: &BTreeMap<String, String>, name: &str, file: &str) -> Option<
 }
 
 fn read(path: &Path) -> Option<String> {
-    let bytes = regular_file::read_at_most(path, MOST).ok()?;
+    let bytes = regular_file::read_at_most(path, MAX_LEN).ok()?;
     Some(std::str::from_utf8(&bytes).ok()?.to_owned())
 }
 
-/// The entries of one section, by key; `None`: there is no such section. Indented lines belong to the
-/// entry before them, and are none of those that are looked for.
+/// Returns the entries of one section by key; `None` if there is no such section. Indented lines belong to the previous
+/// entry and are ignored.
 fn section_entries(text: &str, section: &str) -> Option<BTreeMap<String, String>> {
     let mut entries: Option<BTreeMap<String, String>> = None;
     let mut inside = false;
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn profiles_are_those_of_the_tools() {
+    fn profiles_are_read_as_the_tools_do() {
         let get =
             |given: &[(&str, &str)], name: &str| settings_of(given).unwrap().get(name).cloned();
         let some = |value: &str| Some(value.to_owned());
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_followed_is_told() {
+    fn unsupported_profiles_are_refused() {
         let error = settings_of(&[("AWS_PROFILE", "sso")]).unwrap_err();
         assert!(error.contains("sso_start_url") && !error.contains("hunter2"), "{error}");
         assert!(settings_of(&[("AWS_PROFILE", "sso"), ("AWS_ACCESS_KEY_ID", "own")]).is_ok());

@@ -1,7 +1,7 @@
-//! What a store answers, seen before the client does.
+//! Inspects every response of a store before the client does.
 //!
-//! The client of the store tells of an error in words that hold URLs and texts of the server. Here it is
-//! noted what an answer was, so that what is told of it is ours; and no answer is longer than it may be.
+//! The error messages of the client contain URLs and texts of the server. The recorded response allows messages without
+//! them. The length of responses is limited here too.
 
 use super::super::remote::retry;
 use super::{checksum, page_filter};
@@ -16,50 +16,49 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The longest answer to a request that does not state how much it asks for: a page of a list has 1000 keys
-/// of 1024 bytes.
-const MOST: usize = 8 << 20;
+/// The longest response to a request without a range, in bytes. A page of a listing has 1000 keys of up to 1024 bytes.
+const MAX_BYTES: usize = 8 << 20;
 
-/// Makes clients that are watched.
+/// Creates clients that record responses.
 #[derive(Debug, Default)]
 pub(super) struct RecordingConnector(ReqwestConnector);
 
 impl HttpConnector for RecordingConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        // Default headers are those that the client itself gives a request, and signs: S3 refuses requests
-        // with others. Here they would be added to every request, also to those of other services.
+        // The client adds and signs the default headers itself: S3 refuses requests with unsigned ones. Here they
+        // would be added to every request, even to those of other services.
         let options = options.clone().with_default_headers(HeaderMap::new());
         Ok(HttpClient::new(RecordingService(self.0.connect(&options)?)))
     }
 }
 
-/// What was seen of the answer to a request that this is attached to.
+/// Records the response to the request that has it as an extension.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ResponseRecorder(Arc<Mutex<RecordedResponse>>);
 
-/// See [`ResponseRecorder`].
+/// The recorded parts of a response.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RecordedResponse {
-    /// The status; `None`: there was no answer.
+    /// The status; `None` if there was no response.
     pub status: Option<u16>,
-    /// How long the store asks to be left alone.
-    pub after: Option<Duration>,
-    /// Why the answer was not handed on.
+    /// The pause that the store asks for.
+    pub retry_after: Option<Duration>,
+    /// The reason why the response was not passed to the client.
     pub refused: Option<&'static str>,
-    /// The SHA-256 of the object, as the store keeps it.
+    /// The SHA-256 that the store keeps of the object.
     pub checksum: Option<[u8; 32]>,
-    /// Keys of a list that were taken out of it.
+    /// The invalid keys that were removed from a listing.
     pub keys: Vec<String>,
 }
 
 impl ResponseRecorder {
-    /// What was noted.
+    /// Returns the recorded response.
     pub(super) fn response(&self) -> RecordedResponse {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn record(&self, note: impl FnOnce(&mut RecordedResponse)) {
-        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    fn record(&self, update: impl FnOnce(&mut RecordedResponse)) {
+        update(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -69,54 +68,54 @@ struct RecordingService(HttpClient);
 #[async_trait]
 impl HttpService for RecordingService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let seen = request.extensions().get::<ResponseRecorder>().cloned().unwrap_or_default();
-        let has_bounds = request.headers().contains_key("range");
+        let recorder = request.extensions().get::<ResponseRecorder>().cloned().unwrap_or_default();
+        let has_range = request.headers().contains_key("range");
         let is_list = is_list(request.uri().query().unwrap_or_default());
         let response = self.0.execute(request).await?;
         let (parts, body) = response.into_parts();
         let after = parts.headers.get("retry-after").and_then(|value| value.to_str().ok());
-        seen.record(|noted| {
-            noted.status = Some(parts.status.as_u16());
-            noted.after = retry::retry_after(after);
-            noted.checksum = checksum::sha256_from_headers(&parts.headers);
+        recorder.record(|recorded| {
+            recorded.status = Some(parts.status.as_u16());
+            recorded.retry_after = retry::retry_after(after);
+            recorded.checksum = checksum::sha256_from_headers(&parts.headers);
         });
         if !parts.status.is_success() {
-            // Its text may say anything, of any length.
+            // The body of an error may have any content and length.
             return Ok(HttpResponse::from_parts(parts, Vec::new().into()));
         }
-        if has_bounds {
+        if has_range {
             return Ok(HttpResponse::from_parts(parts, body));
         }
         let refuse = |why: &'static str| {
-            seen.record(|noted| noted.refused = Some(why));
+            recorder.record(|recorded| recorded.refused = Some(why));
             HttpError::new(HttpErrorKind::Decode, io::Error::other(why))
         };
-        let mut body = whole(body).await?.ok_or_else(|| refuse("its answer is too long"))?;
+        let mut body = whole(body).await?.ok_or_else(|| refuse("the response is too long"))?;
         if is_list {
             let (kept, keys) = page_filter::remove_invalid_keys(&body)
-                .ok_or_else(|| refuse("its list is malformed"))?;
-            seen.record(|noted| noted.keys = keys);
+                .ok_or_else(|| refuse("the listing is malformed"))?;
+            recorder.record(|recorded| recorded.keys = keys);
             body = kept;
         }
         Ok(HttpResponse::from_parts(parts, body.into()))
     }
 }
 
-/// Whether a query asks for a list.
+/// Returns whether a query requests a listing.
 fn is_list(query: &str) -> bool {
     query.split('&').any(|pair| matches!(pair, "list-type=2" | "comp=list"))
 }
 
-/// A body; `None`: it is too long.
+/// Reads a whole body; `None` if it is too long.
 async fn whole(body: HttpResponseBody) -> Result<Option<Vec<u8>>, HttpError> {
-    let mut pieces = body.bytes_stream();
+    let mut chunks = body.bytes_stream();
     let mut whole = Vec::new();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece?;
-        if whole.len() + piece.len() > MOST {
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        if whole.len() + chunk.len() > MAX_BYTES {
             return Ok(None);
         }
-        whole.extend_from_slice(&piece);
+        whole.extend_from_slice(&chunk);
     }
     Ok(Some(whole))
 }

@@ -1,6 +1,6 @@
-//! The models of a bucket: the topmost prefixes that hold a file of a model.
+//! Finds the models of a bucket: the topmost prefixes that directly contain a model file.
 //!
-//! A level of the bucket is looked at page by page, and no more than a page of each level is held.
+//! Each level of the bucket is listed page by page, and only one page of each level is kept in memory.
 
 use super::super::local::{is_signature, options};
 use super::super::model_markers::{is_array, is_model_marker};
@@ -12,47 +12,47 @@ use tensorseal_base::display::display_name;
 use tensorseal_core::seal;
 use tensorseal_format::listing::{MAX_FILES, PathMembership, path_membership};
 
-/// Levels that are looked into.
+/// The largest number of levels that are listed.
 const MAX_DEPTH: usize = 64;
 
-/// Keys that are told of, of all that no path can be.
-const MAX_TOLD: usize = 16;
+/// The largest number of invalid keys that are reported one by one.
+const MAX_REPORTED: usize = 16;
 
 type ModelCallback<'e> = &'e mut dyn FnMut(ListedModel) -> ControlFlow<()>;
 
-/// Gives each model to `each`, until that breaks.
+/// Calls `each` for every model until it returns [`ControlFlow::Break`].
 ///
 /// # Errors
-/// When not all of them can be listed.
+/// Returns a [`SourceError`] if the bucket cannot be listed completely.
 pub(super) fn models(
     listing: &BucketListing<'_>,
     each: ModelCallback<'_>,
 ) -> Result<(), SourceError> {
     let mut is_empty = true;
-    let mut given = |listed| {
+    let mut report = |listed| {
         is_empty = false;
         each(listed)
     };
     let prefix = &listing.address.prefix;
-    let ended = visit_prefix(listing, prefix, 0, &mut given)?;
+    let ended = visit_prefix(listing, prefix, 0, &mut report)?;
     match prefix.strip_suffix('/') {
         Some(key) if is_empty && ended.is_continue() => refuse_object(listing, key),
         _ => Ok(()),
     }
 }
 
-/// Refuses the address of one object, as that of one file is: a model is all that lies below a prefix, and no
-/// part of one is taken for all of it.
+/// Refuses the address of a single object: a model is everything below a prefix, and a part of it must not be taken for
+/// the whole.
 fn refuse_object(listing: &BucketListing<'_>, key: &str) -> Result<(), SourceError> {
     if !listing.is_object(key)? {
         return Ok(());
     }
     let above = key.rsplit_once('/').map_or("", |(above, _)| above);
     let why = format!(
-        "it is one object, and a source is all that lies below a prefix: give {}",
+        "the address is that of a single object, not of a prefix: use {}",
         listing.address.place(above)
     );
-    Err(SourceError::Invalid { source_name: listing.address.to_string(), why })
+    Err(SourceError::Invalid { source_name: listing.address.to_string(), reason: why })
 }
 
 fn visit_prefix(
@@ -62,7 +62,7 @@ fn visit_prefix(
     each: ModelCallback<'_>,
 ) -> Result<ControlFlow<()>, SourceError> {
     if depth > MAX_DEPTH {
-        let why = format!("lies more than {MAX_DEPTH} levels deep; it is not looked into");
+        let why = format!("nested deeper than {MAX_DEPTH} levels");
         return Ok(each(unlisted(listing, prefix, why)));
     }
     let mut pages = listing.level(prefix);
@@ -87,7 +87,7 @@ fn visit_prefix(
     if !has_more {
         return visit_subprefixes(listing, prefix, first, depth, each);
     }
-    // What is below is looked at when it is known that no file of a model stands here: the pages again.
+    // There is no model file on this level, so its prefixes are visited. This lists the pages again.
     let mut pages = listing.level(prefix);
     while let Some(page) = pages.next()? {
         if visit_subprefixes(listing, prefix, page, depth, each)?.is_break() {
@@ -104,12 +104,12 @@ fn visit_subprefixes(
     depth: usize,
     each: ModelCallback<'_>,
 ) -> Result<ControlFlow<()>, SourceError> {
-    // Of keys that are none, those that could be of a model; a list of them is one entry.
-    let refused = page.refused.iter().filter(|key| key.ends_with('/') || is_marker(key));
-    let told = describe_refused_keys(refused);
-    if !told.is_empty() {
+    // Invalid keys that could belong to a model are reported in one entry.
+    let invalid = page.invalid.iter().filter(|key| key.ends_with('/') || is_marker(key));
+    let reported = describe_invalid_keys(invalid);
+    if !reported.is_empty() {
         let name = format!("{}?", listing.address.model_name(prefix));
-        if each(ListedModel::unreadable(name, told.join("; "))).is_break() {
+        if each(ListedModel::unreadable(name, reported.join("; "))).is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
@@ -140,15 +140,15 @@ fn last(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or(key)
 }
 
-/// The model below a prefix: all objects there.
+/// Lists the model below a prefix, with all objects there.
 pub(super) fn model(listing: &BucketListing<'_>, prefix: &str) -> Result<ListedModel, SourceError> {
     let mut model =
         ListedModel { name: listing.address.model_name(prefix), ..ListedModel::default() };
     let options = options();
     let mut pages = listing.all(prefix);
-    let mut refused = Vec::new();
+    let mut invalid = Vec::new();
     while let Some(page) = pages.next()? {
-        refused.extend(page.refused);
+        invalid.extend(page.invalid);
         for file in page.objects.iter().filter_map(|object| file(object, prefix)) {
             let name = file.path.rsplit('/').next().unwrap_or_default();
             model.signed |= is_signature(name);
@@ -159,17 +159,21 @@ pub(super) fn model(listing: &BucketListing<'_>, prefix: &str) -> Result<ListedM
                     model.sidecars = vec![file]
                 }
                 PathMembership::Skipped => {}
-                PathMembership::Refused => refused.push(format!("{prefix}{}", file.path)),
+                PathMembership::Refused => invalid.push(format!("{prefix}{}", file.path)),
             }
         }
-        refused.truncate(MAX_TOLD + 1);
+        invalid.truncate(MAX_REPORTED + 1);
         if model.files.len() > MAX_FILES {
-            return Ok(unlisted(listing, prefix, format!("it has more than {MAX_FILES} files")));
+            return Ok(unlisted(
+                listing,
+                prefix,
+                format!("the model has more than {MAX_FILES} files"),
+            ));
         }
     }
     model.files.sort_by(|a, b| a.path.cmp(&b.path));
     model.files.dedup_by(|again, file| again.path == file.path);
-    model.incomplete = describe_refused_keys(refused.iter());
+    model.incomplete = describe_invalid_keys(invalid.iter());
     Ok(model)
 }
 
@@ -187,19 +191,20 @@ fn file(object: &ObjectMeta, prefix: &str) -> Option<ListedFile> {
     })
 }
 
-/// A sentence for each key that is none, and one for those that are not told of.
-fn describe_refused_keys<'k>(keys: impl Iterator<Item = &'k String>) -> Vec<String> {
+/// Returns a sentence for each of the first invalid keys, and one for the others.
+fn describe_invalid_keys<'k>(keys: impl Iterator<Item = &'k String>) -> Vec<String> {
     let mut keys = keys.peekable();
-    let first = keys.by_ref().take(MAX_TOLD);
-    let mut told: Vec<String> = first
+    let first = keys.by_ref().take(MAX_REPORTED);
+    let mut reported: Vec<String> = first
         .map(|key| {
-            format!("{}: is no path of a file in a model; it is not read", display_name(key))
+            format!("{}: not a valid path in a model; the object is skipped", display_name(key))
         })
         .collect();
     if keys.peek().is_some() {
-        told.push("more keys are no paths of files in a model; they are not read".to_owned());
+        reported
+            .push("more keys are not valid paths in a model; these objects are skipped".to_owned());
     }
-    told
+    reported
 }
 
 fn unlisted(listing: &BucketListing<'_>, prefix: &str, why: String) -> ListedModel {

@@ -1,39 +1,43 @@
-//! Blobs: files that are named by what is in them.
+//! Blobs of the Hugging Face cache: files that are named by their digests.
 
 use crate::source::ListedDigest;
 use tensorseal_base::hashing::HashAlgorithm;
 use tensorseal_base::hex::{unhex, unhex_to};
 
-/// What the name of a blob claims; `None`: it is no name of a blob.
+/// Returns the digest in the name of a blob; `None` if it is not such a name.
 pub(super) fn blob_digest(name: &str) -> Option<ListedDigest> {
     let algorithm = match name.len() {
         64 => HashAlgorithm::Sha256,
         _ => HashAlgorithm::GitBlob,
     };
-    parse_digest(algorithm, name, DigestOrigin { name: "the name of its blob", remedy: FETCH })
+    parse_digest(
+        algorithm,
+        name,
+        DigestOrigin { name: "the name of its blob", remedy: DOWNLOAD_AGAIN },
+    )
 }
 
-/// What to do about a file of a cache that is not what it is called.
-pub(super) const FETCH: &str = "fetch it again";
+/// The remedy for a file of the cache that does not have its digest.
+pub(super) const DOWNLOAD_AGAIN: &str = "download it again";
 
-/// Where a claim stands, and what to do when it does not hold: see [`ListedDigest`].
+/// The origin and remedy of a digest; see [`ListedDigest`].
 pub(super) struct DigestOrigin {
     pub name: &'static str,
     pub remedy: &'static str,
 }
 
-/// The claim of a digest in lower-case hexadecimal digits, which stands at `place`; `None`: they are not as
-/// many as the function gives, or no such digits.
+/// Parses a digest in lower-case hexadecimal digits; `None` if the number of digits is wrong for the hash function or a
+/// digit is not valid.
 pub(super) fn parse_digest(
     algorithm: HashAlgorithm,
     digits: &str,
-    place: DigestOrigin,
+    origin: DigestOrigin,
 ) -> Option<ListedDigest> {
     let digest = match algorithm {
         HashAlgorithm::GitBlob => unhex_to::<20>(digits)?.to_vec(),
         _ => unhex(digits)?.to_vec(),
     };
-    Some(ListedDigest { algorithm, digest, origin: place.name, remedy: place.remedy })
+    Some(ListedDigest { algorithm, digest, origin: origin.name, remedy: origin.remedy })
 }
 
 #[cfg(test)]

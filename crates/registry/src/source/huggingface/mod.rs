@@ -1,9 +1,9 @@
-//! The cache of `huggingface_hub`, offline: every blob is held to its own name.
+//! The cache of `huggingface_hub` as a source. It is read offline, and every blob must have the digest in its name.
 //!
-//! A repository `models--ORG--NAME` has `refs/` (a file each, holding a commit), `snapshots/COMMIT/` (links
-//! into `blobs/`), `blobs/` (named by the SHA-256 of large files and by the id that git gives small ones) and,
-//! from version 1 of the hub's client on, `trees/COMMIT.json`: which files the commit has. A snapshot need not
-//! have all of them: people download a part.
+//! A repository `models--ORG--NAME` has `refs/` (files that contain a commit), `snapshots/COMMIT/` (links into
+//! `blobs/`), `blobs/` (named by the SHA-256 of large files and the git blob id of small ones) and, since version 1 of
+//! the client, `trees/COMMIT.json` (the list of files of a commit). A snapshot may have only some of these files, because
+//! users download parts.
 
 mod blobs;
 pub(super) mod download_metadata;
@@ -19,20 +19,20 @@ use std::path::{Path, PathBuf};
 use tensorseal_format::OpenError;
 use tensorseal_format::hub_cache::{MODELS, is_repository};
 
-/// How directories of other repositories begin, and what they are.
-const OTHERS: [(&str, &str); 2] = [("datasets--", "a data set"), ("spaces--", "a space")];
+/// The prefixes of directories of other repositories, and their descriptions.
+const OTHERS: [(&str, &str); 2] = [("datasets--", "a dataset"), ("spaces--", "a space")];
 
-/// What a repository has at least one of.
+/// The directories of which a repository has at least one.
 const PARTS: [&str; 3] = ["blobs", "refs", "snapshots"];
 
-/// What a directory is that holds a repository of a cache and no model.
+/// Returns the reason why a directory is skipped that holds a repository of another kind than a model.
 pub(super) fn other_repository(place: &Path, name: &str) -> Option<String> {
     let (_, what) = OTHERS.iter().find(|(start, _)| name.starts_with(start))?;
     let is_repository = PARTS.iter().any(|part| place.join(part).is_dir());
-    is_repository.then(|| format!("{what}, and no model"))
+    is_repository.then(|| format!("{what}, not a model"))
 }
 
-/// See the module.
+/// A Hugging Face cache as a source of models.
 #[derive(Debug)]
 pub struct HuggingFaceCache {
     root: PathBuf,
@@ -40,30 +40,33 @@ pub struct HuggingFaceCache {
 }
 
 impl HuggingFaceCache {
-    /// The cache at `root`: its `hub` directory, or the one that holds it.
+    /// Opens the cache at `root`, which is its `hub` directory or the directory above.
     ///
     /// # Errors
-    /// When it cannot be listed, or its path is not UTF-8.
+    /// Returns [`SourceError::Open`] if `root` cannot be read, and [`SourceError::Invalid`] if its path is not UTF-8.
     pub fn new(root: &Path) -> Result<HuggingFaceCache, SourceError> {
         let mut root = fs::canonicalize(root).map_err(|error| OpenError::new(root, error))?;
         if !holds_repositories(&root) && root.join("hub").is_dir() {
             root.push("hub");
         }
         let Some(name) = root.to_str() else {
-            let why = "its path is not UTF-8: a report cannot name it".to_owned();
-            return Err(SourceError::Invalid { source_name: root.display().to_string(), why });
+            let why = "the path is not UTF-8, so reports cannot name it".to_owned();
+            return Err(SourceError::Invalid {
+                source_name: root.display().to_string(),
+                reason: why,
+            });
         };
         let name = name.to_owned();
         Ok(HuggingFaceCache { root, name })
     }
 
-    /// Whether a directory is a cache, or holds one.
+    /// Returns whether a directory is a cache or the directory above one.
     pub fn is_at(path: &Path) -> bool {
         holds_repositories(path) || holds_repositories(&path.join("hub"))
     }
 }
 
-/// Whether there is a repository of a model in a directory.
+/// Returns whether a directory contains a model repository.
 fn holds_repositories(directory: &Path) -> bool {
     let Ok((found, _)) = entries(directory) else { return false };
     found.iter().any(|(name, kind)| {
@@ -94,16 +97,16 @@ impl Source for HuggingFaceCache {
                     let ended = Repository::new(place, id.replace("--", "/")).list(&mut given)?;
                     match any {
                         true => ended,
-                        false => each(ListedModel::skipped(directory, "nothing of it is here")),
+                        false => each(ListedModel::skipped(directory, "an empty repository")),
                     }
                 }
-                // What is hidden is the client's own.
+                // Hidden entries belong to the client.
                 _ if directory.starts_with('.') || !(kind.is_dir() || kind.is_symlink()) => {
                     continue;
                 }
                 _ => {
                     let why = other_repository(&place, &directory).unwrap_or_else(|| {
-                        "no repository of the cache: name it as a source of its own".to_owned()
+                        "not a repository of the cache: scan it as a separate source".to_owned()
                     });
                     each(ListedModel::skipped(directory, why))
                 }

@@ -1,4 +1,4 @@
-//! One repository of a cache.
+//! Lists and opens the snapshots of one repository of a cache.
 
 use super::blobs;
 use super::trees;
@@ -14,19 +14,19 @@ use tensorseal_base::regular_file;
 use tensorseal_format::directory::DiscoveredFile;
 use tensorseal_format::{Checkpoint, FileIdentity, GIT_NAMES, OpenError};
 
-/// How deep names of references are nested: `refs/pr/1`.
+/// The largest depth of a reference below `refs`, such as `refs/pr/1`.
 const MAX_DEPTH: usize = 8;
 
-/// Length of a commit in hexadecimal digits, and a line end or two.
+/// The longest reference file in bytes: a commit in hexadecimal digits, and line ends.
 const MAX_REF: u64 = 64;
 
-/// The name of what no snapshot links to.
+/// The suffix of the entry with the blobs to which no snapshot links.
 const UNREFERENCED: &str = "#unreferenced-blobs";
 
-/// See the module.
+/// A model repository of a cache.
 pub(super) struct Repository {
     place: PathBuf,
-    /// `ORG/NAME`.
+    /// The id of the repository: `ORG/NAME`.
     id: String,
 }
 
@@ -35,8 +35,8 @@ impl Repository {
         Repository { place, id }
     }
 
-    /// Gives each snapshot: under the name of the repository the one that `main` points to, the others with
-    /// that of their reference, or their commit. Then the blobs that no snapshot links to.
+    /// Calls `each` for every snapshot and then for the blobs to which no snapshot links. The snapshot of `main` has the
+    /// name of the repository; the others have their reference or commit appended.
     pub(super) fn list(
         &self,
         each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
@@ -46,8 +46,8 @@ impl Repository {
         for (name, commit) in self.snapshots()? {
             found.push(self.snapshot(&name, &commit, &mut used));
         }
-        let is_told = found.iter().any(|listed| !listed.incomplete.is_empty());
-        let unreferenced = self.unreferenced(&used, is_told);
+        let is_reported = found.iter().any(|listed| !listed.incomplete.is_empty());
+        let unreferenced = self.unreferenced(&used, is_reported);
         found.sort_by(|a, b| a.name.cmp(&b.name));
         for listed in found.into_iter().chain(unreferenced) {
             if each(listed).is_break() {
@@ -57,7 +57,7 @@ impl Repository {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The name of each snapshot, and its commit.
+    /// Returns the commits of all snapshots by name.
     fn snapshots(&self) -> Result<BTreeMap<String, String>, SourceError> {
         let mut references = BTreeMap::new();
         let place = self.place.join("refs");
@@ -66,7 +66,7 @@ impl Repository {
         }
         let mut named: BTreeMap<String, String> = BTreeMap::new();
         let mut commits: BTreeSet<String> = BTreeSet::new();
-        // `main` first, then the others in their order: a snapshot is read once, whoever points to it.
+        // `main` comes first: a snapshot with several references is listed once.
         let main = references.remove_entry("main");
         for (reference, commit) in main.into_iter().chain(references) {
             if commits.insert(commit.clone()) {
@@ -96,11 +96,11 @@ impl Repository {
         };
         let place = self.place.join("snapshots").join(commit);
         if !place.is_dir() {
-            let why = "nothing of the commit that its reference names is here".to_owned();
+            let why = "the snapshot of the commit in its reference is missing".to_owned();
             return entry(ListedModel { incomplete: vec![why], ..ListedModel::default() });
         }
         let tree = trees::read(&self.place, commit);
-        let mut claims = |found: &DiscoveredFile, file: &mut ListedFile| {
+        let mut add_digests = |found: &DiscoveredFile, file: &mut ListedFile| {
             let blob = found.location.local().ok().and_then(Path::file_name);
             let blob = blob.and_then(|name| name.to_str());
             if let Some(blob) = blob.filter(|_| found.origin.link.is_some()) {
@@ -108,13 +108,13 @@ impl Repository {
                 file.digests.extend(blobs::blob_digest(blob));
             }
             let listed = tree.as_ref().and_then(|tree| tree.get(&found.path));
-            if let Some(claim) = listed.and_then(trees::TreeFile::listed_digest)
-                && !file.digests.iter().any(|other| other.has_same_digest(&claim))
+            if let Some(digest) = listed.and_then(trees::TreeFile::listed_digest)
+                && !file.digests.iter().any(|other| other.has_same_digest(&digest))
             {
-                file.digests.push(claim);
+                file.digests.push(digest);
             }
         };
-        let mut listed = match local::list(&place, &mut claims) {
+        let mut listed = match local::list(&place, &mut add_digests) {
             Ok(listed) => listed,
             Err(error) => {
                 return entry(ListedModel::unreadable(name.to_owned(), error));
@@ -135,7 +135,7 @@ impl Repository {
         entry(listed)
     }
 
-    /// That downloads were not finished, if any was not.
+    /// Returns a sentence about unfinished downloads, if there are any.
     fn unfinished(&self) -> Option<String> {
         let (found, _) = entries(&self.place.join("blobs")).ok()?;
         let is_unfinished = |(name, kind): &&(String, fs::FileType)| {
@@ -143,43 +143,47 @@ impl Repository {
         };
         match found.iter().filter(is_unfinished).count() {
             0 => None,
-            1 => Some("a download was not finished".to_owned()),
-            n => Some(format!("{n} downloads were not finished")),
+            1 => Some("one download is unfinished".to_owned()),
+            n => Some(format!("{n} downloads are unfinished")),
         }
     }
 
-    /// Blobs that no snapshot links to: what was left of earlier ones. That a download was not finished
-    /// may be told by a snapshot that lacks something.
-    fn unreferenced(&self, used: &BTreeSet<String>, is_told: bool) -> Option<ListedModel> {
+    /// Returns the entry with the blobs to which no snapshot links. They are left over from earlier snapshots. Unfinished
+    /// downloads are added unless they are reported by an incomplete snapshot (`is_reported`).
+    fn unreferenced(&self, used: &BTreeSet<String>, is_reported: bool) -> Option<ListedModel> {
         let place = self.place.join("blobs");
         let (found, _) = entries(&place).ok()?;
         let mut files = Vec::new();
         for (name, kind) in found {
-            let claim =
+            let digest =
                 blobs::blob_digest(&name).filter(|_| kind.is_file() && !used.contains(&name));
-            let Some(claim) = claim else { continue };
+            let Some(digest) = digest else { continue };
             let Ok(metadata) = fs::metadata(place.join(&name)) else { continue };
             files.push(ListedFile {
                 path: name,
                 bytes: metadata.len(),
                 change_token: ChangeToken::Identity(FileIdentity::of(&metadata)),
-                digests: vec![claim],
+                digests: vec![digest],
             });
         }
-        let incomplete: Vec<String> = self.unfinished().filter(|_| !is_told).into_iter().collect();
+        let incomplete: Vec<String> =
+            self.unfinished().filter(|_| !is_reported).into_iter().collect();
         let name = format!("{}{UNREFERENCED}", self.id);
         if !incomplete.is_empty() {
             return Some(ListedModel { name, files, incomplete, ..ListedModel::default() });
         }
         let why = match files.len() {
             0 => return None,
-            1 => "a blob that no snapshot links to".to_owned(),
-            n => format!("{n} blobs that no snapshot links to"),
+            1 => "one blob to which no snapshot links".to_owned(),
+            n => format!("{n} blobs to which no snapshot links"),
         };
         Some(ListedModel { name, files, not_a_model: Some(why), ..ListedModel::default() })
     }
 
-    /// Opens what was listed.
+    /// Opens a listed entry.
+    ///
+    /// # Errors
+    /// Returns [`SourceError::Open`] if the files cannot be read.
     pub(super) fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let changed = |place: &Path, what: &str| SourceError::Changed {
             place: place.display().to_string(),
@@ -188,30 +192,31 @@ impl Repository {
         if listed.name.ends_with(UNREFERENCED) {
             let place = self.place.join("blobs");
             let mut checkpoint = Checkpoint::open(&place, &local::options())?;
-            let wanted: BTreeSet<&str> = listed.files.iter().map(|f| f.path.as_str()).collect();
-            checkpoint.retain_as_bytes(|file| wanted.contains(file.path.as_str()));
+            let listed_paths: BTreeSet<&str> =
+                listed.files.iter().map(|f| f.path.as_str()).collect();
+            checkpoint.retain_as_bytes(|file| listed_paths.contains(file.path.as_str()));
             return Ok(OpenedModel::from_checkpoint(checkpoint));
         }
         let Some(commit) = &listed.version else {
-            return Err(changed(&self.place, "it has no commit"));
+            return Err(changed(&self.place, "the snapshot has no commit"));
         };
         let place = self.place.join("snapshots").join(commit);
         let mut checkpoint = Checkpoint::open(&place, &local::options())?;
         if !listed.incomplete.is_empty() {
-            // Of a part that was downloaded it is known already that the other shards are not here.
+            // A partial snapshot already reports its missing files.
             checkpoint.problems.retain(|problem| problem.rule != "format/shard-missing");
         }
         Ok(OpenedModel::from_checkpoint(checkpoint).with_seal(local::seal_location(&place, listed)))
     }
 }
 
-/// Whether a file of a snapshot holds weights, by its name: a seal is no sign of any.
+/// Returns whether a file of a snapshot holds weights, by its name.
 fn is_weights(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     is_model_marker(name) || is_array(name)
 }
 
-/// Reads the references below a directory, each a file that holds a commit.
+/// Reads the references below a directory. Each is a file that contains a commit.
 fn read_references(
     place: &Path,
     prefix: String,
@@ -233,16 +238,16 @@ fn read_references(
     Ok(())
 }
 
-/// Whether a text is the id of a commit: it becomes a part of a path.
+/// Returns whether a text is a commit id. It becomes a part of a path, so nothing else is accepted.
 fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What the commit has and the snapshot does not.
+/// Returns a sentence about the files of the commit that are missing in the snapshot.
 fn missing(tree: &BTreeMap<String, trees::TreeFile>, listed: &ListedModel) -> Option<String> {
     let here: BTreeMap<&str, u64> =
         listed.files.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
-    // What is left out of every model is not missed.
+    // Git metadata is not part of a model, so it is not missing.
     let counts = |path: &str| !GIT_NAMES.contains(&path.split('/').next().unwrap_or_default());
     let missing: Vec<(&String, &trees::TreeFile)> =
         tree.iter().filter(|(path, _)| counts(path) && !here.contains_key(path.as_str())).collect();
@@ -255,12 +260,12 @@ fn missing(tree: &BTreeMap<String, trees::TreeFile>, listed: &ListedModel) -> Op
         n => format!("{shown} and {} more", n - 1),
     };
     Some(format!(
-        "{} of the {total} files of its commit are not here ({which}; {bytes} bytes): a partial snapshot",
+        "partial snapshot: {} of the {total} files of its commit are missing ({which}; {bytes} bytes)",
         missing.len()
     ))
 }
 
-/// Links of a snapshot whose blob is not there.
+/// Returns a sentence about the links of a snapshot whose blobs are missing.
 fn broken_links(place: &Path) -> Option<String> {
     let (found, _) = entries(place).ok()?;
     let broken: Vec<String> = found
@@ -273,7 +278,7 @@ fn broken_links(place: &Path) -> Option<String> {
         .collect();
     let first = broken.first()?;
     Some(match broken.len() {
-        1 => format!("the blob of {first} is not here"),
-        n => format!("the blobs of {first} and {} more files are not here", n - 1),
+        1 => format!("the blob of {first} is missing"),
+        n => format!("the blobs of {first} and {} more files are missing", n - 1),
     })
 }

@@ -1,6 +1,6 @@
-//! `trees/COMMIT.json`: which files a commit has, as the client of the hub keeps it.
+//! Reads `trees/COMMIT.json`, in which the client of the hub keeps the list of files of a commit.
 
-use super::blobs::{DigestOrigin, FETCH, parse_digest};
+use super::blobs::{DOWNLOAD_AGAIN, DigestOrigin, parse_digest};
 use crate::source::ListedDigest;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::path::Path;
 use tensorseal_base::hashing::HashAlgorithm;
 use tensorseal_base::regular_file;
 
-/// Longest file that is read.
+/// The longest file that is read, in bytes.
 const MAX_LEN: u64 = 64 << 20;
 
-/// The format that is known.
+/// The supported format version.
 const FORMAT: u64 = 1;
 
 #[derive(Deserialize)]
@@ -23,7 +23,7 @@ struct CommitTree {
 /// A file of a commit.
 #[derive(Debug, Deserialize)]
 pub(super) struct TreeFile {
-    /// Its length; of a large file, perhaps that of its pointer.
+    /// The length in bytes. For a large file, it may be that of its pointer.
     size: u64,
     blob_id: String,
     lfs_sha256: Option<String>,
@@ -31,24 +31,23 @@ pub(super) struct TreeFile {
 }
 
 impl TreeFile {
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.lfs_size.unwrap_or(self.size)
     }
 
-    /// What the commit says its digest is.
+    /// Returns the digest that the commit states.
     pub(super) fn listed_digest(&self) -> Option<ListedDigest> {
         let (algorithm, digits) = match &self.lfs_sha256 {
             Some(digest) => (HashAlgorithm::Sha256, digest),
             None => (HashAlgorithm::GitBlob, &self.blob_id),
         };
-        let place = DigestOrigin { name: "the file list of its commit", remedy: FETCH };
-        parse_digest(algorithm, digits, place)
+        let origin = DigestOrigin { name: "the file list of its commit", remedy: DOWNLOAD_AGAIN };
+        parse_digest(algorithm, digits, origin)
     }
 }
 
-/// The files of a commit by path; `None`: nobody kept a list, or not one that can be read, as the hub's own
-/// client takes it.
+/// Returns the files of a commit by path; `None` if there is no list, or the client of the hub would not accept it.
 pub(super) fn read(repository: &Path, commit: &str) -> Option<BTreeMap<String, TreeFile>> {
     let path = repository.join("trees").join(format!("{commit}.json"));
     let text = regular_file::read_at_most(&path, MAX_LEN).ok()?;

@@ -1,5 +1,4 @@
-//! What is asked of an MLflow server (REST API 2.0, as version 3 speaks it): never more than a bounded
-//! answer.
+//! Requests to an MLflow server (REST API 2.0 of MLflow 3) with bounded responses.
 
 use super::super::endpoint::Endpoint;
 use super::super::remote::http::{self, Http};
@@ -12,19 +11,19 @@ use tensorseal_format::RemoteError;
 use url::Url;
 use zeroize::Zeroizing;
 
-/// Versions that are asked for at once.
-const VERSIONS: &str = "200";
+/// The number of versions in one page.
+const PAGE_SIZE: &str = "200";
 
-/// Longest answer. A directory of a hundred thousand files stays below it.
-const MOST_BYTES: u64 = 32 << 20;
+/// The longest response in bytes. A directory of a hundred thousand files fits.
+const MAX_BYTES: u64 = 32 << 20;
 
-/// A server.
+/// A client of an MLflow server.
 #[derive(Debug)]
 pub(super) struct MlflowServer {
     http: Http,
     endpoint: Endpoint,
     authorization: Option<HeaderValue>,
-    /// Whether there are credentials that are not sent, since others could read them.
+    /// Whether advice are withheld because the connection is not encrypted.
     withheld: bool,
 }
 
@@ -35,12 +34,12 @@ pub(super) struct Version {
     pub version: String,
     #[serde(default)]
     pub status: Option<String>,
-    /// Where it was registered from: `models:/m-…` of a logged model.
+    /// The source from which the version was registered: `models:/m-…` for a logged model.
     #[serde(default)]
     pub source: Option<String>,
 }
 
-/// Some versions, and what the next ones are asked for by.
+/// A page of versions, and the token of the next page.
 #[derive(Debug, Deserialize)]
 pub(super) struct Versions {
     #[serde(default)]
@@ -75,18 +74,18 @@ struct Artifacts {
     files: Vec<Artifact>,
 }
 
-/// A number, which JSON of protocol buffers writes as text where it may have 64 bits.
+/// Deserialises a number: the JSON of protocol buffers writes numbers of 64 bits as text.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     use serde::de::Error;
     match Option::<serde_json::Value>::deserialize(deserializer)? {
         None | Some(serde_json::Value::Null) => Ok(None),
         Some(serde_json::Value::String(text)) => text.parse().map(Some).map_err(D::Error::custom),
-        Some(other) => other.as_u64().map(Some).ok_or_else(|| D::Error::custom("no length")),
+        Some(other) => other.as_u64().map(Some).ok_or_else(|| D::Error::custom("not a length")),
     }
 }
 
-/// The header of the credentials that MLflow's own client takes: `MLFLOW_TRACKING_TOKEN`, or
-/// `MLFLOW_TRACKING_USERNAME` with `MLFLOW_TRACKING_PASSWORD`.
+/// Returns the header with the advice that MLflow's client uses: `MLFLOW_TRACKING_TOKEN`, or
+/// `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`.
 fn authorization(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<HeaderValue>, &'static str> {
@@ -103,16 +102,18 @@ fn authorization(
         (None, None) => return Ok(None),
     };
     let value = HeaderValue::from_str(&text);
-    let mut value = value.map_err(|_| "MLFLOW_TRACKING_TOKEN cannot be sent in a header")?;
+    let mut value = value.map_err(
+        |_| "MLFLOW_TRACKING_TOKEN contains characters that are not allowed in a header",
+    )?;
     value.set_sensitive(true);
     Ok(Some(value))
 }
 
 impl MlflowServer {
-    /// A server, with the credentials of the environment.
+    /// Creates a client with the advice of the environment.
     ///
     /// # Errors
-    /// In words, when these cannot be used.
+    /// Returns a message if the advice are not valid.
     pub(super) fn new(http: Http, endpoint: Endpoint) -> Result<Self, &'static str> {
         let authorization = authorization(|name| std::env::var(name).ok())?;
         let withheld = authorization.is_some() && !endpoint.is_private();
@@ -120,10 +121,10 @@ impl MlflowServer {
         Ok(Self { http, endpoint, authorization, withheld })
     }
 
-    /// Some versions: of all models, or of one; `token` is that of the page before.
+    /// Returns a page of the versions of all models or of one. `token` is that of the previous page.
     ///
     /// # Errors
-    /// When there is no answer that can be used.
+    /// Returns [`RemoteError::Unavailable`] if the server does not give a valid response.
     pub(super) fn versions(
         &self,
         model: Option<&str>,
@@ -132,10 +133,10 @@ impl MlflowServer {
         let mut url = self.api("mlflow/model-versions/search");
         {
             let mut query = url.query_pairs_mut();
-            query.append_pair("max_results", VERSIONS);
+            query.append_pair("max_results", PAGE_SIZE);
             query.append_pair("order_by", "name ASC").append_pair("order_by", "version_number ASC");
             if let Some(model) = model {
-                // Neither quotation mark can be escaped in it.
+                // Quotation marks cannot be escaped in a filter.
                 let quote = if model.contains('\'') { '"' } else { '\'' };
                 query.append_pair("filter", &format!("name={quote}{model}{quote}"));
             }
@@ -144,74 +145,74 @@ impl MlflowServer {
         self.json(&url)
     }
 
-    /// One version.
+    /// Returns one version.
     ///
     /// # Errors
-    /// As for [`MlflowServer::versions`].
+    /// Returns the errors of [`MlflowServer::versions`].
     pub(super) fn version(&self, model: &str, version: &str) -> Result<Version, RemoteError> {
-        let url = self.of_version("mlflow/model-versions/get", model, version);
+        let url = self.version_url("mlflow/model-versions/get", model, version);
         self.json(&url).map(|OneVersion { model_version }| model_version)
     }
 
-    /// Where the files of a version are.
+    /// Returns the URI of the files of a version.
     ///
     /// # Errors
-    /// As for [`MlflowServer::versions`].
+    /// Returns the errors of [`MlflowServer::versions`].
     pub(super) fn download_uri(&self, model: &str, version: &str) -> Result<String, RemoteError> {
-        let url = self.of_version("mlflow/model-versions/get-download-uri", model, version);
+        let url = self.version_url("mlflow/model-versions/get-download-uri", model, version);
         self.json(&url).map(|DownloadUri { artifact_uri }| artifact_uri)
     }
 
-    /// The entries of a directory of artifacts.
+    /// Returns the entries of a directory of artifacts.
     ///
     /// # Errors
-    /// As for [`MlflowServer::versions`].
+    /// Returns the errors of [`MlflowServer::versions`].
     pub(super) fn artifacts(&self, url: &Url) -> Result<Vec<Artifact>, RemoteError> {
         self.json(url).map(|Artifacts { files }| files)
     }
 
-    /// The length of a file; `None`: the server does not tell it.
+    /// Returns the length of a file in bytes; `None` if the server does not state it.
     ///
     /// # Errors
-    /// As for [`MlflowServer::versions`].
+    /// Returns the errors of [`MlflowServer::versions`].
     pub(super) fn length(&self, url: &Url) -> Result<Option<u64>, RemoteError> {
         self.http.with_retries(0, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
-            let response = self.ask(url, range).await?;
+            let response = self.request(url, range).await?;
             match response.status() {
                 StatusCode::PARTIAL_CONTENT => {
                     Ok(http::content_range(response.headers()).and_then(|(_, length)| length))
                 }
                 StatusCode::RANGE_NOT_SATISFIABLE => Ok(Some(0)),
                 StatusCode::OK => Ok(response.content_length()),
-                status => Err(AttemptError::unavailable(format!("the server answers {status}"))),
+                status => Err(AttemptError::unavailable(format!("the server returned {status}"))),
             }
         })
     }
 
-    /// The URL of a part of the API.
+    /// Returns the URL of an API endpoint.
     pub(super) fn api(&self, path: &str) -> Url {
         self.at(&format!("api/2.0/{path}"))
     }
 
-    /// A URL of the server. What is in `path` stands for itself.
+    /// Returns a URL of the server. `path` is not decoded.
     pub(super) fn at(&self, path: &str) -> Url {
         let mut url = self.endpoint.base.clone();
         url.set_path(path);
         url
     }
 
-    /// The server as it was named, for messages.
+    /// Returns the endpoint as the user named it.
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The client and its limits.
+    /// Returns the HTTP client.
     pub(super) fn http(&self) -> &Http {
         &self.http
     }
 
-    fn of_version(&self, path: &str, model: &str, version: &str) -> Url {
+    fn version_url(&self, path: &str, model: &str, version: &str) -> Url {
         let mut url = self.api(path);
         url.query_pairs_mut().append_pair("name", model).append_pair("version", version);
         url
@@ -219,23 +220,22 @@ impl MlflowServer {
 
     fn json<T: DeserializeOwned>(&self, url: &Url) -> Result<T, RemoteError> {
         self.http.with_retries(0, || async {
-            let response = self.ask(url, HeaderMap::new()).await?;
+            let response = self.request(url, HeaderMap::new()).await?;
             if response.status() != StatusCode::OK {
                 let status = response.status();
-                return Err(AttemptError::unavailable(format!("the server answers {status}")));
+                return Err(AttemptError::unavailable(format!("the server returned {status}")));
             }
-            let bytes = http::body(response, MOST_BYTES).await?;
-            serde_json::from_slice(&bytes).map_err(|_| {
-                AttemptError::unavailable("the server's answer is not of the form of MLflow's")
-            })
+            let bytes = http::body(response, MAX_BYTES).await?;
+            serde_json::from_slice(&bytes)
+                .map_err(|_| AttemptError::unavailable("the response is not valid MLflow JSON"))
         })
     }
 
-    /// Asks once, with the credentials.
+    /// Sends one request with the advice.
     ///
     /// # Errors
-    /// When there is no answer, or the credentials do not do.
-    pub(super) async fn ask(
+    /// Returns an [`AttemptError`] if there is no response, or if the advice are refused.
+    pub(super) async fn request(
         &self,
         url: &Url,
         mut headers: HeaderMap,
@@ -248,14 +248,16 @@ impl MlflowServer {
         if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Ok(response);
         }
-        let credentials = match (self.withheld, &self.authorization) {
+        let advice = match (self.withheld, &self.authorization) {
             (true, _) => {
-                "the credentials of the environment are not sent where others can read them"
+                "the advice of the environment are not sent over an unencrypted connection: use mlflow+https://"
             }
-            (_, Some(_)) => "with the credentials of MLFLOW_TRACKING_*",
-            (_, None) => "and neither MLFLOW_TRACKING_TOKEN nor MLFLOW_TRACKING_USERNAME is set",
+            (_, Some(_)) => "check the advice in MLFLOW_TRACKING_*",
+            (_, None) => {
+                "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            }
         };
-        Err(AttemptError::unavailable(format!("the server answers {status}, {credentials}")))
+        Err(AttemptError::unavailable(format!("the server returned {status}: {advice}")))
     }
 }
 
@@ -298,7 +300,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_page_is_read_or_refused(text in "\\{?[\\[\\]{}\":,a-z_0-9]{0,80}") {
+        fn any_page_is_parsed_or_refused(text in "\\{?[\\[\\]{}\":,a-z_0-9]{0,80}") {
             let _ = serde_json::from_str::<Versions>(&text);
             let _ = serde_json::from_str::<Artifacts>(&text);
         }

@@ -1,4 +1,4 @@
-//! Where the files of a version are, and which they are.
+//! Finds and lists the files of a version.
 
 use super::api::{MlflowServer, Version};
 use percent_encoding::percent_decode_str;
@@ -7,29 +7,30 @@ use tensorseal_base::display::quoted;
 use tensorseal_format::RemoteError;
 use url::Url;
 
-/// How deep directories may be nested, as in a checkpoint.
-const MOST_DEPTH: usize = 64;
+/// The largest depth of directories, as in a checkpoint.
+const MAX_DEPTH: usize = 64;
 
-/// Most files of a model, as in a checkpoint.
-const MOST_FILES: usize = 100_000;
+/// The largest number of files of a model, as in a checkpoint.
+const MAX_FILES: usize = 100_000;
 
-/// Where the server passes artifacts on.
+/// The API endpoint at which the server proxies artifacts.
 const PROXY: &str = "mlflow-artifacts/artifacts";
 
-/// Where the files of a version are to be had.
+/// The location of the files of a version.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ArtifactLocation {
-    /// Below a path of the artifacts that the server passes on.
+    /// The server proxies the files.
     Proxied {
-        /// Its components.
+        /// The components of their path.
         path: Vec<String>,
     },
-    /// Of a logged model, somewhere that only the server knows how to read.
+    /// The files belong to a logged model, and only the server knows where they are stored.
     Logged {
-        /// Id of the logged model.
+        /// The id of the logged model.
         id: String,
-        /// The registered model and its version.
+        /// The name of the registered model.
         name: String,
+        /// The version of the registered model.
         version: String,
     },
 }
@@ -37,13 +38,13 @@ pub(super) enum ArtifactLocation {
 /// A file of a version.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ArtifactFile {
-    /// Path in the model.
+    /// The path in the model.
     pub path: String,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
 }
 
-/// The files of a version, and what of it cannot be listed.
+/// The files of a version, and sentences about those that cannot be listed.
 #[derive(Debug, Default)]
 pub(super) struct ArtifactListing {
     pub files: Vec<ArtifactFile>,
@@ -51,10 +52,10 @@ pub(super) struct ArtifactListing {
 }
 
 impl ArtifactLocation {
-    /// Of a version whose files are at `uri`.
+    /// Returns the location of a version whose files are at `uri`.
     ///
     /// # Errors
-    /// In words, when the server does not pass them on.
+    /// Returns a message if the server does not proxy the files.
     pub(super) fn resolve(
         server: &MlflowServer,
         version: &Version,
@@ -69,12 +70,12 @@ impl ArtifactLocation {
             return Ok(Self::Logged { id: id.to_owned(), name, version });
         }
         Err(format!(
-            "its files are at {}, which the server does not pass on: scan that as a source of its own",
+            "the server does not proxy the files at {}: scan them as a separate source",
             without_secrets(uri)
         ))
     }
 
-    /// The URL of a directory in it.
+    /// Returns the URL of a directory.
     fn directory(&self, server: &MlflowServer, within: &[&str]) -> Url {
         let (mut url, key, path) = match self {
             Self::Proxied { path } => {
@@ -92,7 +93,7 @@ impl ArtifactLocation {
         url
     }
 
-    /// The URL of a file in it.
+    /// Returns the URL of a file.
     pub(super) fn file(&self, server: &MlflowServer, path: &str) -> Url {
         match self {
             Self::Proxied { path: above } => {
@@ -113,40 +114,38 @@ impl ArtifactLocation {
         }
     }
 
-    /// All files in it, in byte order of their paths.
+    /// Lists all files, in byte order of their paths.
     ///
     /// # Errors
-    /// When a directory cannot be listed.
+    /// Returns [`RemoteError::Unavailable`] if a directory cannot be listed, or if there are too many files.
     pub(super) fn files(&self, server: &MlflowServer) -> Result<ArtifactListing, RemoteError> {
         let mut found = ArtifactListing::default();
         let mut pending = vec![String::new()];
-        // A directory that is listed twice is looked at once.
+        // A directory that is listed twice is visited once.
         let mut directories = HashSet::new();
         let mut seen = 0;
         while let Some(directory) = pending.pop() {
             let within: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
             for entry in server.artifacts(&self.directory(server, &within))? {
                 seen += 1;
-                if seen > MOST_FILES {
-                    let why = format!("it has more than {MOST_FILES} files and directories");
+                if seen > MAX_FILES {
+                    let why = format!("the model has more than {MAX_FILES} files and directories");
                     return Err(RemoteError::Unavailable(why));
                 }
-                // The whole path or the last component of it, by the kind of place.
+                // Depending on the location, this is the whole path or its last component.
                 let name = entry.path.rsplit('/').next().unwrap_or_default();
                 let path = match directory.as_str() {
                     "" => name.to_owned(),
                     directory => format!("{directory}/{name}"),
                 };
-                if matches!(name, "" | "." | "..") || (entry.is_dir && within.len() >= MOST_DEPTH) {
-                    found
-                        .problems
-                        .push(format!("the server lists {}, which is not read", quoted(&path)));
+                if matches!(name, "" | "." | "..") || (entry.is_dir && within.len() >= MAX_DEPTH) {
+                    found.problems.push(format!("skipped the invalid path {}", quoted(&path)));
                 } else if entry.is_dir {
                     if directories.insert(path.clone()) {
                         pending.push(path);
                     }
                 } else {
-                    // That of an empty file is not in the answer, and some stores tell none at all.
+                    // The length of empty files is missing, and some stores state no lengths.
                     let bytes = match entry.file_size {
                         Some(bytes) => Some(bytes),
                         None => server.length(&self.file(server, &path))?,
@@ -154,7 +153,7 @@ impl ArtifactLocation {
                     match bytes {
                         Some(bytes) => found.files.push(ArtifactFile { path, bytes }),
                         None => {
-                            let why = format!("nobody knows the length of {}", quoted(&path));
+                            let why = format!("the length of {} is unknown", quoted(&path));
                             found.problems.push(why);
                         }
                     }
@@ -165,13 +164,13 @@ impl ArtifactLocation {
         let listed = found.files.len();
         found.files.dedup_by(|a, b| a.path == b.path);
         if found.files.len() < listed {
-            found.problems.push("the server lists a file twice".to_owned());
+            found.problems.push("the server lists the same file twice".to_owned());
         }
         Ok(found)
     }
 }
 
-/// The components of the path of artifacts that the server passes on; `None`: these are not.
+/// Returns the components of the path of proxied artifacts; `None` if the server does not proxy them.
 fn proxied(server: &MlflowServer, uri: &str) -> Result<Option<Vec<String>>, String> {
     let Some((scheme, rest)) = uri.split_once(':') else { return Ok(None) };
     let (authority, path) = match rest.strip_prefix("//") {
@@ -189,34 +188,34 @@ fn proxied(server: &MlflowServer, uri: &str) -> Result<Option<Vec<String>>, Stri
     };
     if !authority.is_empty() && !is_server(server, authority) {
         let other = without_secrets(uri);
-        return Err(format!("its files are on another server, which is not asked: {other}"));
+        return Err(format!("the files are on another server, which is not contacted: {other}"));
     }
     let parts = path.split('/').filter(|part| !part.is_empty()).map(|part| {
-        let part = percent_decode_str(part).decode_utf8().map_err(|_| "it is not in UTF-8")?;
+        let part = percent_decode_str(part).decode_utf8().map_err(|_| "it is not UTF-8")?;
         match part.as_ref() {
-            "." | ".." => Err("it leads out of the artifacts"),
+            "." | ".." => Err("it leads out of the artifact directory"),
             part => Ok(part.to_owned()),
         }
     });
     let parts: Result<Vec<_>, _> = parts.collect();
-    parts.map(Some).map_err(|why| format!("the path of its files cannot be used: {why}"))
+    parts.map(Some).map_err(|why| format!("the path of the files is not valid: {why}"))
 }
 
-/// Whether it is this server, however it was spoken to.
+/// Returns whether an authority is that of this server.
 fn is_server(server: &MlflowServer, authority: &str) -> bool {
     let base = &server.endpoint().base;
     let other = Url::parse(&format!("{}://{authority}/", base.scheme()));
     other.is_ok_and(|other| other.origin() == base.origin())
 }
 
-/// The ids of logged models: nothing that is of meaning in a URL.
+/// Returns whether a text is the id of a logged model. It has no characters with a meaning in a URL.
 fn is_id(text: &str) -> bool {
     text.len() > 2
         && text.starts_with("m-")
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// A URI without what may be a password in it, for a message.
+/// Returns a URI without the parts that may contain secrets, for messages.
 fn without_secrets(uri: &str) -> String {
     let uri = uri.split(['?', '#']).next().unwrap_or_default();
     let shown = match uri.split_once("://") {
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn places_of_files() {
+    fn locations_of_files() {
         let server = server();
         let at =
             |uri: &str, source: &str| ArtifactLocation::resolve(&server, &version(source), uri);
@@ -301,9 +300,9 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever a server says files are, what is asked for stays below its artifacts.
+        /// Whatever URI a server states, the requested URLs are below its artifacts.
         #[test]
-        fn urls_stay_below(uri in "mlflow-artifacts:/{0,3}[a.%2e/]{0,20}", name in "[a-z%?#]{1,8}") {
+        fn urls_stay_below_the_artifacts(uri in "mlflow-artifacts:/{0,3}[a.%2e/]{0,20}", name in "[a-z%?#]{1,8}") {
             let server = server();
             if let Ok(place) = ArtifactLocation::resolve(&server, &version(""), &uri) {
                 let url = place.file(&server, &name);

@@ -1,4 +1,4 @@
-//! The files of a version: read by ranges, as long as they are the ones that were opened, or fetched whole.
+//! Opens the files of a version, which are read by ranges or fetched whole.
 
 use super::super::remote::http;
 use super::super::remote::retry::AttemptError;
@@ -15,19 +15,20 @@ use std::sync::Arc;
 use tensorseal_format::{RemoteError, RemoteFile};
 use url::Url;
 
-/// What opens files.
+/// Opens the files of versions.
 pub(super) struct ArtifactOpener<'s> {
     pub server: &'s Arc<MlflowServer>,
     pub windows: &'s Arc<WindowCache>,
-    /// Where temporary files go.
+    /// The directory for temporary files.
     pub spool: &'s Path,
 }
 
 impl ArtifactOpener<'_> {
-    /// A file, by ranges if the server gives them, else as a whole.
+    /// Opens a file. It is read by ranges if the server supports them, and otherwise fetched now.
     ///
     /// # Errors
-    /// When it is not there, or has another length.
+    /// Returns [`SourceError::Changed`] if the file was removed or has another length, and [`SourceError::Unreachable`] if
+    /// the server does not response.
     pub(super) fn file(
         &self,
         url: Url,
@@ -39,57 +40,59 @@ impl ArtifactOpener<'_> {
             return self.spooled(None, 0, &place);
         }
         let http = self.server.http();
-        let answer = http.with_retries(1, || async {
+        let response = http.with_retries(1, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
-            let response = self.server.ask(&url, range).await?;
+            let response = self.server.request(&url, range).await?;
             match response.status() {
                 StatusCode::PARTIAL_CONTENT | StatusCode::OK => Ok(response),
                 StatusCode::NOT_FOUND => {
-                    Err(AttemptError::changed("the server answers that it is not there"))
+                    Err(AttemptError::changed("the server returned 404 Not Found"))
                 }
-                status => Err(AttemptError::unavailable(format!("the server answers {status}"))),
+                status => Err(AttemptError::unavailable(format!("the server returned {status}"))),
             }
         });
-        let answer = answer.map_err(at)?;
-        if answer.status() == StatusCode::OK {
-            let body = ResponseBody::new(answer, listed.bytes, http);
+        let response = response.map_err(at)?;
+        if response.status() == StatusCode::OK {
+            let body = ResponseBody::new(response, listed.bytes, http);
             return self.spooled(Some(body), listed.bytes, &place);
         }
-        let pin = ArtifactIdentity::from_headers(answer.headers());
-        if pin.length != Some(listed.bytes) {
-            return Err(at(RemoteError::Changed("its length".to_owned())));
+        let identity = ArtifactIdentity::from_headers(response.headers());
+        if identity.length != Some(listed.bytes) {
+            return Err(at(RemoteError::Changed("its length changed".to_owned())));
         }
         let server = Arc::clone(self.server);
-        let artifact = RangedArtifact { server, url, place, bytes: listed.bytes, identity: pin };
+        let artifact = RangedArtifact { server, url, place, bytes: listed.bytes, identity };
         Ok(Arc::new(WindowedFile::new(artifact, self.windows)))
     }
 
-    /// A file of so many bytes that is fetched now.
+    /// Fetches a file of `bytes` bytes now.
     fn spooled(
         &self,
         body: Option<ResponseBody>,
         bytes: u64,
         place: &str,
     ) -> Result<Arc<dyn RemoteFile>, SourceError> {
-        let unreachable = |why: String| SourceError::Unreachable { place: place.to_owned(), why };
-        let own = |error: io::Error| unreachable(format!("its temporary file: {error}"));
-        let mut spool = Spool::new(self.spool, bytes).map_err(own)?;
+        let unreachable =
+            |reason: String| SourceError::Unreachable { place: place.to_owned(), reason };
+        let spool_error =
+            |error: io::Error| unreachable(format!("cannot write the temporary file: {error}"));
+        let mut spool = Spool::new(self.spool, bytes).map_err(spool_error)?;
         if let Some(body) = body {
-            let mut checked = HashingReader::new(body, bytes);
-            let stored = io::copy(&mut checked, &mut spool).and_then(|_| spool.flush());
-            let flowed = checked.finish().map_err(unreachable)?;
-            stored.map_err(own)?;
-            if flowed.bytes != bytes || flowed.longer {
-                let what = "its length".to_owned();
+            let mut reader = HashingReader::new(body, bytes);
+            let stored = io::copy(&mut reader, &mut spool).and_then(|_| spool.flush());
+            let summary = reader.finish().map_err(unreachable)?;
+            stored.map_err(spool_error)?;
+            if summary.bytes != bytes || summary.longer {
+                let what = "its length changed".to_owned();
                 return Err(SourceError::Changed { place: place.to_owned(), what });
             }
         }
         let file = spool.into_bytes().file(0, bytes, place.to_owned());
-        file.ok_or_else(|| unreachable("its temporary file is too short".to_owned()))
+        file.ok_or_else(|| unreachable("the temporary file is too short".to_owned()))
     }
 }
 
-/// What stays the same between two answers unless the file was written.
+/// The values of a response that stay the check unless the file is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ArtifactIdentity {
     length: Option<u64>,
@@ -107,7 +110,7 @@ impl ArtifactIdentity {
     }
 }
 
-/// A file that is read by ranges, as long as it is the one that was opened.
+/// A file that is read by ranges and pinned to the identity with which it was opened.
 #[derive(Debug)]
 struct RangedArtifact {
     server: Arc<MlflowServer>,
@@ -127,15 +130,15 @@ impl FetchRange for RangedArtifact {
     }
 
     fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>, RemoteError> {
-        let same =
+        let check =
             |headers: &HeaderMap| match ArtifactIdentity::from_headers(headers) == self.identity {
                 true => Ok(()),
-                false => Err(RemoteError::Changed("it was written to".to_owned())),
+                false => Err(RemoteError::Changed("the file was written".to_owned())),
             };
         self.server.http().with_retries(len as u64, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(offset, len)?)]);
-            let response = self.server.ask(&self.url, range).await?;
-            http::read_range(response, offset, len, &same).await
+            let response = self.server.request(&self.url, range).await?;
+            http::read_range(response, offset, len, &check).await
         })
     }
 }

@@ -1,8 +1,7 @@
-//! MLflow servers: versions of registered models.
+//! MLflow servers as sources: versions of registered models.
 //!
-//! MLflow tells no digests and no marks of writing, and the files of a registered version can be
-//! overwritten in place: so each version is a model of its own, `NAME/versions/NUMBER`, and nothing about it
-//! is known to be unchanged unless it was read.
+//! MLflow has neither digests nor change tokens, and the files of a registered version can be overwritten in place.
+//! Therefore each version is a separate model, `NAME/versions/NUMBER`, and is read in every scan.
 
 mod api;
 mod artifacts;
@@ -24,13 +23,13 @@ use std::sync::Arc;
 use tensorseal_base::display::quoted;
 use tensorseal_format::{Checkpoint, RemoteError};
 
-/// Most versions that are listed.
-const MOST_VERSIONS: usize = 1_000_000;
+/// The largest number of versions that are listed.
+const MAX_VERSIONS: usize = 1_000_000;
 
-/// What stands between the name of a model and the number of its version.
+/// The separator between the name of a model and the number of its version.
 const VERSIONS: &str = "/versions/";
 
-/// The registered models of an MLflow server.
+/// The registered models of an MLflow server as a source.
 #[derive(Debug)]
 pub struct MlflowSource {
     server: Arc<MlflowServer>,
@@ -41,22 +40,22 @@ pub struct MlflowSource {
     spool: PathBuf,
 }
 
-/// Opens `mlflow://host[:port][/MODEL[/VERSION]]`: all registered models, or one, or one version of it.
-/// Plain HTTP is spoken to this machine, and by `mlflow+http://`. Credentials are `MLFLOW_TRACKING_USERNAME`
-/// and `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`. What cannot be read by ranges goes to
-/// temporary files in `spool`.
+/// Opens `mlflow://host[:port][/MODEL[/VERSION]]`: all registered models, one of them, or one version. Plain HTTP is used
+/// for loopback addresses, and for `mlflow+http://`. Credentials are `MLFLOW_TRACKING_USERNAME` and
+/// `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`. Files that cannot be read by ranges are fetched to temporary
+/// files in `spool`. No request is sent.
 ///
 /// # Errors
-/// When it is no such URI. Nothing is asked of the server yet.
+/// Returns [`SourceError::Invalid`] if the URI or the credentials are not valid.
 pub fn open(uri: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
     Ok(Box::new(MlflowSource::open(uri, spool, RequestLimits::default())?))
 }
 
 impl MlflowSource {
-    /// [`open`], with limits of one's own.
+    /// Opens a source as [`open`] does, with these limits.
     ///
     /// # Errors
-    /// Those of [`open`].
+    /// Returns the errors of [`open`].
     pub fn open(uri: &str, spool: &Path, limits: RequestLimits) -> Result<Self, SourceError> {
         let endpoint = Endpoint::parse(uri, "mlflow")?;
         let name = match endpoint.path.as_str() {
@@ -64,22 +63,24 @@ impl MlflowSource {
             path => format!("{}/{path}", endpoint.name),
         };
         let invalid =
-            |why: &str| SourceError::Invalid { source_name: name.clone(), why: why.to_owned() };
+            |why: &str| SourceError::Invalid { source_name: name.clone(), reason: why.to_owned() };
         let expected = "expected mlflow://host[:port][/MODEL[/VERSION]]";
-        let decoded = |part: &str| match percent_decode_str(part).decode_utf8() {
+        let decode = |part: &str| match percent_decode_str(part).decode_utf8() {
             Ok(part) if !part.is_empty() => Ok(part.into_owned()),
             _ => Err(invalid(expected)),
         };
         let (model, version) = match endpoint.path.split_once('/') {
             None if endpoint.path.is_empty() => (None, None),
-            None => (Some(decoded(&endpoint.path)?), None),
-            Some((model, version)) => (Some(decoded(model)?), Some(decoded(version)?)),
+            None => (Some(decode(&endpoint.path)?), None),
+            Some((model, version)) => (Some(decode(model)?), Some(decode(version)?)),
         };
         if version.as_deref().is_some_and(|version| !is_number(version)) {
             return Err(invalid(expected));
         }
         if model.as_deref().is_some_and(|model| model.contains('\'') && model.contains('"')) {
-            return Err(invalid("MLflow cannot be asked for a name with both quotation marks"));
+            return Err(invalid(
+                "MLflow cannot search for a name with both kinds of quotation marks",
+            ));
         }
         let http = Http::new(limits).map_err(|error| SourceError::at(&name, error))?;
         let server = Arc::new(MlflowServer::new(http, endpoint).map_err(invalid)?);
@@ -92,7 +93,7 @@ impl MlflowSource {
         let mut listed =
             ListedModel { name, version: Some(version.version.clone()), ..ListedModel::default() };
         if let Some(status) = version.status.as_deref().filter(|status| *status != "READY") {
-            listed.incomplete.push(format!("its status is {}", quoted(status)));
+            listed.incomplete.push(format!("the status of the version is {}", quoted(status)));
         }
         match self
             .place(version)
@@ -117,7 +118,7 @@ impl MlflowSource {
         listed
     }
 
-    /// Where the files of a version are, or why not.
+    /// Returns the location of the files of a version, or a message.
     fn place(&self, version: &Version) -> Result<ArtifactLocation, String> {
         let uri = self.server.download_uri(&version.name, &version.version);
         ArtifactLocation::resolve(&self.server, version, &uri.map_err(|error| error.to_string())?)
@@ -138,7 +139,7 @@ impl Source for MlflowSource {
             let found = self.server.version(model, version).map_err(at)?;
             if (&found.name, &found.version) != (model, version) {
                 return Err(at(RemoteError::Unavailable(
-                    "the server answers with another version".to_owned(),
+                    "the server returned another version".to_owned(),
                 )));
             }
             let _ = each(self.listed(&found));
@@ -151,16 +152,16 @@ impl Source for MlflowSource {
             seen += page.model_versions.len();
             let next = page.next_page_token.filter(|next| !next.is_empty());
             let stuck = next.is_some() && (next == token || page.model_versions.is_empty());
-            if stuck || seen > MOST_VERSIONS {
-                let why = format!("its list of versions does not end after {seen}");
+            if stuck || seen > MAX_VERSIONS {
+                let why = format!("the list of versions does not end after {seen} entries");
                 return Err(at(RemoteError::Unavailable(why)));
             }
-            // What was not asked for is not of this source.
-            let asked = |version: &&Version| {
+            // Versions of other models are not part of this source.
+            let is_requested = |version: &&Version| {
                 is_number(&version.version)
                     && self.model.as_ref().is_none_or(|model| *model == version.name)
             };
-            for version in page.model_versions.iter().filter(asked) {
+            for version in page.model_versions.iter().filter(is_requested) {
                 if each(self.listed(version)).is_break() {
                     return Ok(());
                 }
@@ -175,7 +176,8 @@ impl Source for MlflowSource {
     fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let model = format!("{}/{}", self.server.endpoint().name, listed.name);
         let at = |error| SourceError::at(&model, error);
-        let unlisted = || at(RemoteError::Unavailable("it is no version of a model".to_owned()));
+        let unlisted =
+            || at(RemoteError::Unavailable("not the name of a model version".to_owned()));
         let (name, number) = listed.name.rsplit_once(VERSIONS).ok_or_else(unlisted)?;
         let version = self.server.version(name, number).map_err(at)?;
         let place = self.place(&version).map_err(|why| at(RemoteError::Unavailable(why)))?;
@@ -192,11 +194,12 @@ impl Source for MlflowSource {
         Ok(OpenedModel::with_files(checkpoint, Vec::new(), listed.files.clone()).with_seal(seal))
     }
 
-    /// Paths and lengths: there is no mark that moves.
+    /// Compares paths and lengths, because MLflow has no change tokens.
     fn ensure_unchanged(&self, listed: &ListedModel) -> Result<(), SourceError> {
         let model = format!("{}/{}", self.server.endpoint().name, listed.name);
         let at = |error| SourceError::at(&model, error);
-        let unlisted = || at(RemoteError::Unavailable("it is no version of a model".to_owned()));
+        let unlisted =
+            || at(RemoteError::Unavailable("not the name of a model version".to_owned()));
         let (name, number) = listed.name.rsplit_once(VERSIONS).ok_or_else(unlisted)?;
         let now = self.listed(&self.server.version(name, number).map_err(at)?);
         match now.unreadable {
@@ -215,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_uri_means() {
+    fn uris() {
         let open = |uri: &str| MlflowSource::open(uri, Path::new("."), RequestLimits::default());
         for (uri, model, version) in [
             ("mlflow://127.0.0.1:5000", None, None),

@@ -1,8 +1,8 @@
-//! Unpacking layers: what is packed in them goes into a spool, one file behind the other.
+//! Unpacks layers into a spool, one file after the other.
 //!
-//! An archive is hostile. No name in it reaches the file system; its headers are bounded, and what it
-//! unpacks to; links and whatever is no plain file are refused. Names that lead out of the model, or come
-//! twice, are told when the model is opened, as those of any list.
+//! Archives are hostile. No name in an archive reaches the file system. The length of its headers and of the unpacked
+//! data is limited. Links and other members that are not regular files are refused. Names that lead out of the model or
+//! occur twice are reported when the model is opened.
 
 use super::super::spool::Spool;
 use super::compressed;
@@ -13,59 +13,60 @@ use std::rc::Rc;
 use tar::{Archive, Entry, EntryType};
 use tensorseal_base::display::quoted;
 
-/// Longest headers of a member: names, extended attributes, the map of a sparse file.
-const MOST_HEADERS: u64 = 1 << 20;
+/// The longest headers of a member in bytes: names, extended attributes, and the map of a sparse file.
+const MAX_HEADERS: u64 = 1 << 20;
 
-/// Most members of an archive.
-const MOST_MEMBERS: usize = 100_000;
+/// The largest number of members of an archive.
+const MAX_MEMBERS: usize = 100_000;
 
-/// Most refused members that are told one by one.
-const MOST_TOLD: usize = 20;
+/// The largest number of refused members that are reported one by one.
+const MAX_REPORTED: usize = 20;
 
-/// Bytes that are copied at once.
+/// The number of bytes that are copied at once.
 const COPY: usize = 128 << 10;
 
-/// A file that was packed in a layer.
+/// A file that was unpacked from a layer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UnpackedMember {
-    /// Path in the model.
+    /// The path in the model.
     pub path: String,
-    /// Where it begins in the spool.
+    /// The offset in the spool.
     pub start: u64,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
 }
 
-/// What was packed in a layer.
+/// The result of unpacking a layer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct UnpackedLayer {
-    /// What was unpacked.
+    /// The unpacked files.
     pub members: Vec<UnpackedMember>,
-    /// What was refused: in words each, as far as they are told.
+    /// Descriptions of the first refused members.
     pub refused: Vec<String>,
-    /// How much was refused.
+    /// The number of refused members.
     pub refusals: u64,
 }
 
-/// Why unpacking ended early.
+/// An error while a layer is unpacked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UnpackError {
-    /// It is damaged, or was made to be.
+    /// The layer is damaged.
     #[error("{0}")]
     Damaged(String),
-    /// It unpacks to more than there is room for.
-    #[error("it unpacks to more than {0} bytes")]
+    /// The unpacked data is too long.
+    #[error("the archive unpacks to more than {0} bytes")]
     TooLarge(u64),
     /// The temporary file could not be written.
-    #[error("its temporary file: {0}")]
+    #[error("cannot write the temporary file: {0}")]
     Spool(io::Error),
 }
 
-/// Unpacks a layer that is not an archive to the file `path`, else to the files of its members. What was
-/// unpacked before an error is in `contents`.
+/// Unpacks a layer. An archive gives the files of its members, and another layer gives the file `path`. After an error,
+/// `contents` has the files that were unpacked before.
 ///
 /// # Errors
-/// [`UnpackError`]; also when the layer could not be read.
+/// Returns an [`UnpackError`] if the layer is damaged or cannot be read, if it is too long, or if the spool cannot be
+/// written.
 pub(super) fn unpack(
     layer: impl Read,
     packing: LayerPacking,
@@ -73,10 +74,10 @@ pub(super) fn unpack(
     spool: &mut Spool,
     contents: &mut UnpackedLayer,
 ) -> Result<(), UnpackError> {
-    let plain = compressed::reader(layer, packing.compression);
+    let decompressed = compressed::reader(layer, packing.compression);
     let allowed = Rc::new(Cell::new(0));
-    let most = spool.room();
-    let mut bounded = BoundedReader { inner: plain, allowed: Rc::clone(&allowed) };
+    let limit = spool.room();
+    let mut bounded = BoundedReader { inner: decompressed, allowed: Rc::clone(&allowed) };
     if !packing.archive {
         allowed.set(u64::MAX);
         let start = spool.len();
@@ -89,25 +90,27 @@ pub(super) fn unpack(
     let mut entries = archive.entries().map_err(damaged)?;
     let mut members = 0;
     loop {
-        allowed.set(MOST_HEADERS);
+        allowed.set(MAX_HEADERS);
         let Some(entry) = entries.next() else { return Ok(()) };
         let mut entry = entry.map_err(damaged)?;
         members += 1;
-        if members > MOST_MEMBERS {
-            return Err(UnpackError::Damaged(format!("it has more than {MOST_MEMBERS} members")));
+        if members > MAX_MEMBERS {
+            return Err(UnpackError::Damaged(format!(
+                "the archive has more than {MAX_MEMBERS} members"
+            )));
         }
-        // What is refused is read as well, to get behind it.
+        // Refused members count as well, because they are decompressed.
         if entry.size() > spool.room() {
-            return Err(UnpackError::TooLarge(most));
+            return Err(UnpackError::TooLarge(limit));
         }
-        allowed.set(entry.size().saturating_add(MOST_HEADERS));
+        allowed.set(entry.size().saturating_add(MAX_HEADERS));
         if let Some(path) = contents.accept(&mut entry)? {
             let (start, expected) = (spool.len(), entry.size());
             copy(&mut entry, spool)?;
             let bytes = spool.len() - start;
             if bytes != expected {
                 return Err(UnpackError::Damaged(format!(
-                    "it ends in the middle of {}",
+                    "the archive ends inside of {}",
                     quoted(&path)
                 )));
             }
@@ -121,12 +124,12 @@ pub(super) fn unpack(
 impl UnpackedLayer {
     fn refuse(&mut self, what: String) {
         self.refusals += 1;
-        if self.refused.len() < MOST_TOLD {
+        if self.refused.len() < MAX_REPORTED {
             self.refused.push(what);
         }
     }
 
-    /// The path of a member that is a file of the model; `None`: it is a directory, or refused.
+    /// Returns the path of a member that is a model file; `None` if it is a directory or is refused.
     fn accept<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<Option<String>, UnpackError> {
         let name = entry.path_bytes().into_owned();
         let shown = quoted(&String::from_utf8_lossy(&name));
@@ -146,15 +149,15 @@ impl UnpackedLayer {
             return Ok(None);
         }
         let Ok(name) = String::from_utf8(name) else {
-            self.refuse(format!("the name {shown} is not in UTF-8"));
+            self.refuse(format!("the name {shown} is not UTF-8"));
             return Ok(None);
         };
-        // As `tar` writes what lies in the directory that it is given as `.`.
+        // `tar` writes this prefix if its argument is the directory `.`.
         Ok(Some(name.strip_prefix("./").unwrap_or(&name).to_owned()))
     }
 }
 
-/// Whether its data are those of a sparse file (as GNU tar writes it in pax archives): a map, and pieces.
+/// Returns whether a member is a sparse file as GNU tar writes it in pax archives.
 fn is_sparse<R: Read>(entry: &mut Entry<'_, R>) -> Result<bool, UnpackError> {
     let Some(extensions) = entry.pax_extensions().map_err(damaged)? else { return Ok(false) };
     let mut sparse = false;
@@ -165,7 +168,7 @@ fn is_sparse<R: Read>(entry: &mut Entry<'_, R>) -> Result<bool, UnpackError> {
 }
 
 fn copy(from: &mut impl Read, spool: &mut Spool) -> Result<(), UnpackError> {
-    let most = spool.len() + spool.room();
+    let limit = spool.len() + spool.room();
     let mut buffer = vec![0; COPY];
     loop {
         let got = match from.read(&mut buffer) {
@@ -175,18 +178,18 @@ fn copy(from: &mut impl Read, spool: &mut Spool) -> Result<(), UnpackError> {
             Err(error) => return Err(damaged(error)),
         };
         spool.write_all(&buffer[..got]).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge => UnpackError::TooLarge(most),
+            io::ErrorKind::FileTooLarge => UnpackError::TooLarge(limit),
             _ => UnpackError::Spool(error),
         })?;
     }
 }
 
 fn damaged(error: io::Error) -> UnpackError {
-    UnpackError::Damaged(format!("it cannot be unpacked: {error}"))
+    UnpackError::Damaged(format!("cannot unpack the archive: {error}"))
 }
 
-/// Ends with an error when more is read than is allowed at the time: so that nothing that an archive says
-/// of itself is kept without bound.
+/// A reader that returns an error when more bytes are read than are allowed at the time. It bounds the memory that
+/// hostile headers can use.
 struct BoundedReader<R> {
     inner: R,
     allowed: Rc<Cell<u64>>,
@@ -196,7 +199,7 @@ impl<R: Read> Read for BoundedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let allowed = self.allowed.get();
         if allowed == 0 && !buffer.is_empty() {
-            return Err(io::Error::other("a header in it is too long"));
+            return Err(io::Error::other("a header is too long"));
         }
         let len = buffer.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
         let got = self.inner.read(&mut buffer[..len])?;

@@ -1,4 +1,4 @@
-//! The bytes of a layer: by ranges where the registry gives them, else once and in order.
+//! Reads the bytes of a layer by ranges if the registry supports them, and otherwise once in order.
 
 use super::super::remote::http;
 use super::super::remote::retry::AttemptError;
@@ -11,37 +11,37 @@ use std::sync::Arc;
 use tensorseal_format::RemoteError;
 use url::Url;
 
-/// How a layer can be read.
+/// The way in which a layer can be read.
 #[derive(Debug)]
 pub(super) enum BlobAccess {
-    /// By ranges; it has so many bytes, if the registry says how many.
+    /// By ranges. The value is the length of the layer in bytes, if the registry states it.
     Ranges(Option<u64>),
-    /// From this answer, or one like it.
+    /// From this response, once and in order.
     Stream(ResponseBody),
 }
 
-/// Asks for the first byte of a layer that has one.
+/// Requests the first byte of a layer that is not empty.
 ///
 /// # Errors
-/// When the registry does not have it.
+/// Returns [`RemoteError::Unavailable`] if the registry does not have the layer or does not answer.
 pub(super) fn probe(registry: &RegistryClient, layer: &Layer) -> Result<BlobAccess, RemoteError> {
     let url = registry.url("blobs", &layer.digest);
     let http = registry.http();
     http.with_retries(1, || async {
         let range = HeaderMap::from_iter([(RANGE, http::range_header(0, 1)?)]);
-        let response = registry.ask(&url, range).await?;
+        let response = registry.request(&url, range).await?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => match http::content_range(response.headers()) {
                 Some(([0, 1], total)) => Ok(BlobAccess::Ranges(total)),
-                _ => Err(AttemptError::unavailable("the registry answers with another range")),
+                _ => Err(AttemptError::unavailable("the registry returned another range")),
             },
             StatusCode::OK => {
                 Ok(BlobAccess::Stream(ResponseBody::new(response, layer.bytes, http)))
             }
             StatusCode::NOT_FOUND => {
-                Err(AttemptError::unavailable("the registry does not have it"))
+                Err(AttemptError::unavailable("the layer does not exist in the registry"))
             }
-            status => Err(AttemptError::unavailable(format!("the registry answers {status}"))),
+            status => Err(AttemptError::unavailable(format!("the registry returned {status}"))),
         }
     })
 }
@@ -56,7 +56,7 @@ pub(super) struct BlobRanges {
 }
 
 impl BlobRanges {
-    /// The first `bytes` bytes of a layer of the model that messages call `model`.
+    /// Creates a reader of the first `bytes` bytes of a layer. `place` is its name in messages.
     pub(super) fn new(
         registry: &Arc<RegistryClient>,
         layer: &Layer,
@@ -80,7 +80,7 @@ impl FetchRange for BlobRanges {
     fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>, RemoteError> {
         self.registry.http().with_retries(len as u64, || async {
             let range = HeaderMap::from_iter([(RANGE, http::range_header(offset, len)?)]);
-            let response = self.registry.ask(&self.url, range).await?;
+            let response = self.registry.request(&self.url, range).await?;
             http::read_range(response, offset, len, &|_| Ok(())).await
         })
     }

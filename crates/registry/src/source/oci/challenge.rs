@@ -1,37 +1,37 @@
-//! What a registry asks for before it answers (RFC 7235, and the token authentication of the
-//! distribution project).
+//! Parses the authentication challenge of a registry (RFC 7235, and the token authentication of the distribution
+//! project).
 
 use super::super::endpoint::is_private;
 use url::Url;
 
-/// What it asks for.
+/// The authentication that a registry requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// A name and a password.
+    /// A user name and a password.
     Basic,
-    /// A token of this server.
+    /// A token from this server.
     Bearer {
-        /// Where it is to be had.
+        /// The URL of the token server.
         realm: Url,
-        /// Whom it is for.
+        /// The service for which the token is valid.
         service: Option<String>,
     },
 }
 
 impl Challenge {
-    /// Of the values of `WWW-Authenticate`, in answer to a request that was sent to `asked`. A token is
-    /// taken rather than a password sent each time.
+    /// Parses the values of `WWW-Authenticate` in the response to a request to `requested`. A token is preferred to sending
+    /// a password with each request.
     ///
     /// # Errors
-    /// When nothing is asked for that can be given: also when a token is to be had where others can read
-    /// the password, although the registry itself is not.
+    /// Returns a message if no challenge is supported, or if the token server has an unencrypted connection although the
+    /// registry has an encrypted one.
     pub(super) fn parse<'v>(
         values: impl Iterator<Item = &'v str>,
-        asked: &Url,
+        requested: &Url,
     ) -> Result<Self, &'static str> {
         let mut basic = false;
         for value in values {
-            // A challenge that cannot be read hides those behind it, not those before it.
+            // A malformed challenge hides those after it, but not those before it.
             let parser = http_auth::parser::ChallengeParser::new(value);
             for challenge in parser.map_while(Result::ok) {
                 if challenge.scheme.eq_ignore_ascii_case("basic") {
@@ -42,24 +42,26 @@ impl Challenge {
                         let found = all.find(|(key, _)| key.eq_ignore_ascii_case(name));
                         found.map(|(_, value)| value.to_unescaped())
                     };
-                    let realm = parameter("realm").ok_or("it asks for a token of no server")?;
-                    return Self::bearer(&realm, parameter("service"), asked);
+                    let realm = parameter("realm")
+                        .ok_or("the registry requires a token, but names no valid token server")?;
+                    return Self::bearer(&realm, parameter("service"), requested);
                 }
             }
         }
         match basic {
             true => Ok(Self::Basic),
-            false => Err("it asks for credentials of a kind that is not supported"),
+            false => Err("the registry requires an unsupported kind of authentication"),
         }
     }
 
-    fn bearer(realm: &str, service: Option<String>, asked: &Url) -> Result<Self, &'static str> {
-        let realm = Url::parse(realm).map_err(|_| "it asks for a token of no server")?;
+    fn bearer(realm: &str, service: Option<String>, requested: &Url) -> Result<Self, &'static str> {
+        let realm = Url::parse(realm)
+            .map_err(|_| "the registry requires a token, but names no valid token server")?;
         if !matches!(realm.scheme(), "http" | "https") {
-            return Err("it asks for a token of a server that does not speak HTTP");
+            return Err("the registry names a token server that does not use HTTP");
         }
-        if asked.scheme() == "https" && !is_private(&realm) {
-            return Err("it asks for a token over a connection that others can read");
+        if requested.scheme() == "https" && !is_private(&realm) {
+            return Err("the registry names a token server without an encrypted connection");
         }
         Ok(Self::Bearer { realm, service })
     }
@@ -70,17 +72,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(values: &[&str], asked: &str) -> Result<Challenge, &'static str> {
-        Challenge::parse(values.iter().copied(), &Url::parse(asked).unwrap())
+    fn parse(values: &[&str], requested: &str) -> Result<Challenge, &'static str> {
+        Challenge::parse(values.iter().copied(), &Url::parse(requested).unwrap())
     }
 
     #[test]
     fn challenges() {
         let realm = Url::parse("https://auth.docker.io/token").unwrap();
         let bearer = Challenge::Bearer { realm, service: Some("registry.docker.io".to_owned()) };
-        let asked = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="a:b:pull""#;
-        assert_eq!(parse(&[asked], "https://x/"), Ok(bearer.clone()));
-        assert_eq!(parse(&["Basic realm=\"x\"", asked], "https://x/"), Ok(bearer));
+        let requested = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="a:b:pull""#;
+        assert_eq!(parse(&[requested], "https://x/"), Ok(bearer.clone()));
+        assert_eq!(parse(&["Basic realm=\"x\"", requested], "https://x/"), Ok(bearer));
         assert_eq!(parse(&["basic realm=\"x\""], "http://x/"), Ok(Challenge::Basic));
     }
 
@@ -97,7 +99,7 @@ mod tests {
         ] {
             assert!(parse(values, "https://x/").is_err(), "{values:?}");
         }
-        // A registry that is spoken to in the open can only ask so.
+        // This is accepted if the connection to the registry is not encrypted either.
         assert!(parse(&["Bearer realm=\"http://elsewhere/token\""], "http://x/").is_ok());
     }
 

@@ -1,4 +1,4 @@
-//! What is asked of a registry (OCI distribution specification 1.1): never more than a bounded answer.
+//! Requests to a registry (OCI distribution specification 1.1) with bounded responses.
 
 use super::super::endpoint::Endpoint;
 use super::super::remote::http::{self, Http};
@@ -17,51 +17,53 @@ use tensorseal_base::hex::hex;
 use tensorseal_format::RemoteError;
 use url::Url;
 
-/// Tags that are asked for at once, and the longest answer.
-const TAGS: &str = "100";
-const MOST_TAG_BYTES: u64 = 1 << 20;
+/// The number of tags in one page.
+const PAGE_SIZE: &str = "100";
+/// The longest page of tags in bytes.
+const MAX_TAG_BYTES: u64 = 1 << 20;
 
-/// How often one request logs in: what somebody else got meanwhile may be used up as well.
-const LOGINS: usize = 2;
+/// The largest number of logins for one request. More than one may be needed, because a token that another thread
+/// obtained may have expired.
+const MAX_LOGINS: usize = 2;
 
-/// A repository of a registry.
+/// A client of one repository of a registry.
 #[derive(Debug)]
 pub(super) struct RegistryClient {
     http: Http,
     endpoint: Endpoint,
     repository: String,
     login: Login,
-    /// What requests are sent with, once it was asked for.
+    /// The authorization header, after the registry required one.
     authorization: Mutex<Option<HeaderValue>>,
 }
 
-/// A manifest as it was answered.
+/// A fetched manifest.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FetchedManifest {
-    /// Its bytes.
+    /// The bytes.
     pub bytes: Vec<u8>,
-    /// Their digest: `sha256:…`.
+    /// The digest of the bytes: `sha256:…`.
     pub digest: String,
-    /// The digest that the registry says it has, where it says so.
+    /// The digest that the registry states, if it states one.
     pub declared_digest: Option<String>,
 }
 
-/// Some tags, and where the next ones are.
+/// A page of tags, and the URL of the next page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tags {
     pub names: Vec<String>,
     pub next: Option<Url>,
 }
 
-/// The answer to a question for tags.
+/// The JSON of a page of tags.
 #[derive(Deserialize)]
 struct TagList {
-    /// Null where there are none.
+    /// The tags; null if there are none.
     tags: Option<Vec<String>>,
 }
 
 impl RegistryClient {
-    /// The repository of a target.
+    /// Creates a client of the repository of a target.
     pub(super) fn new(http: Http, target: &OciReference, credentials: Credentials) -> Self {
         Self {
             http,
@@ -72,57 +74,58 @@ impl RegistryClient {
         }
     }
 
-    /// The URL of something in it. What is joined consists of characters that stand for themselves: the
-    /// grammar of repositories, tags and digests has no others.
+    /// Returns the URL of a part of the repository. No escaping is needed: the grammars of repositories, tags and digests
+    /// allow unreserved characters only.
     pub(super) fn url(&self, kind: &str, name: &str) -> Url {
         let mut url = self.endpoint.base.clone();
         url.set_path(&format!("v2/{}/{kind}/{name}", self.repository));
         url
     }
 
-    /// What something in it is called in messages.
+    /// Returns the name of a tag or digest for messages.
     pub(super) fn place(&self, name: &str) -> String {
         let separator = if name.contains(':') { '@' } else { ':' };
         format!("{}/{}{separator}{}", self.endpoint.name, self.repository, display_name(name))
     }
 
-    /// The manifest of a tag or digest; `None`: there is none.
+    /// Fetches the manifest of a tag or digest; `None` if it does not exist.
     ///
     /// # Errors
-    /// When there is no answer, or a longer one than a manifest may be.
+    /// Returns [`RemoteError::Unavailable`] if the registry does not answer, or if the manifest is too long.
     pub(super) fn manifest(&self, reference: &str) -> Result<Option<FetchedManifest>, RemoteError> {
         let url = self.url("manifests", reference);
-        let most = manifest::MAX_MANIFEST_BYTES as u64;
+        let max_bytes = manifest::MAX_MANIFEST_BYTES as u64;
         let accept = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(manifest::ACCEPTED))]);
-        self.http.with_retries(most, || async {
-            let response = self.ask(&url, accept.clone()).await?;
+        self.http.with_retries(max_bytes, || async {
+            let response = self.request(&url, accept.clone()).await?;
             if response.status() == StatusCode::NOT_FOUND {
                 return Ok(None);
             }
             expect_ok(&response)?;
-            let stated = response.headers().get("docker-content-digest");
-            let stated = stated.and_then(|value| value.to_str().ok()).map(str::to_owned);
-            let bytes = http::body(response, most).await?;
+            let declared = response.headers().get("docker-content-digest");
+            let declared = declared.and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let bytes = http::body(response, max_bytes).await?;
             let digest = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
-            Ok(Some(FetchedManifest { bytes, digest, declared_digest: stated }))
+            Ok(Some(FetchedManifest { bytes, digest, declared_digest: declared }))
         })
     }
 
-    /// The first tags.
+    /// Returns the URL of the first page of tags.
     pub(super) fn first_tags(&self) -> Url {
         let mut url = self.url("tags", "list");
-        url.query_pairs_mut().append_pair("n", TAGS);
+        url.query_pairs_mut().append_pair("n", PAGE_SIZE);
         url
     }
 
-    /// Tags, from where [`RegistryClient::first_tags`] or [`Tags::next`] says; `None`: there is no such
-    /// repository.
+    /// Fetches a page of tags from the URL of [`RegistryClient::first_tags`] or [`Tags::next`]; `None` if the repository
+    /// does not exist.
     ///
     /// # Errors
-    /// When there is no answer, or none that can be used: also when the next tags would be elsewhere.
+    /// Returns [`RemoteError::Unavailable`] if the registry does not give a valid response, or if the next page is not on the
+    /// same server.
     pub(super) fn tags(&self, url: &Url) -> Result<Option<Tags>, RemoteError> {
-        self.http.with_retries(MOST_TAG_BYTES, || async {
-            let response = self.ask(url, HeaderMap::new()).await?;
+        self.http.with_retries(MAX_TAG_BYTES, || async {
+            let response = self.request(url, HeaderMap::new()).await?;
             if response.status() == StatusCode::NOT_FOUND {
                 return Ok(None);
             }
@@ -130,72 +133,72 @@ impl RegistryClient {
             let link = response.headers().get(LINK).and_then(|value| value.to_str().ok());
             let next =
                 link.and_then(next_link).map(|next| self.next_page(url, next)).transpose()?;
-            let bytes = http::body(response, MOST_TAG_BYTES).await?;
+            let bytes = http::body(response, MAX_TAG_BYTES).await?;
             let list: TagList = serde_json::from_slice(&bytes)
-                .map_err(|_| AttemptError::unavailable("the answer is no list of tags"))?;
+                .map_err(|_| AttemptError::unavailable("the response is not a list of tags"))?;
             Ok(Some(Tags { names: list.tags.unwrap_or_default(), next }))
         })
     }
 
-    /// The next page, which is on the same server and of the same list.
+    /// Returns the URL of the next page, which must be on the same server and have the same path.
     fn next_page(&self, url: &Url, next: &str) -> Result<Url, AttemptError> {
         let joined = url.join(next).ok();
         let is_same =
             |next: &Url| next.origin() == url.origin() && next.path() == url.path() && next != url;
         joined
             .filter(is_same)
-            .ok_or_else(|| AttemptError::unavailable("the next page of tags would be another list"))
+            .ok_or_else(|| AttemptError::unavailable("the next page of tags has an unexpected URL"))
     }
 
-    /// Referrers of a manifest, as bytes of an index; `None`: the registry has no such API.
+    /// Fetches the index of the referrers of a manifest; `None` if the registry does not support this API.
     ///
     /// # Errors
-    /// As for [`RegistryClient::manifest`].
+    /// Returns the errors of [`RegistryClient::manifest`].
     pub(super) fn referrers(&self, digest: &str) -> Result<Option<Vec<u8>>, RemoteError> {
-        let (url, most) = (self.url("referrers", digest), manifest::MAX_MANIFEST_BYTES as u64);
-        self.http.with_retries(most, || async {
-            let response = self.ask(&url, HeaderMap::new()).await?;
+        let (url, max_bytes) = (self.url("referrers", digest), manifest::MAX_MANIFEST_BYTES as u64);
+        self.http.with_retries(max_bytes, || async {
+            let response = self.request(&url, HeaderMap::new()).await?;
             if response.status() == StatusCode::NOT_FOUND {
                 return Ok(None);
             }
             expect_ok(&response)?;
-            Ok(Some(http::body(response, most).await?))
+            Ok(Some(http::body(response, max_bytes).await?))
         })
     }
 
-    /// The client and its limits.
+    /// Returns the HTTP client.
     pub(super) fn http(&self) -> &Http {
         &self.http
     }
 
-    /// Asks once, with credentials when they are asked for.
+    /// Sends one request, and logs in if the registry requires it.
     ///
     /// # Errors
-    /// When there is no answer, or credentials are wanted that are not there.
-    pub(super) async fn ask(
+    /// Returns an [`AttemptError`] if there is no response, or if the login fails.
+    pub(super) async fn request(
         &self,
         url: &Url,
         headers: HeaderMap,
     ) -> Result<Response, AttemptError> {
-        let mut known = self.authorization();
+        let mut authorization = self.authorization();
         let mut logins = 0;
         loop {
-            let response = self.send(url, headers.clone(), known.clone()).await?;
+            let response = self.send(url, headers.clone(), authorization.clone()).await?;
             match response.status() {
-                StatusCode::UNAUTHORIZED if logins < LOGINS => {}
+                StatusCode::UNAUTHORIZED if logins < MAX_LOGINS => {}
                 StatusCode::UNAUTHORIZED => {
-                    return Err(self.login.refused("the registry answers 401 Unauthorized"));
+                    return Err(self.login.refused("the registry returned 401 Unauthorized"));
                 }
                 _ => return Ok(response),
             }
             logins += 1;
-            known = match self.authorization() {
-                // Somebody else got it meanwhile.
-                now if now != known && now.is_some() => now,
+            authorization = match self.authorization() {
+                // Another thread has logged in meanwhile.
+                now if now != authorization && now.is_some() => now,
                 _ => {
-                    let got = self.login.authorize(&self.http, response.headers()).await?;
-                    *self.lock() = Some(got.clone());
-                    Some(got)
+                    let header = self.login.authorize(&self.http, response.headers()).await?;
+                    *self.lock() = Some(header.clone());
+                    Some(header)
                 }
             };
         }
@@ -222,15 +225,15 @@ impl RegistryClient {
     }
 }
 
-/// That the answer is one.
+/// Checks that the status is 200.
 fn expect_ok(response: &Response) -> Result<(), AttemptError> {
     match response.status() {
         StatusCode::OK => Ok(()),
-        status => Err(AttemptError::unavailable(format!("the registry answers {status}"))),
+        status => Err(AttemptError::unavailable(format!("the registry returned {status}"))),
     }
 }
 
-/// The target of the link to the next page (RFC 8288).
+/// Returns the target of the link to the next page (RFC 8288).
 fn next_link(value: &str) -> Option<&str> {
     let (target, parameters) = value.trim().strip_prefix('<')?.split_once('>')?;
     let is_next = |parameter: &str| {

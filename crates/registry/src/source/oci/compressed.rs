@@ -1,4 +1,4 @@
-//! Decompressing a stream: memory stays bounded whatever it says of itself.
+//! Decompresses a stream with bounded memory.
 
 use super::media::Compression;
 use flate2::read::MultiGzDecoder;
@@ -6,10 +6,10 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::io::{self, BufRead, BufReader, Read};
 
-/// Bytes that are read at once.
+/// The length of the read buffer in bytes.
 const BUFFER: usize = 128 << 10;
 
-/// The bytes that were compressed so.
+/// Returns a reader of the decompressed bytes.
 pub(super) fn reader<'r>(
     compressed: impl Read + 'r,
     compression: Option<Compression>,
@@ -23,11 +23,10 @@ pub(super) fn reader<'r>(
     }
 }
 
-/// An empty Zstandard frame: of one segment, without content.
+/// An empty Zstandard frame.
 const EMPTY_FRAME: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0];
 
-/// Zstandard frames, one behind the other (RFC 8878 section 3). A window of more than 100 MiB is refused
-/// by the library.
+/// A reader of consecutive Zstandard frames (RFC 8878, section 3). The library refuses windows of more than 100 MiB.
 struct Zstd<R: Read> {
     source: BufReader<R>,
     decoder: FrameDecoder,
@@ -44,7 +43,7 @@ impl<R: Read> Zstd<R> {
         Self { source, decoder, in_frame: false }
     }
 
-    /// Begins the next frame; `false`: there is none.
+    /// Begins the next frame; returns `false` at the end.
     fn next_frame(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
             match self.decoder.reset(&mut self.source) {
@@ -128,7 +127,7 @@ mod tests {
         let plain = sample();
         let mut compressed = Vec::new();
         for part in plain.chunks(500_000) {
-            // A frame of the user's own: its number, its length, its bytes.
+            // A skippable frame: its magic number, length and content.
             compressed.extend([0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
             compressed.extend(compress_to_vec(part, CompressionLevel::Fastest));
         }

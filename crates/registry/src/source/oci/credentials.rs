@@ -1,7 +1,6 @@
-//! Credentials of registries, as Docker's own tools keep them: `config.json` in `$DOCKER_CONFIG`, or in
-//! `~/.docker`.
+//! Reads the credentials of registries from Docker's `config.json` in `$DOCKER_CONFIG` or `~/.docker`.
 //!
-//! Credential helpers are programs, and none is executed: what only a helper knows is not used.
+//! Credential helpers are programs and are not executed, so their credentials are not available.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,26 +12,26 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-/// Longest file that is read.
-const MOST_BYTES: u64 = 1 << 20;
+/// The longest file that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
-/// What is known of an account.
+/// The credentials of an account.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) enum Credentials {
-    /// Nothing.
+    /// There are no credentials.
     #[default]
     None,
-    /// Nothing but the name of a program that knows more.
+    /// The credentials are in the credential helper with this name.
     Helper(String),
-    /// A password.
+    /// A user name and a password.
     Password { user: String, password: Zeroizing<String> },
-    /// A refresh token (OAuth 2), to be exchanged for a bearer token.
+    /// A refresh token (OAuth 2), which is exchanged for a bearer token.
     Identity(Zeroizing<String>),
     /// A bearer token.
     Bearer(Zeroizing<String>),
 }
 
-/// Without the secret.
+/// Shows the kind of credentials without secrets.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -45,7 +44,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// `config.json`: what of it is of use here.
+/// The supported members of `config.json`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct DockerConfig {
@@ -56,7 +55,7 @@ struct DockerConfig {
     cred_helpers: BTreeMap<String, String>,
 }
 
-/// An account in it.
+/// An account in `config.json`.
 #[derive(Deserialize, ZeroizeOnDrop)]
 struct DockerAuth {
     #[serde(default)]
@@ -67,22 +66,22 @@ struct DockerAuth {
     registrytoken: String,
 }
 
-/// Why the file cannot be used. What is in it is not repeated.
+/// An error in `config.json`. The messages contain nothing of the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CredentialsError {
-    /// Of the file system.
+    /// The file cannot be read.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    /// It is no such file.
-    #[error("{}: it is no configuration of Docker: {why}", path.display())]
-    Malformed { path: PathBuf, why: &'static str },
+    /// The file is malformed.
+    #[error("{}: not a valid Docker configuration: {reason}", path.display())]
+    Malformed { path: PathBuf, reason: &'static str },
 }
 
 impl Credentials {
-    /// Those for an account: `host[:port]`.
+    /// Returns the credentials for an account, `host[:port]`.
     ///
     /// # Errors
-    /// When there is a file, and it cannot be read.
+    /// Returns a [`CredentialsError`] if the file exists and cannot be read.
     pub(super) fn for_account(account: &str) -> Result<Self, CredentialsError> {
         let directory = match std::env::var_os("DOCKER_CONFIG") {
             Some(directory) if !directory.is_empty() => Some(PathBuf::from(directory)),
@@ -94,22 +93,22 @@ impl Credentials {
         }
     }
 
-    /// Those in a file, when it is there.
+    /// Returns the credentials in a file; [`Credentials::None`] if it does not exist.
     fn in_file(path: &Path, account: &str) -> Result<Self, CredentialsError> {
         let failed = |source| CredentialsError::Io { path: path.to_owned(), source };
         let mut text = Zeroizing::new(Vec::new());
         match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::None),
             Err(error) => return Err(failed(error)),
-            Ok(file) => file.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(failed)?,
+            Ok(file) => file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(failed)?,
         };
         Self::in_text(&text, account)
-            .map_err(|why| CredentialsError::Malformed { path: path.to_owned(), why })
+            .map_err(|why| CredentialsError::Malformed { path: path.to_owned(), reason: why })
     }
 
     fn in_text(text: &[u8], account: &str) -> Result<Self, &'static str> {
-        if text.len() as u64 > MOST_BYTES {
-            return Err("it is too long");
+        if text.len() as u64 > MAX_BYTES {
+            return Err("the file is too long");
         }
         // The message of the parser could quote a password.
         let config: DockerConfig =
@@ -140,7 +139,7 @@ impl DockerAuth {
         if self.auth.is_empty() {
             return Ok(None);
         }
-        let malformed = "an account in it is not in base64, or is not user:password";
+        let malformed = "the credentials of an account are not user:password in base64";
         let decoded = STANDARD.decode(self.auth.as_bytes()).map_err(|_| malformed)?;
         let decoded = Zeroizing::new(String::from_utf8(decoded).map_err(|_| malformed)?);
         let (user, password) = decoded.split_once(':').ok_or(malformed)?;
@@ -149,7 +148,7 @@ impl DockerAuth {
     }
 }
 
-/// The host of a key, which may be a URL: `https://index.docker.io/v1/`.
+/// Returns the host of a key, which may be a URL such as `https://index.docker.io/v1/`.
 fn host(key: &str) -> &str {
     let key = key.strip_prefix("https://").or(key.strip_prefix("http://")).unwrap_or(key);
     key.split_once('/').map_or(key, |(host, _)| host)
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_configuration_is_an_error_that_tells_nothing() {
+    fn errors_in_a_configuration_contain_no_secrets() {
         for text in [
             "",
             "[]",
@@ -198,12 +197,12 @@ mod tests {
             let error = Credentials::in_text(text.as_bytes(), "x").unwrap_err();
             assert!(!error.contains("cret"), "{error}");
         }
-        let long = vec![b' '; MOST_BYTES as usize + 1];
-        assert_eq!(Credentials::in_text(&long, "x"), Err("it is too long"));
+        let long = vec![b' '; MAX_BYTES as usize + 1];
+        assert_eq!(Credentials::in_text(&long, "x"), Err("the file is too long"));
     }
 
     #[test]
-    fn a_file_that_is_not_there() {
+    fn a_missing_file_has_no_credentials() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");
         assert_eq!(Credentials::in_file(&path, "x").unwrap(), Credentials::None);

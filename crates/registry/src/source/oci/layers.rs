@@ -1,4 +1,4 @@
-//! The layers of a manifest as files of a model.
+//! Lists the layers of a manifest as model files.
 
 use super::super::{ChangeToken, ListedDigest, ListedFile};
 use super::media::{self, LayerPacking};
@@ -8,71 +8,76 @@ use tensorseal_base::display::{display_name, quoted};
 use tensorseal_base::hashing::HashAlgorithm;
 use tensorseal_base::hex::unhex;
 
-/// Where layers without a name lie in a model.
+/// The directory of layers without a name.
 const NAMELESS: &str = "blobs";
 
-/// Media type of a config that holds nothing.
+/// The media type of an empty config.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
-/// A layer.
+/// A layer of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layer {
-    /// Path in the list: of its file, or, of a packed layer, of the layer.
+    /// The path in the listing: that of the file, or a path for the layer if it is packed.
     pub path: String,
-    /// Path of the file that is packed in it, when it is one.
+    /// The path of the packed file, if the layer is a single packed file.
     pub packed_path: String,
-    /// The digest it is addressed by: `sha256:…`.
+    /// The digest by which the layer is addressed: `sha256:…`.
     pub digest: String,
-    /// The same, as bytes; `None`: by another algorithm than SHA-256.
+    /// The same digest as bytes; `None` if its algorithm is not SHA-256.
     pub sha256: Option<[u8; 32]>,
-    /// Its length in bytes, as the manifest says.
+    /// The length in bytes according to the manifest.
     pub bytes: u64,
-    /// How it is packed.
+    /// The packing of the layer.
     pub packing: LayerPacking,
 }
 
-/// The layers of a manifest, in byte order of their paths, and what is wrong with it.
+/// The layers of a manifest in byte order of their paths, and the problems of the manifest.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Layers {
     pub layers: Vec<Layer>,
-    /// In a sentence each.
+    /// The problems, one sentence each.
     pub problems: Vec<String>,
 }
 
 impl Layers {
-    /// Of a manifest: its config, too, since clients act on it.
+    /// Returns the layers of a manifest, including its config, because clients use it.
     pub(super) fn from_manifest(manifest: &ImageManifest) -> Self {
         let config = manifest.config();
         let has_config = config.media_type().as_ref() != EMPTY;
         let descriptors: Vec<&Descriptor> = manifest.layers().iter().collect();
         let mut layers = Self::default();
-        let mut taken = HashSet::new();
-        let usual = usual_names(&descriptors);
-        for (descriptor, usual) in descriptors.into_iter().zip(usual) {
-            layers.add(descriptor, usual, &mut taken);
+        let mut paths = HashSet::new();
+        let default_names = default_names(&descriptors);
+        for (descriptor, default_name) in descriptors.into_iter().zip(default_names) {
+            layers.add(descriptor, default_name, &mut paths);
         }
         if has_config {
-            layers.add(config, Some("manifest/config.json".to_owned()), &mut taken);
+            layers.add(config, Some("manifest/config.json".to_owned()), &mut paths);
         }
         layers.layers.sort_by(|a, b| a.path.cmp(&b.path));
         layers
     }
 
-    fn add(&mut self, descriptor: &Descriptor, usual: Option<String>, taken: &mut HashSet<String>) {
+    fn add(
+        &mut self,
+        descriptor: &Descriptor,
+        default_name: Option<String>,
+        paths: &mut HashSet<String>,
+    ) {
         let none = HashMap::new();
         let annotations = descriptor.annotations().as_ref().unwrap_or(&none);
         let packing = LayerPacking::from_media_type(descriptor.media_type().as_ref(), annotations);
         let digest = descriptor.digest();
         let nameless = format!("{NAMELESS}/{}-{}", digest.algorithm(), digest.digest());
-        // A path that no file of a model can have is a finding, once the model is opened.
-        let named = media::annotated_path(annotations).map(str::to_owned).or(usual);
+        // An invalid path becomes a finding when the model is opened.
+        let named = media::annotated_path(annotations).map(str::to_owned).or(default_name);
         let packed_path = named.unwrap_or_else(|| nameless.clone());
         let mut path = match packing.is_raw() {
             true => packed_path.clone(),
             false => format!("{nameless}{}", packing.extension()),
         };
-        if !taken.insert(path.clone()) {
-            // The same blob under the same name again is the same file.
+        if !paths.insert(path.clone()) {
+            // The same blob with the same name is the same file.
             if self
                 .layers
                 .iter()
@@ -80,9 +85,10 @@ impl Layers {
             {
                 return;
             }
-            self.problems.push(format!("the manifest has two layers for {}", quoted(&path)));
+            self.problems
+                .push(format!("the manifest has two layers with the path {}", quoted(&path)));
             path = nameless;
-            if !taken.insert(path.clone()) {
+            if !paths.insert(path.clone()) {
                 return;
             }
         }
@@ -93,7 +99,7 @@ impl Layers {
         if sha256.is_none() {
             let algorithm = display_name(digest.algorithm().as_ref());
             self.problems.push(format!(
-                "the digest of {} is by {algorithm}, and is not checked",
+                "the digest of {} is not checked: {algorithm} is not supported",
                 quoted(&path)
             ));
         }
@@ -110,42 +116,47 @@ impl Layers {
 }
 
 impl Layer {
-    /// As a file of a list. What a packed layer has in it, the manifest does not say; its digest is
-    /// checked when it is unpacked.
+    /// Returns the layer as a listed file. The content of a packed layer is not listed, and its digest is checked when it is
+    /// unpacked.
     pub(super) fn listed(&self) -> ListedFile {
-        let claim = |digest: [u8; 32]| ListedDigest {
+        let listed_digest = |digest: [u8; 32]| ListedDigest {
             algorithm: HashAlgorithm::Sha256,
             digest: digest.to_vec(),
             origin: "the manifest",
-            remedy: "push it again from a copy that is sound",
+            remedy: "push it again from an intact copy",
         };
         ListedFile {
             path: self.path.clone(),
             bytes: self.bytes,
             change_token: ChangeToken::Digest(self.digest.clone()),
-            digests: self.sha256.filter(|_| self.packing.is_raw()).map(claim).into_iter().collect(),
+            digests: self
+                .sha256
+                .filter(|_| self.packing.is_raw())
+                .map(listed_digest)
+                .into_iter()
+                .collect(),
         }
     }
 }
 
-/// What layers are called that have no name, by their types. Of several of one type, each has its number,
-/// in the way of the parts of a model.
-fn usual_names(descriptors: &[&Descriptor]) -> Vec<Option<String>> {
-    let usual: Vec<_> = descriptors
+/// Returns the default names of layers without a name, by their types. Several layers of one type are numbered like the
+/// shards of a model.
+fn default_names(descriptors: &[&Descriptor]) -> Vec<Option<String>> {
+    let default_name: Vec<_> = descriptors
         .iter()
         .map(|descriptor| {
             let annotations = descriptor.annotations().as_ref();
             let is_named = annotations.is_some_and(|all| media::annotated_path(all).is_some());
-            media::usual_name(descriptor.media_type().as_ref()).filter(|_| !is_named)
+            media::default_name(descriptor.media_type().as_ref()).filter(|_| !is_named)
         })
         .collect();
     let mut counts = BTreeMap::new();
-    for name in usual.iter().flatten() {
+    for name in default_name.iter().flatten() {
         *counts.entry(*name).or_insert(0u32) += 1;
     }
     let mut numbers = BTreeMap::new();
-    let name = |usual: Option<(&'static str, &'static str)>| {
-        let (stem, extension) = usual?;
+    let name = |default_name: Option<(&'static str, &'static str)>| {
+        let (stem, extension) = default_name?;
         match counts.get(&(stem, extension)) {
             Some(count @ 2..) => {
                 let number = numbers.entry((stem, extension)).or_insert(0u32);
@@ -155,7 +166,7 @@ fn usual_names(descriptors: &[&Descriptor]) -> Vec<Option<String>> {
             _ => Some(format!("{stem}{extension}")),
         }
     };
-    usual.into_iter().map(name).collect()
+    default_name.into_iter().map(name).collect()
 }
 
 #[cfg(test)]
@@ -205,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_docker_does_not_give() {
+    fn default_names_of_docker_layers() {
         let gguf = "application/vnd.docker.ai.gguf.v3";
         let license = "application/vnd.docker.ai.license";
         let one = layers(&[layer(gguf, 1, json!({})), layer(license, 2, json!({}))]);
@@ -233,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_that_is_not_checked_is_said() {
+    fn unsupported_digests_are_reported() {
         let digest = format!("sha512:{}", "0".repeat(128));
         let found = layers(&[json!({"mediaType": "a/b", "digest": digest, "size": 1})]);
         assert_eq!(found.problems.len(), 1);
@@ -241,7 +252,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a manifest says, the paths of a list are of one file each.
+        /// The paths of a listing are unique for every manifest.
         #[test]
         fn paths_are_unique(named in prop::collection::vec((any::<u8>(), "[a./]{0,6}", prop::bool::ANY), 0..8)) {
             let values: Vec<Value> = named

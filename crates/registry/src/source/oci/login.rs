@@ -1,4 +1,4 @@
-//! Logging in to a registry, when it asks for it: a password, or a token for one repository.
+//! Logs in to a registry with a password, or with a token for one repository.
 
 use super::super::endpoint::{Endpoint, is_private};
 use super::super::remote::http::{Http, body};
@@ -13,10 +13,10 @@ use tensorseal_base::display::display_name;
 use url::Url;
 use zeroize::Zeroizing;
 
-/// Longest answer with a token.
-const MOST_TOKEN_BYTES: u64 = 256 << 10;
+/// The longest response of a token server in bytes.
+const MAX_TOKEN_BYTES: u64 = 256 << 10;
 
-/// What is known of an account, and what it is for.
+/// The credentials of an account, and the repository for which they are used.
 #[derive(Debug)]
 pub(super) struct Login {
     endpoint: Endpoint,
@@ -25,7 +25,7 @@ pub(super) struct Login {
     credentials: Credentials,
 }
 
-/// The answer of a server of tokens.
+/// The response of a token server.
 #[derive(Deserialize)]
 struct Token {
     #[serde(default)]
@@ -34,7 +34,7 @@ struct Token {
     access_token: Zeroed,
 }
 
-/// Text that does not stay in memory.
+/// A text that is overwritten when it is dropped.
 #[derive(Default)]
 struct Zeroed(Zeroizing<String>);
 
@@ -45,7 +45,7 @@ impl<'de> Deserialize<'de> for Zeroed {
 }
 
 impl Login {
-    /// To the registry of a target.
+    /// Prepares the login to the registry of a target.
     pub(super) fn new(target: &OciReference, credentials: Credentials) -> Self {
         Self {
             endpoint: target.endpoint.clone(),
@@ -55,10 +55,10 @@ impl Login {
         }
     }
 
-    /// What a registry asks for that answered with these headers.
+    /// Returns the authorization header that a registry requires with these response headers.
     ///
     /// # Errors
-    /// When it asks for what is not there, or may not be sent.
+    /// Returns an [`AttemptError`] if there are no suitable credentials, or if they may not be sent.
     pub(super) async fn authorize(
         &self,
         http: &Http,
@@ -75,16 +75,16 @@ impl Login {
                 basic(user, password)
             }
             (Challenge::Basic, Credentials::Password { .. } | Credentials::Bearer(_)) => {
-                Err(self.refused("a password is not sent where others can read it"))
+                Err(self.refused("the password is not sent over an unencrypted connection"))
             }
-            (Challenge::Basic, _) => Err(self.refused("the registry asks for a password")),
+            (Challenge::Basic, _) => Err(self.refused("the registry requires a password")),
             (Challenge::Bearer { realm, service }, _) => {
                 self.token(http, realm, service.as_deref()).await
             }
         }
     }
 
-    /// A token, to pull from this repository alone.
+    /// Requests a token that allows pulling from this repository only.
     async fn token(
         &self,
         http: &Http,
@@ -120,38 +120,40 @@ impl Login {
             }
         };
         if response.status() != StatusCode::OK {
-            let why = format!("the server of its tokens answers {}", response.status());
+            let why = format!("the token server returned {}", response.status());
             return Err(self.refused(&why));
         }
-        let bytes = Zeroizing::new(body(response, MOST_TOKEN_BYTES).await?);
-        let answer: Result<Token, _> = serde_json::from_slice(&bytes);
-        let answer = answer.map_err(|_| self.refused("the server of its tokens gives none"))?;
-        let token =
-            [answer.token.0, answer.access_token.0].into_iter().find(|text| !text.is_empty());
+        let bytes = Zeroizing::new(body(response, MAX_TOKEN_BYTES).await?);
+        let token_response: Result<Token, _> = serde_json::from_slice(&bytes);
+        let token_response =
+            token_response.map_err(|_| self.refused("the token server returned no token"))?;
+        let token = [token_response.token.0, token_response.access_token.0]
+            .into_iter()
+            .find(|text| !text.is_empty());
         sensitive(
             "Bearer ",
-            &token.ok_or_else(|| self.refused("the server of its tokens gives none"))?,
+            &token.ok_or_else(|| self.refused("the token server returned no token"))?,
         )
     }
 
-    /// That nothing comes of it, and what could be done about the credentials.
+    /// Returns the error of a failed login, with advice about the credentials.
     pub(super) fn refused(&self, why: &str) -> AttemptError {
         let account = &self.account;
         AttemptError::unavailable(match &self.credentials {
             Credentials::None => {
-                format!("{why}, and there are no credentials for {account} in Docker's config.json")
+                format!("{why}; Docker's config.json has no credentials for {account}")
             }
             Credentials::Helper(program) => format!(
-                "{why}; the credentials for {account} are kept by the program docker-credential-{}, \
-                 which is not executed: they have to stand in Docker's config.json",
+                "{why}; the credentials for {account} are in the credential helper \
+                 docker-credential-{}, which is not executed: store them in Docker's config.json",
                 display_name(program)
             ),
-            _ => format!("{why}, with the credentials for {account} in Docker's config.json"),
+            _ => format!("{why}; check the credentials for {account} in Docker's config.json"),
         })
     }
 }
 
-/// RFC 7617.
+/// Returns the header of basic authentication (RFC 7617).
 fn basic(user: &str, password: &str) -> Result<HeaderValue, AttemptError> {
     use base64::Engine;
     let pair = Zeroizing::new(format!("{user}:{password}"));
@@ -159,11 +161,14 @@ fn basic(user: &str, password: &str) -> Result<HeaderValue, AttemptError> {
     sensitive("Basic ", &encoded)
 }
 
-/// A header that no debugging output shows.
+/// Returns a header whose value is hidden in debug output.
 fn sensitive(scheme: &str, secret: &str) -> Result<HeaderValue, AttemptError> {
     let text = Zeroizing::new(format!("{scheme}{secret}"));
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| AttemptError::unavailable("the credentials cannot be sent in a header"))?;
+    let mut value = HeaderValue::from_str(&text).map_err(|_| {
+        AttemptError::unavailable(
+            "the credentials contain characters that are not allowed in a header",
+        )
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -1,46 +1,46 @@
-//! Manifests of OCI registries (OCI image specification 1.1; Docker's schema 2 is written the same way).
+//! Parses manifests of OCI registries (OCI image specification 1.1, and Docker's schema 2, which has the same form).
 
 use oci_spec::image::{ImageIndex, ImageManifest};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tensorseal_base::display::quoted;
 
-/// Longest manifest that is read: what the distribution specification wants registries to take.
+/// The longest manifest that is read, in bytes: the limit that the distribution specification recommends.
 pub(super) const MAX_MANIFEST_BYTES: usize = 4 << 20;
 
-/// The media types that are asked for.
+/// The media types that are accepted.
 pub(super) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// What a tag or a digest leads to.
+/// The document to which a tag or digest refers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ManifestDocument {
-    /// The layers of one model.
+    /// The manifest of one model.
     Manifest(Box<ImageManifest>),
-    /// Other manifests.
+    /// An index of manifests.
     Index(Box<ImageIndex>),
 }
 
-/// Why bytes are no manifest.
+/// An error in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OciManifestError {
-    /// No JSON of the form.
-    #[error("the manifest cannot be read: {0}")]
+    /// The bytes are not the JSON of a manifest.
+    #[error("the manifest is malformed: {0}")]
     Malformed(String),
-    /// It could be read as either.
-    #[error("the manifest has layers and manifests: clients disagree about what it is")]
+    /// The document could be read as a manifest or as an index.
+    #[error("the manifest is ambiguous: it has both layers and manifests")]
     Ambiguous,
-    /// A kind that is not supported.
-    #[error("the manifest is of the unsupported type {}", quoted(.0))]
+    /// The media type is not supported.
+    #[error("the manifest has the unsupported type {}", quoted(.0))]
     MediaType(String),
-    /// Another version.
+    /// The schema version is not supported.
     #[error("the manifest has schema version {0}, not 2")]
     Version(u32),
 }
 
-/// What tells the kinds apart.
+/// The members that distinguish the kinds of documents.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ManifestHeader {
@@ -53,22 +53,23 @@ struct ManifestHeader {
 }
 
 impl ManifestDocument {
-    /// Reads a manifest.
+    /// Parses a manifest or an index.
     ///
     /// # Errors
-    /// When it is none, or one that two clients could take for different things (CVE-2021-41190).
+    /// Returns an [`OciManifestError`] if the document is malformed or unsupported, or if clients could interpret it in
+    /// different ways (CVE-2021-41190).
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, OciManifestError> {
         let malformed = |error: serde_json::Error| {
-            // What is expected there can be long and is of the library's own; the place is enough.
+            // The message of the library can be long; the position is enough.
             OciManifestError::Malformed(format!("line {}, column {}", error.line(), error.column()))
         };
-        let kind: ManifestHeader = serde_json::from_slice(bytes).map_err(malformed)?;
-        if kind.schema_version != 2 {
-            return Err(OciManifestError::Version(kind.schema_version));
+        let header: ManifestHeader = serde_json::from_slice(bytes).map_err(malformed)?;
+        if header.schema_version != 2 {
+            return Err(OciManifestError::Version(header.schema_version));
         }
-        let media_type = kind.media_type.as_deref();
+        let media_type = header.media_type.as_deref();
         let is = |types: [&str; 2]| media_type.is_none_or(|media_type| types.contains(&media_type));
-        match (kind.layers, kind.manifests) {
+        match (header.layers, header.manifests) {
             (Some(_), Some(_)) => Err(OciManifestError::Ambiguous),
             (Some(_), None)
                 if is([
@@ -86,7 +87,7 @@ impl ManifestDocument {
             {
                 serde_json::from_slice(bytes).map(Self::Index).map_err(malformed)
             }
-            _ => Err(OciManifestError::MediaType(kind.media_type.unwrap_or_default())),
+            _ => Err(OciManifestError::MediaType(header.media_type.unwrap_or_default())),
         }
     }
 }

@@ -1,23 +1,22 @@
-//! Media types of the layers of models: how the bytes of a layer are packed, and what its file is called
-//! where the manifest does not say.
+//! Interprets the media types of layers: how a layer is packed, and the default name of its file.
 //!
-//! - ModelPack (CNCF model-spec): `application/vnd.cncf.model.*.v1.{raw,tar,tar+gzip,tar+zstd}`, before it
-//!   was so called `application/vnd.cnai.model.*`.
+//! - ModelPack (CNCF model-spec): `application/vnd.cncf.model.*.v1.{raw,tar,tar+gzip,tar+zstd}`, formerly
+//!   `application/vnd.cnai.model.*`.
 //! - KitOps: `application/vnd.kitops.modelkit.*.v1.{raw,tar}[+gzip|+zstd]`.
-//! - Docker: `application/vnd.docker.ai.*`, each a file except for two kinds of archive.
-//! - ORAS: any type; a directory is packed and says so in an annotation.
-//! - Ollama: `application/vnd.ollama.image.*`, each a file without a name.
+//! - Docker: `application/vnd.docker.ai.*`. Each layer is a file, except for two kinds of archives.
+//! - ORAS: any type. An annotation marks a packed directory.
+//! - Ollama: `application/vnd.ollama.image.*`. Each layer is a file without a name.
 
 use std::collections::HashMap;
 
-/// Annotations with the path of the file, the more specific first.
+/// The annotations with the path of the file, the most specific first.
 const PATHS: [&str; 3] =
     ["org.cncf.model.filepath", "org.cnai.model.filepath", "org.opencontainers.image.title"];
 
-/// Annotation of ORAS: the layer is a packed directory.
+/// The annotation of ORAS that marks a packed directory.
 const UNPACK: &str = "io.deis.oras.content.unpack";
 
-/// Families whose types tell by their end how a layer is packed.
+/// The prefixes of media types whose suffix states the packing of the layer.
 const PACKED_FAMILIES: [&str; 4] = [
     "application/vnd.cncf.model.",
     "application/vnd.cnai.model.",
@@ -25,7 +24,7 @@ const PACKED_FAMILIES: [&str; 4] = [
     "application/vnd.docker.ai.",
 ];
 
-/// Files that have no name of their own: beginning of the media type, stem and extension.
+/// The default names of files: prefix of the media type, stem and extension.
 const NAMES: [(&str, &str, &str); 12] = [
     ("application/vnd.docker.ai.gguf.", "model", ".gguf"),
     ("application/vnd.docker.ai.safetensors", "model", ".safetensors"),
@@ -41,26 +40,26 @@ const NAMES: [(&str, &str, &str); 12] = [
     ("application/vnd.ollama.image.params", "params", ".json"),
 ];
 
-/// How the bytes of a layer are packed.
+/// The packing of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct LayerPacking {
-    /// Whether they are a tar archive, of which each member is a file; else they are one file.
+    /// Whether the layer is a tar archive of files. Otherwise it is one file.
     pub archive: bool,
-    /// How they are compressed.
+    /// The compression of the layer.
     pub compression: Option<Compression>,
 }
 
-/// How bytes are compressed.
+/// A compression format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
-    /// RFC 1952.
+    /// Gzip (RFC 1952).
     Gzip,
-    /// RFC 8878.
+    /// Zstandard (RFC 8878).
     Zstd,
 }
 
 impl LayerPacking {
-    /// Of a layer. Types that are not known are files as they are.
+    /// Returns the packing of a layer. Layers of unknown types are unpacked files.
     pub(super) fn from_media_type(media_type: &str, annotations: &HashMap<String, String>) -> Self {
         let by_type = PACKED_FAMILIES.iter().any(|family| media_type.starts_with(family));
         let by_annotation = annotations.get(UNPACK).is_some_and(|value| value == "true");
@@ -75,12 +74,12 @@ impl LayerPacking {
         Self { archive: rest.ends_with(".tar"), compression }
     }
 
-    /// Whether the bytes of the layer are those of a file.
+    /// Returns whether the bytes of the layer are those of a file.
     pub(super) fn is_raw(self) -> bool {
         self == Self::default()
     }
 
-    /// What a layer that is packed so is called behind its name.
+    /// Returns the file extension of a layer with this packing.
     pub(super) fn extension(self) -> &'static str {
         match (self.archive, self.compression) {
             (false, None) => "",
@@ -93,13 +92,13 @@ impl LayerPacking {
     }
 }
 
-/// The path that the manifest gives a layer's file.
+/// Returns the path of the file of a layer in its annotations.
 pub(super) fn annotated_path(annotations: &HashMap<String, String>) -> Option<&str> {
     PATHS.iter().find_map(|key| annotations.get(*key)).map(String::as_str)
 }
 
-/// What a file of this type is called where it has no name: stem and extension.
-pub(super) fn usual_name(media_type: &str) -> Option<(&'static str, &'static str)> {
+/// Returns the stem and extension of the default name for a media type.
+pub(super) fn default_name(media_type: &str) -> Option<(&'static str, &'static str)> {
     let known = NAMES.iter().find(|(prefix, ..)| media_type.starts_with(prefix));
     known.map(|(_, stem, extension)| (*stem, *extension))
 }
@@ -132,7 +131,7 @@ mod tests {
             ("application/vnd.docker.ai.vllm.config.tar", (true, None)),
             ("application/vnd.docker.ai.dir.tar", (true, None)),
             ("application/vnd.docker.ai.license", (false, None)),
-            // Of others, it is the business of whoever made it what is in there.
+            // The packing of unknown types is ignored.
             ("application/vnd.oci.image.layer.v1.tar+gzip", (false, None)),
             ("application/octet-stream", (false, None)),
             ("", (false, None)),

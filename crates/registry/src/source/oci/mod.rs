@@ -1,8 +1,8 @@
-//! OCI registries: models as artifacts of ModelPack, KitOps, Docker and ORAS.
+//! OCI registries as sources: models as artifacts of ModelPack, KitOps, Docker and ORAS.
 //!
-//! A tag is a model, and the digest of its manifest is its version. A layer that is a file is read by
-//! ranges, and its digest is checked in the pass that measures its tensors; one that is packed is read once
-//! and checked while it is unpacked. What the registry says is believed only as far as a digest proves it.
+//! A tag is a model, and the digest of its manifest is its version. A layer that is a file is read by ranges, and its
+//! digest is checked while its tensors are measured. A packed layer is read once and checked while it is unpacked. All
+//! data of the registry is checked against digests.
 
 mod archive;
 mod blob;
@@ -34,13 +34,13 @@ use std::sync::Arc;
 use tensorseal_base::display::display_name;
 use tensorseal_format::{Checkpoint, RemoteError};
 
-/// Most tags of a repository that are listed.
-const MOST_TAGS: usize = 1_000_000;
+/// The largest number of tags that are listed.
+const MAX_TAGS: usize = 1_000_000;
 
-/// Annotation of an entry of an index that describes another entry, and is no model.
+/// The annotation of index entries that describe another entry and are not models.
 const DESCRIBES: &str = "vnd.docker.reference.type";
 
-/// A repository of an OCI registry.
+/// A repository of an OCI registry as a source.
 #[derive(Debug)]
 pub struct OciSource {
     target: OciReference,
@@ -49,24 +49,25 @@ pub struct OciSource {
     spool: PathBuf,
 }
 
-/// Opens `oci://host[:port]/repository[:tag|@digest]`; without tag and digest, all tags of the repository.
-/// Plain HTTP is spoken to this machine, and by `oci+http://`. Credentials are those that Docker's tools
-/// keep in `config.json`. What cannot be read by ranges goes to temporary files in `spool`.
+/// Opens `oci://host[:port]/repository[:tag|@digest]`. Without a tag or digest, all tags of the repository are listed. Plain
+/// HTTP is used for loopback addresses, and for `oci+http://`. Credentials come from Docker's `config.json`. Layers that
+/// cannot be read by ranges are fetched to temporary files in `spool`. No request is sent.
 ///
 /// # Errors
-/// When it is no such URI, or credentials cannot be read. Nothing is asked of the registry yet.
+/// Returns [`SourceError::Invalid`] if the URI is not valid or the credentials cannot be read.
 pub fn open(uri: &str, spool: &Path) -> Result<Box<dyn Source>, SourceError> {
     Ok(Box::new(OciSource::open(uri, spool, RequestLimits::default())?))
 }
 
 impl OciSource {
-    /// [`open()`], with limits of one's own.
+    /// Opens a source as [`open()`] does, with these limits.
     ///
     /// # Errors
-    /// Those of [`open()`].
+    /// Returns the errors of [`open()`].
     pub fn open(uri: &str, spool: &Path, limits: RequestLimits) -> Result<Self, SourceError> {
         let target = OciReference::parse(uri)?;
-        let invalid = |why: String| SourceError::Invalid { source_name: target.name.clone(), why };
+        let invalid =
+            |reason: String| SourceError::Invalid { source_name: target.name.clone(), reason };
         let credentials =
             Credentials::for_account(&target.account).map_err(|e| invalid(e.to_string()))?;
         let http = Http::new(limits).map_err(|e| SourceError::at(&target.name, e))?;
@@ -79,7 +80,7 @@ impl OciSource {
         SourceError::at(&self.registry.place(reference), error)
     }
 
-    /// All tags, page by page.
+    /// Lists all tags, page by page.
     fn list_tags(
         &self,
         each: &mut dyn FnMut(ListedModel) -> ControlFlow<()>,
@@ -89,11 +90,13 @@ impl OciSource {
         let mut seen = 0;
         while let Some(url) = next {
             let Some(page) = self.registry.tags(&url).map_err(at)? else {
-                return Err(at(RemoteError::Unavailable("there is no such repository".to_owned())));
+                return Err(at(RemoteError::Unavailable(
+                    "the repository does not exist".to_owned(),
+                )));
             };
             seen += page.names.len();
-            if seen > MOST_TAGS || (page.names.is_empty() && page.next.is_some()) {
-                let why = format!("its list of tags does not end after {seen}");
+            if seen > MAX_TAGS || (page.names.is_empty() && page.next.is_some()) {
+                let why = format!("the list of tags does not end after {seen} entries");
                 return Err(at(RemoteError::Unavailable(why)));
             }
             for tag in page.names.iter().filter(|tag| !signatures::is_referrers_tag(tag)) {
@@ -106,7 +109,7 @@ impl OciSource {
         Ok(())
     }
 
-    /// The model of a tag or digest, or those of an index.
+    /// Lists the model of a tag or digest, or the models of an index.
     fn list_one(
         &self,
         reference: &str,
@@ -116,12 +119,14 @@ impl OciSource {
         let name = format!("{}{separator}{reference}", self.target.repository);
         let (found, document) = match self.document(reference) {
             Ok(Some(read)) => read,
-            // Of a list, it went meanwhile; of a name that was given, that is for whoever gave it.
+            // The tag was deleted after it was listed.
             Ok(None) if self.target.manifests == ManifestSelector::All => {
                 return Ok(ControlFlow::Continue(()));
             }
             Ok(None) => {
-                let why = RemoteError::Unavailable("the registry does not have it".to_owned());
+                let why = RemoteError::Unavailable(
+                    "the manifest does not exist in the registry".to_owned(),
+                );
                 return Err(self.at(reference, why));
             }
             Err(error) => return Ok(each(ListedModel::unreadable(name, error))),
@@ -134,7 +139,7 @@ impl OciSource {
         }
     }
 
-    /// The models of an index, each by its platform, or by its place in it.
+    /// Lists the models of an index. Each is named by its platform if that is unique, and otherwise by its position.
     fn list_index(
         &self,
         name: &str,
@@ -146,10 +151,10 @@ impl OciSource {
             if entry.annotations().as_ref().is_some_and(|all| all.contains_key(DESCRIBES)) {
                 continue;
             }
-            let own = platforms[at].as_ref();
-            let own =
-                own.filter(|own| platforms.iter().flatten().filter(|p| p == own).count() == 1);
-            let name = match own {
+            let unique = platforms[at].as_ref().filter(|platform| {
+                platforms.iter().flatten().filter(|other| other == platform).count() == 1
+            });
+            let name = match unique {
                 Some(platform) => format!("{name}[{platform}]"),
                 None => format!("{name}[{at}]"),
             };
@@ -159,10 +164,10 @@ impl OciSource {
                     self.listed(name, &found.digest, &Layers::from_manifest(&manifest))
                 }
                 Ok(Some((_, ManifestDocument::Index(_)))) => {
-                    ListedModel::unreadable(name, "it is an index in an index")
+                    ListedModel::unreadable(name, "nested indexes are not supported")
                 }
                 Ok(None) => {
-                    ListedModel::unreadable(name, "the registry does not have its manifest")
+                    ListedModel::unreadable(name, "its manifest does not exist in the registry")
                 }
                 Err(error) => ListedModel::unreadable(name, error),
             };
@@ -171,24 +176,26 @@ impl OciSource {
         ControlFlow::Continue(())
     }
 
-    /// What a tag or digest leads to, if it does.
+    /// Fetches the manifest of a tag or digest; `None` if it does not exist.
     fn document(
         &self,
         reference: &str,
     ) -> Result<Option<(FetchedManifest, ManifestDocument)>, SourceError> {
         let unusable = |why: String| self.at(reference, RemoteError::Unavailable(why));
         if !is_tag(reference) && !is_digest(reference) {
-            return Err(unusable("it is neither a tag nor a digest by sha256".to_owned()));
+            return Err(unusable("not a tag or a sha256 digest".to_owned()));
         }
         let found = self.registry.manifest(reference).map_err(|error| self.at(reference, error))?;
         let Some(found) = found else { return Ok(None) };
-        let asked = Some(reference).filter(|reference| is_digest(reference));
-        let stated =
-            found.declared_digest.as_deref().filter(|stated| stated.starts_with("sha256:"));
-        if let Some(expected) = [asked, stated].into_iter().flatten().find(|d| *d != found.digest) {
+        let requested = Some(reference).filter(|reference| is_digest(reference));
+        let declared =
+            found.declared_digest.as_deref().filter(|declared| declared.starts_with("sha256:"));
+        if let Some(expected) =
+            [requested, declared].into_iter().flatten().find(|d| *d != found.digest)
+        {
             let expected = display_name(expected);
             return Err(unusable(format!(
-                "the manifest is not the one of its digest: it is {}, not {expected}",
+                "the manifest has another digest: {}, not {expected}",
                 found.digest
             )));
         }
@@ -198,7 +205,7 @@ impl OciSource {
     }
 
     fn listed(&self, name: String, digest: &str, layers: &Layers) -> ListedModel {
-        // Whether it is signed is for the inventory: a registry that does not tell lists all the same.
+        // This is for the inventory only, so an error is not reported.
         let signed = signatures::is_signed(&self.registry, digest).unwrap_or(false);
         let mut listed = ListedModel {
             name,
@@ -233,17 +240,19 @@ impl Source for OciSource {
     fn open(&self, listed: &ListedModel) -> Result<OpenedModel, SourceError> {
         let model = format!("{}/{}", self.target.endpoint.name, listed.name);
         let Some(digest) = &listed.version else {
-            let why = RemoteError::Unavailable("its manifest could not be read".to_owned());
+            let why = RemoteError::Unavailable("the manifest could not be read".to_owned());
             return Err(SourceError::at(&model, why));
         };
         let manifest = match self.document(digest)? {
             Some((_, ManifestDocument::Manifest(manifest))) => manifest,
             Some((_, ManifestDocument::Index(_))) => {
-                return Err(self.at(digest, RemoteError::Unavailable("it is an index".to_owned())));
+                return Err(
+                    self.at(digest, RemoteError::Unavailable("an index is not a model".to_owned()))
+                );
             }
             None => {
                 return Err(
-                    self.at(digest, RemoteError::Changed("its manifest is gone".to_owned()))
+                    self.at(digest, RemoteError::Changed("the manifest was deleted".to_owned()))
                 );
             }
         };
@@ -255,7 +264,7 @@ impl Source for OciSource {
         Ok(OpenedModel::with_files(checkpoint, findings, listed).with_seal(seal))
     }
 
-    /// All that was read is pinned by digests; a tag must still lead to them.
+    /// Checks that the tag still refers to the listed manifest. Everything else is pinned by digests.
     fn ensure_unchanged(&self, listed: &ListedModel) -> Result<(), SourceError> {
         let tag = listed.name.strip_prefix(self.target.repository.as_str());
         let tag = tag.and_then(|rest| rest.strip_prefix(':')).filter(|tag| is_tag(tag));
@@ -263,12 +272,15 @@ impl Source for OciSource {
         let now = self.registry.manifest(tag).map_err(|error| self.at(tag, error))?;
         match now.is_some_and(|now| Some(&now.digest) == listed.version.as_ref()) {
             true => Ok(()),
-            false => Err(self.at(tag, RemoteError::Changed("the tag was moved".to_owned()))),
+            false => {
+                Err(self
+                    .at(tag, RemoteError::Changed("the tag refers to another manifest".to_owned())))
+            }
         }
     }
 }
 
-/// `os/architecture[/variant]`.
+/// Returns the platform of an index entry: `os/architecture[/variant]`.
 fn platform(entry: &Descriptor) -> Option<String> {
     let platform = entry.platform().as_ref()?;
     let mut text = format!("{}/{}", platform.os(), platform.architecture());
@@ -278,7 +290,7 @@ fn platform(entry: &Descriptor) -> Option<String> {
     Some(display_name(&text))
 }
 
-/// The grammar of tags in the distribution specification.
+/// Returns whether a text is a tag in the grammar of the distribution specification.
 fn is_tag(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.len() <= 128

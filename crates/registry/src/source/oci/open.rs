@@ -1,4 +1,4 @@
-//! Opening a model: each layer becomes a file that is read by ranges, or files that were unpacked.
+//! Opens the layers of a model: each becomes a file that is read by ranges, or one or more unpacked files.
 
 use super::super::remote::stream::{HashingReader, ResponseBody, StreamSummary};
 use super::super::remote::{WindowCache, WindowedFile};
@@ -16,11 +16,12 @@ use tensorseal_base::hex::hex;
 use tensorseal_core::judge::Finding;
 use tensorseal_format::{RemoteFile, SequentialReader};
 
-/// A layer may unpack to so many times its length, and to so many bytes in any case.
-const MOST_UNPACKED_TIMES: u64 = 4;
-const UNPACKED_ANYWAY: u64 = 256 << 20;
+/// The largest ratio of the unpacked to the packed length of a layer.
+const MAX_UNPACK_RATIO: u64 = 4;
+/// The unpacked length in bytes that is always allowed, whatever the ratio is.
+const MIN_UNPACK_LIMIT: u64 = 256 << 20;
 
-/// The files of a model, and what was found on the way.
+/// The opened files of a model, and the findings about its layers.
 pub(super) struct LayerFiles<'s> {
     registry: &'s Arc<RegistryClient>,
     windows: &'s Arc<WindowCache>,
@@ -32,8 +33,8 @@ pub(super) struct LayerFiles<'s> {
 }
 
 impl<'s> LayerFiles<'s> {
-    /// None yet, of the model that messages call `model`. What cannot be read by ranges goes to temporary
-    /// files in `directory`.
+    /// Creates an empty list. `model` is the name of the model in messages. Layers that cannot be read by ranges are fetched
+    /// to temporary files in `directory`.
     pub(super) fn new(
         registry: &'s Arc<RegistryClient>,
         windows: &'s Arc<WindowCache>,
@@ -44,10 +45,10 @@ impl<'s> LayerFiles<'s> {
         Self { registry, windows, directory, model, files, listed, findings }
     }
 
-    /// Adds the files of all layers.
+    /// Opens all layers.
     ///
     /// # Errors
-    /// When one of them cannot be read.
+    /// Returns [`SourceError::Unreachable`] if a layer cannot be read.
     pub(super) fn add_all(&mut self, layers: &Layers) -> Result<(), SourceError> {
         layers.layers.iter().try_for_each(|layer| self.add(layer))
     }
@@ -55,8 +56,8 @@ impl<'s> LayerFiles<'s> {
     fn add(&mut self, layer: &Layer) -> Result<(), SourceError> {
         let place = format!("{} {}", self.model, quoted(&layer.path));
         if layer.bytes == 0 && layer.packing.is_raw() {
-            let nothing = self.spool(0, &place)?.into_bytes();
-            return self.push(layer.listed(), nothing.file(0, 0, place));
+            let empty = self.spool(0, &place)?.into_bytes();
+            return self.push(layer.listed(), empty.file(0, 0, place));
         }
         let access = probe(self.registry, layer).map_err(|e| SourceError::at(&place, e))?;
         match access {
@@ -65,7 +66,7 @@ impl<'s> LayerFiles<'s> {
                 let bytes = total.unwrap_or(layer.bytes);
                 if bytes != layer.bytes {
                     self.findings.push(wrong_length(layer, bytes));
-                    // That its digest is another one goes without saying.
+                    // A layer of another length also has another digest, which is not reported again.
                     listed.digests.clear();
                 }
                 let bytes = bytes.min(layer.bytes);
@@ -87,17 +88,19 @@ impl<'s> LayerFiles<'s> {
         }
     }
 
-    /// A layer that is a file, from an answer that comes once.
+    /// Fetches a layer that is a file to a temporary file.
     fn store(&mut self, layer: &Layer, body: ResponseBody, place: &str) -> Result<(), SourceError> {
         let mut spool = self.spool(layer.bytes, place)?;
-        let mut checked = HashingReader::new(body, layer.bytes);
-        let stored = io::copy(&mut checked, &mut spool).and_then(|_| spool.flush());
-        let flowed = checked.finish().map_err(|why| unreachable(place, &why))?;
-        stored.map_err(|error| unreachable(place, &format!("its temporary file: {error}")))?;
-        self.check(layer, flowed);
-        let file = spool.into_bytes().file(0, flowed.bytes, place.to_owned());
-        // The digest was looked at.
-        let listed = ListedFile { bytes: flowed.bytes, digests: Vec::new(), ..layer.listed() };
+        let mut reader = HashingReader::new(body, layer.bytes);
+        let stored = io::copy(&mut reader, &mut spool).and_then(|_| spool.flush());
+        let summary = reader.finish().map_err(|why| unreachable(place, &why))?;
+        stored.map_err(|error| {
+            unreachable(place, &format!("cannot write the temporary file: {error}"))
+        })?;
+        self.check(layer, summary);
+        let file = spool.into_bytes().file(0, summary.bytes, place.to_owned());
+        // The digest has been checked.
+        let listed = ListedFile { bytes: summary.bytes, digests: Vec::new(), ..layer.listed() };
         self.push(listed, file)
     }
 
@@ -113,8 +116,7 @@ impl<'s> LayerFiles<'s> {
         Ok(())
     }
 
-    /// A layer that holds files, as it flows. Its digest is looked at unless its length is known to be
-    /// wrong.
+    /// Unpacks a packed layer while it is read. Its digest is checked unless its length is known to be wrong.
     fn unpack(
         &mut self,
         layer: &Layer,
@@ -122,17 +124,17 @@ impl<'s> LayerFiles<'s> {
         has_length: bool,
         place: &str,
     ) -> Result<(), SourceError> {
-        let most = layer.bytes.saturating_mul(MOST_UNPACKED_TIMES).max(UNPACKED_ANYWAY);
-        let mut spool = self.spool(most, place)?;
-        let mut checked = HashingReader::new(bytes, layer.bytes);
+        let limit = layer.bytes.saturating_mul(MAX_UNPACK_RATIO).max(MIN_UNPACK_LIMIT);
+        let mut spool = self.spool(limit, place)?;
+        let mut reader = HashingReader::new(bytes, layer.bytes);
         let mut contents = UnpackedLayer::default();
         let path = &layer.packed_path;
-        let unpacked = unpack(&mut checked, layer.packing, path, &mut spool, &mut contents);
-        let flowed = checked.finish().map_err(|why| unreachable(place, &why))?;
+        let unpacked = unpack(&mut reader, layer.packing, path, &mut spool, &mut contents);
+        let summary = reader.finish().map_err(|why| unreachable(place, &why))?;
         if let Err(UnpackError::Spool(_)) = unpacked {
             return unpacked.map_err(|error| unreachable(place, &error.to_string()));
         }
-        let differs = !has_length || self.check(layer, flowed);
+        let differs = !has_length || self.check(layer, summary);
         self.refuse(layer, &contents, unpacked.err().filter(|_| !differs));
         let spooled = spool.into_bytes();
         for member in contents.members {
@@ -145,16 +147,16 @@ impl<'s> LayerFiles<'s> {
         Ok(())
     }
 
-    /// Whether a layer that was read is another one than it is addressed as.
-    fn check(&mut self, layer: &Layer, flowed: StreamSummary) -> bool {
-        let found = match (flowed.bytes == layer.bytes && !flowed.longer, layer.sha256) {
-            (false, _) => wrong_length(layer, flowed.bytes + u64::from(flowed.longer)),
-            (true, Some(digest)) if digest != flowed.sha256 => Finding::new(
+    /// Adds a finding if a layer does not have its length or digest, and returns whether that is so.
+    fn check(&mut self, layer: &Layer, summary: StreamSummary) -> bool {
+        let found = match (summary.bytes == layer.bytes && !summary.longer, layer.sha256) {
+            (false, _) => wrong_length(layer, summary.bytes + u64::from(summary.longer)),
+            (true, Some(digest)) if digest != summary.sha256 => Finding::new(
                 "registry/blob-differs",
-                "it does not have the digest of its layer in the manifest",
+                "the layer does not have the digest in its manifest",
             )
             .in_file(&layer.path)
-            .with("digest", format!("sha256:{}", hex(&flowed.sha256)))
+            .with("digest", format!("sha256:{}", hex(&summary.sha256)))
             .with("expected", layer.digest.clone()),
             _ => return false,
         };
@@ -162,7 +164,7 @@ impl<'s> LayerFiles<'s> {
         true
     }
 
-    /// What of a layer was not unpacked.
+    /// Adds findings about the parts of a layer that were not unpacked.
     fn refuse(&mut self, layer: &Layer, contents: &UnpackedLayer, error: Option<UnpackError>) {
         let refused = |message: String| {
             Finding::new("registry/archive-refused", message).in_file(&layer.path)
@@ -172,35 +174,35 @@ impl<'s> LayerFiles<'s> {
             self.findings.push(refused(error.to_string()).with("unpacked", unpacked));
         }
         if contents.refusals > 0 {
-            let told = contents.refused.join(", ");
+            let reported = contents.refused.join(", ");
             let more = match contents.refusals - contents.refused.len() as u64 {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            let message = format!("members of it were not unpacked: {told}{more}");
+            let message = format!("refused to unpack members of the archive: {reported}{more}");
             self.findings.push(refused(message).with("refused", contents.refusals));
         }
     }
 
-    fn spool(&self, most: u64, place: &str) -> Result<Spool, SourceError> {
-        Spool::new(self.directory, most).map_err(|error| {
+    fn spool(&self, limit: u64, place: &str) -> Result<Spool, SourceError> {
+        Spool::new(self.directory, limit).map_err(|error| {
             unreachable(
                 place,
-                &format!("a temporary file in {}: {error}", self.directory.display()),
+                &format!("cannot create a temporary file in {}: {error}", self.directory.display()),
             )
         })
     }
 }
 
-fn unreachable(place: &str, why: &str) -> SourceError {
-    SourceError::Unreachable { place: place.to_owned(), why: why.to_owned() }
+fn unreachable(place: &str, reason: &str) -> SourceError {
+    SourceError::Unreachable { place: place.to_owned(), reason: reason.to_owned() }
 }
 
-/// That a layer has another length than the manifest says: at least `bytes`, where it is longer.
+/// Returns the finding that a layer has another length than its manifest states. `bytes` is a lower bound if it is longer.
 fn wrong_length(layer: &Layer, bytes: u64) -> Finding {
     let message = match bytes > layer.bytes {
-        true => "it is longer than its layer in the manifest",
-        false => "it is shorter than its layer in the manifest",
+        true => "the layer is longer than its manifest states",
+        false => "the layer is shorter than its manifest states",
     };
     Finding::new("registry/blob-differs", message)
         .in_file(&layer.path)

@@ -1,61 +1,61 @@
-//! What an `oci:` URI names: a repository of a registry, and which of its manifests.
+//! Parses an `oci:` URI: a repository of a registry, and the selected manifests.
 
 use super::super::SourceError;
 use super::super::endpoint::Endpoint;
 use oci_spec::distribution::Reference;
 use url::Url;
 
-/// Docker Hub, by the name that people know it by, and where its API is.
+/// The names of Docker Hub: that of its users, and that of its credentials.
 const DOCKER_HUB: [&str; 2] = ["docker.io", "index.docker.io"];
 const DOCKER_HUB_API: &str = "https://registry-1.docker.io/";
 
-/// A repository, and which of its manifests.
+/// A repository and the selected manifests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OciReference {
     /// The registry.
     pub endpoint: Endpoint,
-    /// What credentials for it are filed under: `host[:port]`.
+    /// The key of its credentials: `host[:port]`.
     pub account: String,
     /// The repository: lower-case components separated by `/`.
     pub repository: String,
-    /// Its manifests.
+    /// The selected manifests.
     pub manifests: ManifestSelector,
     /// The URI without credentials.
     pub name: String,
 }
 
-/// Which manifests of a repository.
+/// A selection of manifests of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ManifestSelector {
-    /// Of all tags.
+    /// The manifests of all tags.
     All,
-    /// Of one tag.
+    /// The manifest of this tag.
     Tag(String),
-    /// The one of this digest.
+    /// The manifest with this digest.
     Digest(String),
 }
 
 impl OciReference {
-    /// Of `oci://host[:port]/repository[:tag][@digest]`, by the grammar of the OCI distribution
-    /// specification. Where both are given, the digest counts.
+    /// Parses `oci://host[:port]/repository[:tag][@digest]` in the grammar of the OCI distribution specification. If both a
+    /// tag and a digest are given, the digest counts.
     ///
     /// # Errors
-    /// When it is no such URI.
+    /// Returns [`SourceError::Invalid`] if the URI is not valid.
     pub(super) fn parse(uri: &str) -> Result<Self, SourceError> {
         let mut endpoint = Endpoint::parse(uri, "oci")?;
         let name = format!("{}/{}", endpoint.name, endpoint.path);
-        let invalid = |why: String| SourceError::Invalid { source_name: name.clone(), why };
+        let invalid = |reason: String| SourceError::Invalid { source_name: name.clone(), reason };
         if endpoint.path.is_empty() {
             let expected = "expected oci://host[:port]/repository[:tag|@digest]";
             return Err(invalid(expected.to_owned()));
         }
-        // The host is known; any that is recognised as one makes the rest a repository.
+        // The host is already parsed. With `localhost` in its place, the parser takes the rest as the repository.
         let reference = Reference::try_from(format!("localhost/{}", endpoint.path).as_str());
         let reference = reference.map_err(|error| invalid(error.to_string()))?;
         let last = endpoint.path.rsplit_once('/').map_or(endpoint.path.as_str(), |(_, last)| last);
         let manifests = match (reference.digest(), reference.tag()) {
             (Some(digest), _) if !digest.starts_with("sha256:") => {
-                return Err(invalid("only digests by sha256 are supported".to_owned()));
+                return Err(invalid("unsupported digest: use sha256".to_owned()));
             }
             (Some(digest), _) => ManifestSelector::Digest(digest.to_ascii_lowercase()),
             (None, Some(tag)) if last.contains(':') => ManifestSelector::Tag(tag.to_owned()),
@@ -74,7 +74,7 @@ impl OciReference {
     }
 }
 
-/// `host[:port]`, without the port that goes without saying.
+/// Returns `host[:port]`, without a default port.
 fn authority(base: &Url) -> String {
     let host = base.host_str().unwrap_or_default();
     base.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_repository() {
+    fn invalid_repositories() {
         for path in [
             "",
             "A",
@@ -132,9 +132,9 @@ mod tests {
     }
 
     proptest! {
-        /// What is asked of the server stays below the repository.
+        /// The requested URLs are below the repository.
         #[test]
-        fn a_repository_is_a_plain_path(path in "[a-z0-9./:@_%?#-]{0,40}") {
+        fn urls_stay_below_the_repository(path in "[a-z0-9./:@_%?#-]{0,40}") {
             if let Ok(target) = OciReference::parse(&format!("oci://ghcr.io/{path}")) {
                 let url = target.endpoint.base.join(&format!("v2/{}/tags/list", target.repository)).unwrap();
                 prop_assert_eq!(url.path(), format!("/v2/{}/tags/list", target.repository));

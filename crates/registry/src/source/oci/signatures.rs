@@ -1,49 +1,48 @@
-//! Whether there is a signature with a model in its registry. It is not verified here.
+//! Detects whether a registry has a signature of a model. The signature is not verified here.
 
 use super::client::RegistryClient;
 use super::manifest::ManifestDocument;
 use tensorseal_format::RemoteError;
 
-/// Beginnings of the types of signatures: Sigstore bundles, which OpenSSF Model Signing and cosign write,
-/// signatures of earlier versions of cosign, and those of Notation.
+/// The prefixes of the media types of signatures: Sigstore bundles of OpenSSF Model Signing and cosign, signatures of
+/// earlier versions of cosign, and signatures of Notation.
 const SIGNATURES: [&str; 3] = [
     "application/vnd.dev.sigstore.bundle",
     "application/vnd.dev.cosign.artifact.sig",
     "application/vnd.cncf.notary.signature",
 ];
 
-/// Whether something that refers to the manifest is a signature: by the referrers API or, where there is
-/// none, by the tags that stand for it (distribution specification, "Referrers Tag Schema"; `….sig` of
-/// cosign).
+/// Returns whether a referrer of the manifest is a signature. The referrers come from the referrers API or, without it,
+/// from tags (distribution specification, "Referrers Tag Schema", and `….sig` of cosign).
 ///
 /// # Errors
-/// When the registry does not answer.
+/// Returns [`RemoteError::Unavailable`] if the registry does not answer.
 pub(super) fn is_signed(registry: &RegistryClient, digest: &str) -> Result<bool, RemoteError> {
     if let Some(referrers) = registry.referrers(digest)? {
         if contains_signature(&referrers) {
             return Ok(true);
         }
-    } else if let Some(referrers) = registry.manifest(&tag(digest))?
+    } else if let Some(referrers) = registry.manifest(&referrers_tag(digest))?
         && contains_signature(&referrers.bytes)
     {
         return Ok(true);
     }
-    Ok(registry.manifest(&format!("{}.sig", tag(digest)))?.is_some())
+    Ok(registry.manifest(&format!("{}.sig", referrers_tag(digest)))?.is_some())
 }
 
-/// The tag that stands for what refers to a digest.
-fn tag(digest: &str) -> String {
+/// Returns the tag under which registries without a referrers API keep the referrers of a digest.
+fn referrers_tag(digest: &str) -> String {
     digest.replace(':', "-")
 }
 
-/// Whether a tag is one that stands for what refers to a manifest, and not for a model.
+/// Returns whether a tag is one of referrers, and not of a model.
 pub(super) fn is_referrers_tag(tag: &str) -> bool {
     let digest = tag.strip_prefix("sha256-").and_then(|rest| rest.split('.').next());
     let is_hex = |digest: &str| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
     digest.is_some_and(is_hex)
 }
 
-/// Whether an index has a signature in it.
+/// Returns whether an index contains a signature.
 fn contains_signature(index: &[u8]) -> bool {
     let Ok(ManifestDocument::Index(index)) = ManifestDocument::parse(index) else { return false };
     index.manifests().iter().any(|entry| {
@@ -77,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_stand_for_referrers() {
+    fn tags_of_referrers() {
         let digest = "0".repeat(64);
-        assert_eq!(tag(&format!("sha256:{digest}")), format!("sha256-{digest}"));
+        assert_eq!(referrers_tag(&format!("sha256:{digest}")), format!("sha256-{digest}"));
         for end in ["", ".sig", ".att"] {
             assert!(is_referrers_tag(&format!("sha256-{digest}{end}")));
         }
-        for tag in ["latest", "sha256-", "sha256-12", &digest] {
-            assert!(!is_referrers_tag(tag), "{tag}");
+        for referrers_tag in ["latest", "sha256-", "sha256-12", &digest] {
+            assert!(!is_referrers_tag(referrers_tag), "{referrers_tag}");
         }
     }
 }

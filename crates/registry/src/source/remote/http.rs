@@ -1,4 +1,4 @@
-//! Requests over plain HTTP, their answers bounded.
+//! An HTTP client with limits on time, retries and the length of responses.
 
 use super::limits::RequestLimits;
 use super::retry::{self, AttemptError, with_retries};
@@ -10,10 +10,10 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tensorseal_format::RemoteError;
 use url::Url;
 
-/// Redirections that are followed; credentials do not go with them to another host.
-const REDIRECTIONS: usize = 5;
+/// The largest number of redirects that are followed. Credentials are not sent to another host.
+const MAX_REDIRECTS: usize = 5;
 
-/// A client with its limits.
+/// An HTTP client with limits.
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
@@ -21,71 +21,71 @@ pub struct Http {
     runtime: NetworkRuntime,
 }
 
-/// What a server answered: any status but those that were asked again for.
+/// A response with its whole body. Its status is not one of those that are retried.
 #[derive(Debug)]
 pub struct BufferedResponse {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
 }
 
 impl Http {
-    /// A client that waits so long.
+    /// Creates a client with these limits.
     ///
     /// # Errors
-    /// [`RemoteError::Unavailable`] when there can be none.
+    /// Returns [`RemoteError::Unavailable`] if the threads or the TLS configuration cannot be set up.
     pub fn new(limits: RequestLimits) -> Result<Http, RemoteError> {
-        let waiting = NetworkRuntime::default();
+        let runtime = NetworkRuntime::default();
         let tls = tls::config().map_err(|error| RemoteError::Unavailable(error.to_string()))?;
-        let made = waiting.enter(|| {
+        let built = runtime.enter(|| {
             Client::builder()
                 .tls_backend_preconfigured(tls)
                 .user_agent(concat!("tensorseal/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(limits.connect)
                 .read_timeout(limits.idle)
-                .redirect(Policy::limited(REDIRECTIONS))
+                .redirect(Policy::limited(MAX_REDIRECTS))
                 .referer(false)
                 .build()
         })?;
-        let client = made.map_err(|error| RemoteError::Unavailable(describe_error(error)))?;
-        Ok(Http { client, limits, runtime: waiting })
+        let client = built.map_err(|error| RemoteError::Unavailable(describe_error(error)))?;
+        Ok(Http { client, limits, runtime })
     }
 
-    /// Its limits.
+    /// Returns the limits of the client.
     pub fn limits(&self) -> &RequestLimits {
         &self.limits
     }
 
-    /// Those who wait for its answers.
+    /// Returns the threads that drive the connections.
     pub fn runtime(&self) -> &NetworkRuntime {
         &self.runtime
     }
 
-    /// Asks for `url`; the body of the answer may have `most` bytes.
+    /// Sends a GET request for `url`, with retries, and reads the whole body of up to `max_bytes` bytes.
     ///
     /// # Errors
-    /// When there is no answer, or a longer one.
+    /// Returns [`RemoteError::Unavailable`] if no attempt succeeds, or if the body is longer.
     pub fn get(
         &self,
         url: &Url,
         headers: &HeaderMap,
-        most: u64,
+        max_bytes: u64,
     ) -> Result<BufferedResponse, RemoteError> {
-        self.with_retries(most, || async {
+        self.with_retries(max_bytes, || async {
             let response = self.send(url, headers.clone()).await?;
             let (status, headers) = (response.status(), response.headers().clone());
-            let body = body(response, most).await?;
+            let body = body(response, max_bytes).await?;
             Ok(BufferedResponse { status, headers, body })
         })
     }
 
-    /// Asks for something of about `bytes` bytes as often as is worth it: see [`with_retries`].
+    /// Runs `attempt`, which transfers about `bytes` bytes, until it succeeds; see [`with_retries`].
     ///
     /// # Errors
-    /// That of the last attempt.
+    /// Returns the error of the last attempt.
     pub fn with_retries<T, A: Future<Output = Result<T, AttemptError>>>(
         &self,
         bytes: u64,
@@ -94,18 +94,18 @@ impl Http {
         with_retries(&self.runtime, &self.limits, bytes, attempt)
     }
 
-    /// Asks once.
+    /// Sends one GET request without a retry.
     ///
     /// # Errors
-    /// When there is no answer, or one that asks to come back.
+    /// Returns [`AttemptError::Transient`] if there is no response, or if its status asks for a retry.
     pub async fn send(&self, url: &Url, headers: HeaderMap) -> Result<Response, AttemptError> {
         self.once(self.client.get(url.clone()).headers(headers)).await
     }
 
-    /// Sends a form once (`application/x-www-form-urlencoded`).
+    /// Sends one POST request with a form (`application/x-www-form-urlencoded`), without a retry.
     ///
     /// # Errors
-    /// As for [`Http::send`].
+    /// Returns the errors of [`Http::send`].
     pub async fn send_form(&self, url: &Url, form: String) -> Result<Response, AttemptError> {
         let request = self.client.post(url.clone());
         self.once(request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form))
@@ -119,26 +119,26 @@ impl Http {
         if !retry::is_transient_status(status.as_u16()) {
             return Ok(response);
         }
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let after = retry::retry_after(after);
-        Err(AttemptError::Transient { why: format!("the server answers {status}"), after })
+        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry::retry_after(header);
+        let reason = format!("the server returned {status}");
+        Err(AttemptError::Transient { reason, retry_after })
     }
 }
 
-/// The header that asks for `len` bytes from `offset` on; of none, for the one there.
+/// Returns the value of the `Range` header for `len` bytes at `offset`. A `len` of 0 requests one byte.
 ///
 /// # Errors
-/// When there is no such range.
+/// Returns [`AttemptError::Permanent`] if the range overflows.
 pub fn range_header(offset: u64, len: usize) -> Result<HeaderValue, AttemptError> {
-    let last = offset.checked_add((len as u64).max(1) - 1).ok_or_else(unusable)?;
-    HeaderValue::try_from(format!("bytes={offset}-{last}")).map_err(|_| unusable())
+    let last = offset.checked_add((len as u64).max(1) - 1).ok_or_else(invalid_request)?;
+    HeaderValue::try_from(format!("bytes={offset}-{last}")).map_err(|_| invalid_request())
 }
 
-/// The `len` bytes from `offset` on that were asked for. `check` looks at the headers of the answer before
-/// its body is read.
+/// Reads the response to a request for `len` bytes at `offset`. `check` inspects the headers before the body is read.
 ///
 /// # Errors
-/// When they are not what came.
+/// Returns an [`AttemptError`] if the server answers with another status, range or length, or if `check` fails.
 pub async fn read_range(
     response: Response,
     offset: u64,
@@ -149,61 +149,63 @@ pub async fn read_range(
         StatusCode::PARTIAL_CONTENT => {}
         StatusCode::OK => {
             return Err(AttemptError::unavailable(
-                "the server does not give ranges, and answers with the whole file",
+                "the server does not support range requests: it returned the whole file",
             ));
         }
         status @ (StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::PRECONDITION_FAILED) => {
-            return Err(AttemptError::changed(format!("the server answers {status}")));
+            return Err(AttemptError::changed(format!("the server returned {status}")));
         }
-        status => return Err(AttemptError::unavailable(format!("the server answers {status}"))),
+        status => return Err(AttemptError::unavailable(format!("the server returned {status}"))),
     }
     check(response.headers())?;
-    let wanted = [offset, offset + len as u64];
-    if content_range(response.headers()).map(|(range, _)| range) != Some(wanted) {
-        return Err(AttemptError::unavailable("the server answers with another range"));
+    let requested = [offset, offset + len as u64];
+    if content_range(response.headers()).map(|(range, _)| range) != Some(requested) {
+        return Err(AttemptError::unavailable("the server returned another range"));
     }
     let body = body(response, len as u64).await?;
     match body.len() {
-        got if got == len => Ok(body),
-        got => Err(AttemptError::transient(format!("{got} bytes came instead of {len}"))),
+        received if received == len => Ok(body),
+        received => {
+            Err(AttemptError::transient(format!("received {received} bytes instead of {len}")))
+        }
     }
 }
 
-/// The body of an answer, of at most `most` bytes.
+/// Reads the body of a response of up to `max_bytes` bytes.
 ///
 /// # Errors
-/// When it is longer, or ends before it should.
-pub async fn body(mut response: Response, most: u64) -> Result<Vec<u8>, AttemptError> {
+/// Returns [`AttemptError::Permanent`] if the body is longer, and [`AttemptError::Transient`] if the connection fails.
+pub async fn body(mut response: Response, max_bytes: u64) -> Result<Vec<u8>, AttemptError> {
     let stated = response.content_length().unwrap_or(0);
-    if stated > most {
-        return Err(too_long(most));
+    if stated > max_bytes {
+        return Err(too_long(max_bytes));
     }
     let mut body = Vec::with_capacity(stated as usize);
     while let Some(piece) =
         response.chunk().await.map_err(|error| AttemptError::transient(describe_error(error)))?
     {
-        if (body.len() + piece.len()) as u64 > most {
-            return Err(too_long(most));
+        if (body.len() + piece.len()) as u64 > max_bytes {
+            return Err(too_long(max_bytes));
         }
         body.extend_from_slice(&piece);
     }
     Ok(body)
 }
 
-fn too_long(most: u64) -> AttemptError {
-    AttemptError::unavailable(format!("the answer is longer than {most} bytes"))
+fn too_long(max_bytes: u64) -> AttemptError {
+    AttemptError::unavailable(format!("the response is longer than {max_bytes} bytes"))
 }
 
-fn unusable() -> AttemptError {
-    AttemptError::unavailable("the request cannot be written")
+fn invalid_request() -> AttemptError {
+    AttemptError::unavailable("the requested range is not valid")
 }
 
-/// The range of the answer, half-open, and the length of the whole, where it is told.
+/// Returns the range of a response as `[start, end]`, end exclusive, and the length of the whole file if it is stated.
 pub fn content_range(headers: &HeaderMap) -> Option<([u64; 2], Option<u64>)> {
     parse_range(headers.get(CONTENT_RANGE)?.to_str().ok()?)
 }
 
-/// `Content-Range: bytes FIRST-LAST/LENGTH` (RFC 9110 section 14.4).
+/// Parses `Content-Range: bytes FIRST-LAST/LENGTH` (RFC 9110, section 14.4).
 fn parse_range(value: &str) -> Option<([u64; 2], Option<u64>)> {
     let (range, length) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
@@ -211,18 +213,18 @@ fn parse_range(value: &str) -> Option<([u64; 2], Option<u64>)> {
     Some(([first, last.checked_add(1)?], length.trim().parse().ok()))
 }
 
-/// An error of the client, without the URL.
+/// Describes an error of the client without its URL, which may contain credentials.
 pub fn describe_error(error: reqwest::Error) -> String {
-    let what = if error.is_timeout() {
-        "no answer in time"
+    let summary = if error.is_timeout() {
+        "timeout"
     } else if error.is_connect() {
-        "no connection"
+        "connection failed"
     } else if error.is_redirect() {
-        "too many redirections"
+        "too many redirects"
     } else {
-        "the connection broke"
+        "connection lost"
     };
-    format!("{what}: {}", retry::root_cause(&error.without_url()))
+    format!("{summary}: {}", retry::root_cause(&error.without_url()))
 }
 
 #[cfg(test)]
@@ -231,7 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_range_is_read_as_it_is_written() {
+    fn content_ranges() {
         assert_eq!(parse_range("bytes 0-0/1"), Some(([0, 1], Some(1))));
         assert_eq!(parse_range("bytes 5-9/*"), Some(([5, 10], None)));
         for wrong in ["", "bytes */7", "bytes 5-", "items 0-1/2", "bytes 0-18446744073709551615/*"]

@@ -1,25 +1,24 @@
-//! How long another machine is waited for, and how often it is asked again.
+//! Timeouts and retry limits of remote requests.
 
 use std::time::Duration;
 
-/// The slowest that an answer may come, in bytes a second.
-const SLOWEST: u64 = 128 << 10;
+/// The lowest accepted transfer rate in bytes per second.
+const MIN_BYTES_PER_SECOND: u64 = 128 << 10;
 
-/// See the module.
+/// Timeouts and retry limits of remote requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// For a connection to be made.
+    /// The time limit for opening a connection.
     pub connect: Duration,
-    /// For an answer to begin, and between two pieces of it.
+    /// The time limit for the start of a response, and between two parts of it.
     pub idle: Duration,
-    /// How often one thing is asked for, the first time included.
+    /// The largest number of attempts, including the first.
     pub attempts: u32,
-    /// The pause before the second attempt. Each one after it is twice as long, and a part of it is left to
-    /// chance.
+    /// The pause before the second attempt. The pause doubles with each attempt, and up to half of it is random.
     pub first_pause: Duration,
-    /// The longest pause, also where the other machine asks for a longer one.
+    /// The longest pause, even if the server asks for a longer one.
     pub longest_pause: Duration,
-    /// For one thing with all of its attempts, where the size of it does not ask for more.
+    /// The time limit for all attempts of a small request. Large transfers get more time.
     pub total: Duration,
 }
 
@@ -37,13 +36,13 @@ impl Default for RequestLimits {
 }
 
 impl RequestLimits {
-    /// For one attempt at an answer of so many bytes.
+    /// Returns the time limit for one attempt to transfer `bytes` bytes.
     pub fn attempt_timeout(&self, bytes: u64) -> Duration {
-        self.connect + self.idle + Duration::from_secs(bytes / SLOWEST)
+        self.connect + self.idle + Duration::from_secs(bytes / MIN_BYTES_PER_SECOND)
     }
 
-    /// For all attempts at an answer of so many bytes.
+    /// Returns the time limit for all attempts to transfer `bytes` bytes.
     pub fn total_timeout(&self, bytes: u64) -> Duration {
-        self.total + Duration::from_secs(bytes / SLOWEST)
+        self.total + Duration::from_secs(bytes / MIN_BYTES_PER_SECOND)
     }
 }

@@ -1,11 +1,11 @@
-//! Files of other machines: how their bytes are asked for, kept for a moment, and shared.
+//! Access to remote files: requests with retries, and a cache that all readers share.
 //!
-//! - [`limits`]: how long another machine is waited for, and how often it is asked again.
-//! - [`runtime`]: the threads that wait for it.
-//! - [`retry`]: which failures pass, and the pauses between attempts.
-//! - [`http`]: requests over plain HTTP, their answers bounded.
-//! - [`stream`]: answers that are read once, in order.
-//! - [`window_cache`]: what was fetched, shared by everyone who reads it.
+//! - [`limits`]: timeouts and retry limits.
+//! - [`runtime`]: the threads that drive the connections.
+//! - [`retry`]: which failures are retried, and the pauses between attempts.
+//! - [`http`]: an HTTP client with limits.
+//! - [`stream`]: responses that are read once, in order.
+//! - [`window_cache`]: a cache of fetched windows.
 
 pub mod http;
 pub mod limits;

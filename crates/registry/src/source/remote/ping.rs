@@ -1,4 +1,4 @@
-//! Asking for a URL, only for it to be asked for.
+//! Notifies a URL, such as a monitoring service, with a request.
 
 use super::RequestLimits;
 use super::http::Http;
@@ -7,21 +7,22 @@ use std::time::Duration;
 use tensorseal_format::RemoteError;
 use url::Url;
 
-/// Longest answer that is read.
-const MOST: u64 = 64 << 10;
+/// The longest response that is read, in bytes.
+const MAX_BYTES: u64 = 64 << 10;
 
-/// Asks for `url`, which shall answer with success.
+/// Sends a GET request to `url` and checks that the status is a success.
 ///
 /// # Errors
-/// When it does not, three times or for 20 seconds.
+/// Returns [`RemoteError::Unavailable`] if `url` is not valid, or does not response with success within three attempts and
+/// 20 seconds.
 pub fn ping(url: &str) -> Result<(), RemoteError> {
-    let unavailable = |why: String| RemoteError::Unavailable(why);
+    let unavailable = |reason: String| RemoteError::Unavailable(reason);
     let url = Url::parse(url).map_err(|error| unavailable(error.to_string()))?;
     let limits =
         RequestLimits { attempts: 3, total: Duration::from_secs(20), ..RequestLimits::default() };
-    let answer = Http::new(limits)?.get(&url, &HeaderMap::new(), MOST)?;
-    match answer.status.is_success() {
+    let response = Http::new(limits)?.get(&url, &HeaderMap::new(), MAX_BYTES)?;
+    match response.status.is_success() {
         true => Ok(()),
-        false => Err(unavailable(format!("the server answers {}", answer.status))),
+        false => Err(unavailable(format!("the server returned {}", response.status))),
     }
 }

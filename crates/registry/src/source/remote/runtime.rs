@@ -1,28 +1,28 @@
-//! The threads that wait for other machines: started when first needed, two whatever is asked of them.
+//! The threads that drive network connections. They are started when they are first needed.
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use tensorseal_format::RemoteError;
 use tokio::runtime::{Builder, Runtime};
 
-/// Threads that drive connections.
-const DRIVERS: usize = 2;
+/// The number of threads that drive connections.
+const WORKERS: usize = 2;
 
-/// Fetches ahead of a reader that may wait at once; more of them wait in line.
-const WAITING: usize = 32;
+/// The largest number of threads that fetch ahead of readers. Further fetches are queued.
+const MAX_BLOCKING: usize = 32;
 
-/// The threads of one source. Clones share them, and they end with the last of those.
+/// The network threads of one source. Clones share the threads, which end when the last clone is dropped.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkRuntime(Arc<RuntimeCell>);
 
-/// `Err`: why there are none.
+/// The runtime, or the reason why it could not be started.
 #[derive(Debug, Default)]
 struct RuntimeCell(OnceLock<Result<Runtime, String>>);
 
 impl Drop for RuntimeCell {
     fn drop(&mut self) {
         if let Some(Ok(runtime)) = self.0.take() {
-            // Whoever is last may be one of them: nobody is waited for.
+            // The last clone may be dropped on one of these threads, so this must not wait for them.
             runtime.shutdown_background();
         }
     }
@@ -32,37 +32,37 @@ impl NetworkRuntime {
     fn runtime(&self) -> Result<&Runtime, RemoteError> {
         let start = || {
             Builder::new_multi_thread()
-                .worker_threads(DRIVERS)
-                .max_blocking_threads(WAITING)
+                .worker_threads(WORKERS)
+                .max_blocking_threads(MAX_BLOCKING)
                 .thread_name("remote")
                 .enable_all()
                 .build()
                 .map_err(|error| error.to_string())
         };
         self.0.0.get_or_init(start).as_ref().map_err(|error| {
-            RemoteError::Unavailable(format!("no threads for network connections: {error}"))
+            RemoteError::Unavailable(format!("cannot start the network threads: {error}"))
         })
     }
 
-    /// Waits for `future`. Not to be called from a task of these threads, only from threads of their own
-    /// and from what [`NetworkRuntime::spawn_blocking`] runs.
+    /// Blocks until `future` completes. This must not be called from a task of the runtime, only from other threads and from
+    /// functions that [`NetworkRuntime::spawn_blocking`] runs.
     ///
     /// # Errors
-    /// [`RemoteError::Unavailable`] when there can be no threads.
+    /// Returns [`RemoteError::Unavailable`] if the threads cannot be started.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, RemoteError> {
         Ok(self.runtime()?.handle().block_on(future))
     }
 
-    /// Has the threads known while `work` makes clients, which look for them.
+    /// Runs `work` in the context of the runtime, which is needed to create clients.
     ///
     /// # Errors
-    /// As for [`NetworkRuntime::block_on`].
+    /// Returns [`RemoteError::Unavailable`] if the threads cannot be started.
     pub fn enter<T>(&self, work: impl FnOnce() -> T) -> Result<T, RemoteError> {
         let _entered = self.runtime()?.enter();
         Ok(work())
     }
 
-    /// Runs `work`, which may wait, beside everything else; `false`: there can be no threads.
+    /// Runs `work`, which may block, on a background thread. Returns `false` if the threads cannot be started.
     pub fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) -> bool {
         match self.runtime() {
             Ok(runtime) => {
@@ -89,33 +89,33 @@ mod tests {
             }
         }
         let (sender, ended) = mpsc::channel();
-        let waiting = NetworkRuntime::default();
-        let other = waiting.clone();
-        let told = NotifyOnDrop(sender);
+        let runtime = NetworkRuntime::default();
+        let other = runtime.clone();
+        let notifier = NotifyOnDrop(sender);
         let task = async move {
-            let _told = told;
+            let _notifier = notifier;
             std::future::pending::<()>().await;
         };
-        waiting.enter(|| drop(tokio::spawn(task))).unwrap();
-        drop(waiting);
+        runtime.enter(|| drop(tokio::spawn(task))).unwrap();
+        drop(runtime);
         assert_eq!(other.block_on(async { 7 }).unwrap(), 7);
-        assert!(ended.try_recv().is_err(), "a clone keeps them");
+        assert!(ended.try_recv().is_err(), "a clone keeps the threads");
         drop(other);
         ended.recv_timeout(Duration::from_secs(20)).unwrap();
     }
 
-    /// What waits in the background may be the last to hold them.
+    /// A background thread may drop the last clone.
     #[test]
-    fn the_last_may_be_one_of_them() {
+    fn a_background_thread_may_drop_the_last_clone() {
         let (sender, done) = mpsc::channel();
-        let waiting = NetworkRuntime::default();
-        let (held, (go, gone)) = (waiting.clone(), mpsc::channel::<()>());
-        assert!(waiting.spawn_blocking(move || {
+        let runtime = NetworkRuntime::default();
+        let (clone, (go, gone)) = (runtime.clone(), mpsc::channel::<()>());
+        assert!(runtime.spawn_blocking(move || {
             let _ = gone.recv();
-            drop(held);
+            drop(clone);
             let _ = sender.send(());
         }));
-        drop(waiting);
+        drop(runtime);
         drop(go);
         done.recv_timeout(Duration::from_secs(20)).unwrap();
     }

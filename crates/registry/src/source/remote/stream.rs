@@ -1,4 +1,4 @@
-//! Answers that are read once, in order, as they come.
+//! Responses that are read once, in order.
 
 use super::http::{Http, describe_error};
 use super::runtime::NetworkRuntime;
@@ -7,53 +7,53 @@ use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 use std::time::Instant;
 
-/// Bytes that are read at once where nobody says how many.
-const PIECE: usize = 128 << 10;
+/// The length of the buffer with which a stream is drained, in bytes.
+const BUFFER: usize = 128 << 10;
 
-/// The body of an answer. Not to be read by a task of the runtime.
+/// The body of a response as a blocking reader. It must not be read from a task of the runtime.
 #[derive(Debug)]
 pub struct ResponseBody {
     response: Response,
-    piece: Vec<u8>,
-    taken: usize,
-    until: Instant,
+    chunk: Vec<u8>,
+    consumed: usize,
+    deadline: Instant,
     runtime: NetworkRuntime,
 }
 
 impl ResponseBody {
-    /// Of an answer to `http` that is expected to have about so many bytes.
+    /// Reads the body of a response to `http` that is expected to have about `bytes` bytes.
     pub fn new(response: Response, bytes: u64, http: &Http) -> Self {
-        let until = Instant::now() + http.limits().total_timeout(bytes);
-        let waiting = http.runtime().clone();
-        Self { response, piece: Vec::new(), taken: 0, until, runtime: waiting }
+        let deadline = Instant::now() + http.limits().total_timeout(bytes);
+        let runtime = http.runtime().clone();
+        Self { response, chunk: Vec::new(), consumed: 0, deadline, runtime }
     }
 }
 
 impl Read for ResponseBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.taken == self.piece.len() {
-            if Instant::now() > self.until {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the answer comes too slowly"));
+        while self.consumed == self.chunk.len() {
+            if Instant::now() > self.deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the response is too slow"));
             }
             let next = self.runtime.block_on(self.response.chunk());
             let next = next.map_err(io::Error::other)?;
             let Some(next) = next.map_err(|error| io::Error::other(describe_error(error)))? else {
                 return Ok(0);
             };
-            self.piece.clear();
-            self.piece.extend_from_slice(&next);
-            self.taken = 0;
+            self.chunk.clear();
+            self.chunk.extend_from_slice(&next);
+            self.consumed = 0;
         }
-        let left = &self.piece[self.taken..];
-        let got = left.len().min(buffer.len());
-        buffer[..got].copy_from_slice(&left[..got]);
-        self.taken += got;
-        Ok(got)
+        let remaining = &self.chunk[self.consumed..];
+        let count = remaining.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&remaining[..count]);
+        self.consumed += count;
+        Ok(count)
     }
 }
 
-/// What flows through is counted and hashed. It ends after as many bytes as were promised, and says whether
-/// there were more.
+/// A reader that counts and hashes the bytes. It ends after the promised number of bytes and detects whether there were
+/// more.
 #[derive(Debug)]
 pub struct HashingReader<R> {
     inner: R,
@@ -63,39 +63,39 @@ pub struct HashingReader<R> {
     failed: Option<String>,
 }
 
-/// What flowed through.
+/// The length and digest of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamSummary {
-    /// Number of bytes, up to those promised.
+    /// The number of bytes, up to the promised number.
     pub bytes: u64,
-    /// Their SHA-256.
+    /// The SHA-256 of these bytes.
     pub sha256: [u8; 32],
-    /// Whether there were more.
+    /// Whether the stream was longer than promised.
     pub longer: bool,
 }
 
 impl<R: Read> HashingReader<R> {
-    /// Of something that is said to have `promised` bytes.
+    /// Wraps a reader that should have `promised` bytes.
     pub fn new(inner: R, promised: u64) -> Self {
         Self { inner, promised, read: 0, hasher: Sha256::new(), failed: None }
     }
 
-    /// Reads what was not read yet, and sums up.
+    /// Reads the rest of the stream and returns its summary.
     ///
     /// # Errors
-    /// In words, when something could not be read, now or before.
+    /// Returns the message of the first read error, now or before.
     pub fn finish(mut self) -> Result<StreamSummary, String> {
-        let mut rest = vec![0; PIECE];
+        let mut rest = vec![0; BUFFER];
         let mut more = [0; 1];
         let longer = loop {
             match self.read(&mut rest) {
-                Ok(0) => break self.fill(&mut more).map(|got| got > 0),
+                Ok(0) => break self.fill(&mut more).map(|count| count > 0),
                 Ok(_) => {}
                 Err(error) => break Err(error),
             }
         };
-        if let Some(why) = self.failed {
-            return Err(why);
+        if let Some(reason) = self.failed {
+            return Err(reason);
         }
         let longer = longer.map_err(|error| error.to_string())?;
         Ok(StreamSummary { bytes: self.read, sha256: self.hasher.finalize().into(), longer })
@@ -109,7 +109,7 @@ impl<R: Read> HashingReader<R> {
                     self.failed.get_or_insert_with(|| error.to_string());
                     return Err(error);
                 }
-                got => return got,
+                count => return count,
             }
         }
     }
@@ -117,18 +117,18 @@ impl<R: Read> HashingReader<R> {
 
 impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(why) = &self.failed {
-            return Err(io::Error::other(why.clone()));
+        if let Some(reason) = &self.failed {
+            return Err(io::Error::other(reason.clone()));
         }
-        let left = usize::try_from(self.promised - self.read).unwrap_or(usize::MAX);
-        let len = left.min(buffer.len());
+        let remaining = usize::try_from(self.promised - self.read).unwrap_or(usize::MAX);
+        let len = remaining.min(buffer.len());
         if len == 0 {
             return Ok(0);
         }
-        let got = self.fill(&mut buffer[..len])?;
-        self.hasher.update(&buffer[..got]);
-        self.read += got as u64;
-        Ok(got)
+        let count = self.fill(&mut buffer[..len])?;
+        self.hasher.update(&buffer[..count]);
+        self.read += count as u64;
+        Ok(count)
     }
 }
 
@@ -137,20 +137,20 @@ mod tests {
     use super::*;
     use tensorseal_base::hex::hex;
 
-    /// Of `abc`: FIPS 180-4.
+    /// The SHA-256 of `abc` (FIPS 180-4).
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn what_flows_is_counted_and_hashed() {
+    fn bytes_are_counted_and_hashed() {
         for (bytes, promised, expected) in
             [(&b"abc"[..], 3, (3, false)), (b"abcd", 3, (3, true)), (b"abc", 4, (3, false))]
         {
-            for taken in 0..=3 {
-                let mut checked = HashingReader::new(bytes, promised);
-                checked.read_exact(&mut vec![0; taken]).unwrap();
-                let flowed = checked.finish().unwrap();
-                assert_eq!((flowed.bytes, flowed.longer), expected);
-                assert_eq!(hex(&flowed.sha256), ABC);
+            for consumed in 0..=3 {
+                let mut reader = HashingReader::new(bytes, promised);
+                reader.read_exact(&mut vec![0; consumed]).unwrap();
+                let summary = reader.finish().unwrap();
+                assert_eq!((summary.bytes, summary.longer), expected);
+                assert_eq!(hex(&summary.sha256), ABC);
             }
         }
     }
@@ -163,10 +163,10 @@ mod tests {
                 Err(io::Error::other("it broke"))
             }
         }
-        let mut checked = HashingReader::new(b"ab".chain(Broken), 9);
-        assert!(checked.read_to_end(&mut Vec::new()).is_err());
-        // Whoever reads on does not get past it, either.
-        assert!(checked.read(&mut [0; 4]).is_err());
-        assert_eq!(checked.finish(), Err("it broke".to_owned()));
+        let mut reader = HashingReader::new(b"ab".chain(Broken), 9);
+        assert!(reader.read_to_end(&mut Vec::new()).is_err());
+        // Further reads fail too.
+        assert!(reader.read(&mut [0; 4]).is_err());
+        assert_eq!(reader.finish(), Err("it broke".to_owned()));
     }
 }

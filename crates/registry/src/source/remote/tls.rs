@@ -1,17 +1,18 @@
-//! TLS of our clients: with a provider of their own, so that nothing is installed for the whole process.
+//! The TLS configuration of the HTTP client. It has its own crypto provider, so that none is installed for the whole
+//! process.
 
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls_platform_verifier::Verifier;
 use std::sync::Arc;
 
-/// What servers are asked to speak.
+/// The protocols that are offered to servers (ALPN).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Certificates are those that the operating system trusts.
+/// Returns a configuration that trusts the certificates of the operating system.
 ///
 /// # Errors
-/// When it does not tell them.
+/// Returns an error if the trusted certificates cannot be loaded.
 pub(super) fn config() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Verifier::new(Arc::clone(&provider))?;

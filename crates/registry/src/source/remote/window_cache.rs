@@ -1,11 +1,10 @@
-//! What was fetched, shared by everyone who reads it.
+//! A cache of fetched windows that all readers of a source share.
 //!
-//! The engines read in pieces of 128 KiB and look a little behind them; another machine is asked for
-//! windows of 8 MiB, each once. All files of a source share one budget of memory. Who reads a window that
-//! is being fetched waits for it; the next ones are fetched meanwhile.
+//! The engines read ranges of 128 KiB; servers are asked for windows of 8 MiB, each once. All files of a source share
+//! one memory budget. A reader of a window that is being fetched waits for it, while the next windows are fetched ahead.
 //!
-//! At both ends of a file windows are smaller: whoever opens a model reads a header at the front or a
-//! directory at the back, and not yet what lies between.
+//! Windows are smaller at both ends of a file, because opening a model reads only a header at the start or a directory
+//! at the end.
 
 use super::runtime::NetworkRuntime;
 use std::collections::BTreeMap;
@@ -15,53 +14,54 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use tensorseal_format::{RemoteError, RemoteFile};
 
-/// Bytes of a window.
+/// The length of a window in bytes.
 const WINDOW: u64 = 8 << 20;
 
-/// The first window of a file is this part of one; the next ones grow until they are whole.
+/// The first window of a file is this fraction of a whole window. The next windows grow until they are whole.
 const FIRST_PART: u64 = 32;
 
-/// The last window of a long file is this part of one.
+/// The last window of a long file is this fraction of a whole window.
 const LAST_PART: u64 = 8;
 
-/// Windows that are fetched behind the one that is being read.
+/// The number of windows that are fetched ahead.
 const AHEAD: usize = 2;
 
-/// What a window costs at least, so that there is no end of tiny ones.
-const LEAST_COST: usize = 64 << 10;
+/// The smallest cost of a window in bytes. It bounds the number of tiny windows.
+const MIN_COST: usize = 64 << 10;
 
-/// The most memory that a source takes by itself.
+/// The largest default budget of a source, in bytes.
 const MAX_BUDGET: usize = 1 << 30;
 
-/// A file of another machine that is asked for by ranges, pinned to the version that was listed.
+/// A remote file that is fetched by ranges and pinned to the listed version.
 pub trait FetchRange: Debug + Send + Sync + 'static {
-    /// Where it is, for messages, without credentials.
+    /// Returns the location of the file for messages, without credentials.
     fn place(&self) -> String;
 
-    /// Its length in bytes, as it was listed.
+    /// Returns the listed length in bytes.
     fn bytes(&self) -> u64;
 
-    /// The `len` bytes from `offset` on, which lie within [`FetchRange::bytes`]; no more and no fewer.
+    /// Fetches exactly `len` bytes at `offset`. The range must be within [`FetchRange::bytes`].
     ///
     /// # Errors
-    /// [`RemoteError`], after as many attempts as are worth it.
+    /// Returns a [`RemoteError`] if the file changed, or if it cannot be fetched after all retries.
     fn fetch(&self, offset: u64, len: usize) -> Result<Vec<u8>, RemoteError>;
 }
 
-/// The windows of all files of a source.
+/// The cached windows of all files of a source.
 #[derive(Debug)]
 pub struct WindowCache {
-    /// Bytes of a window, and of all of them. One window more for each reader may be there for a moment.
+    /// The length of a window in bytes.
     window: u64,
+    /// The budget of all windows in bytes. For a moment, each reader may exceed it by one window.
     budget: usize,
     next_file: AtomicU64,
     state: Mutex<CacheState>,
     arrived: Condvar,
-    /// Who fetches ahead.
+    /// The threads that fetch ahead.
     runtime: NetworkRuntime,
 }
 
-/// A window by its file and where it begins.
+/// The key of a window: its file and its first byte.
 type WindowKey = (u64, u64);
 
 #[derive(Debug, Default)]
@@ -74,15 +74,16 @@ struct CacheState {
 #[derive(Debug)]
 struct CachedWindow {
     cost: usize,
-    /// `None`: it is being fetched.
+    /// The content; `None` while it is being fetched.
     bytes: Option<Arc<Vec<u8>>>,
-    /// Bytes that nobody has read yet, and when somebody last did.
+    /// The number of bytes that have not been read yet.
     unread: usize,
-    read: u64,
+    /// The time of the last read on the clock of the cache.
+    last_read: u64,
 }
 
 impl Default for WindowCache {
-    /// As much as two windows for each thread of the machine, and some.
+    /// Creates a cache with a budget of two windows for each thread of the machine plus four, up to 1 GiB.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let budget = (2 * threads + 4).saturating_mul(WINDOW as usize);
@@ -91,7 +92,7 @@ impl Default for WindowCache {
 }
 
 impl WindowCache {
-    /// Windows of `window` bytes (at least 32), which together take `budget` bytes.
+    /// Creates a cache with windows of `window` bytes (at least 32) and a budget of `budget` bytes.
     pub fn new(window: u64, budget: usize) -> Self {
         WindowCache {
             window: window.max(FIRST_PART),
@@ -103,16 +104,16 @@ impl WindowCache {
         }
     }
 
-    /// The default of a source whose threads these are.
-    pub fn with_runtime(waiting: &NetworkRuntime) -> Self {
-        WindowCache { runtime: waiting.clone(), ..Self::default() }
+    /// Creates a cache with the default budget that fetches ahead on these threads.
+    pub fn with_runtime(runtime: &NetworkRuntime) -> Self {
+        WindowCache { runtime: runtime.clone(), ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, CacheState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The window that holds a position of a file of so many bytes. Windows do not overlap.
+    /// Returns the window that contains `position` in a file of `bytes` bytes. Windows do not overlap.
     fn window_at(&self, position: u64, bytes: u64) -> Range<u64> {
         let last = self.window / LAST_PART;
         if bytes <= last {
@@ -137,13 +138,13 @@ impl WindowCache {
 }
 
 impl CacheState {
-    /// Makes room for `cost` by what was read longest ago: what was read to its end first and, if need be,
-    /// the rest. Whether there is room then.
+    /// Evicts windows until `cost` fits into the budget, and returns whether it fits. Windows that were read completely
+    /// are evicted first and, with `also_unread`, then the others; the least recently read goes first.
     fn make_room(&mut self, cost: usize, budget: usize, also_unread: bool) -> bool {
         while self.cost + cost > budget {
-            let held = self.windows.iter().filter(|(_, slot)| slot.bytes.is_some());
-            let oldest = held.min_by_key(|(_, slot)| (slot.unread > 0, slot.read));
-            match oldest.map(|(key, slot)| (*key, slot.unread)) {
+            let fetched = self.windows.iter().filter(|(_, window)| window.bytes.is_some());
+            let oldest = fetched.min_by_key(|(_, window)| (window.unread > 0, window.last_read));
+            match oldest.map(|(key, window)| (*key, window.unread)) {
                 Some((key, unread)) if also_unread || unread == 0 => self.remove(key),
                 _ => return false,
             }
@@ -152,21 +153,22 @@ impl CacheState {
     }
 
     fn remove(&mut self, key: WindowKey) {
-        if let Some(slot) = self.windows.remove(&key) {
-            self.cost -= slot.cost;
+        if let Some(window) = self.windows.remove(&key) {
+            self.cost -= window.cost;
         }
     }
 
-    /// It is being fetched from now on.
+    /// Adds a window that is being fetched.
     fn begin(&mut self, key: WindowKey, len: usize) {
         self.clock += 1;
-        let cost = len.max(LEAST_COST);
+        let cost = len.max(MIN_COST);
         self.cost += cost;
-        self.windows.insert(key, CachedWindow { cost, bytes: None, unread: len, read: self.clock });
+        self.windows
+            .insert(key, CachedWindow { cost, bytes: None, unread: len, last_read: self.clock });
     }
 }
 
-/// A file of another machine: the [`RemoteFile`] of every source.
+/// A remote file that is read through a [`WindowCache`].
 #[derive(Debug)]
 pub struct WindowedFile<F: FetchRange>(Arc<WindowedFileInner<F>>);
 
@@ -176,13 +178,13 @@ struct WindowedFileInner<F: FetchRange> {
     bytes: u64,
     file: u64,
     windows: Arc<WindowCache>,
-    /// A file that failed once fails from then on, so that nobody takes a part of it for all of it, and
-    /// nobody waits for another attempt at each of its windows.
+    /// The first error. All later reads return it, so that a part of the file is never taken for the whole, and no reader
+    /// waits for retries of every window.
     failed: OnceLock<RemoteError>,
 }
 
 impl<F: FetchRange> WindowedFile<F> {
-    /// Reads what `fetch` fetches, within the budget of `windows`.
+    /// Creates a file that fetches with `fetch`, within the budget of `windows`.
     pub fn new(fetch: F, windows: &Arc<WindowCache>) -> Self {
         let file = windows.next_file.fetch_add(1, Relaxed);
         let bytes = fetch.bytes();
@@ -213,11 +215,13 @@ impl<F: FetchRange> RemoteFile for WindowedFile<F> {
             let window = self.0.windows.window_at(at, self.0.bytes);
             let len = (window.end.saturating_sub(at)).min((buffer.len() - done) as u64) as usize;
             if len == 0 {
-                return Err(RemoteError::Unavailable("it is not as long as was asked".into()));
+                return Err(RemoteError::Unavailable(
+                    "the read is beyond the end of the file".into(),
+                ));
             }
             let from = (at - window.start) as usize;
-            let held = self.0.window(window, len)?;
-            buffer[done..done + len].copy_from_slice(&held[from..from + len]);
+            let content = self.0.window(window, len)?;
+            buffer[done..done + len].copy_from_slice(&content[from..from + len]);
             done += len;
         }
         Ok(())
@@ -233,9 +237,9 @@ impl<F: FetchRange> RemoteFile for WindowedFile<F> {
             let window = self.0.windows.window_at(at, self.0.bytes);
             at = window.end;
             match self.0.reserve(&window) {
-                Reservation::Already => {}
+                Reservation::Present => {}
                 Reservation::Full => return,
-                Reservation::Now => {
+                Reservation::Reserved => {
                     let shared = Arc::clone(&self.0);
                     let key = (self.0.file, window.start);
                     if !self.0.windows.runtime.spawn_blocking(move || shared.complete(&window)) {
@@ -247,15 +251,18 @@ impl<F: FetchRange> RemoteFile for WindowedFile<F> {
     }
 }
 
-/// What became of the wish to fetch a window ahead.
+/// The result of a reservation to fetch a window ahead.
 enum Reservation {
-    Already,
+    /// The window is cached or is being fetched.
+    Present,
+    /// The budget has no room.
     Full,
-    Now,
+    /// The caller must fetch the window.
+    Reserved,
 }
 
 impl<F: FetchRange> WindowedFileInner<F> {
-    /// A window, of which `len` bytes are about to be read.
+    /// Returns a window, from which the caller reads `len` bytes.
     fn window(&self, window: Range<u64>, len: usize) -> Result<Arc<Vec<u8>>, RemoteError> {
         let key = (self.file, window.start);
         let mut state = self.windows.lock();
@@ -266,9 +273,9 @@ impl<F: FetchRange> WindowedFileInner<F> {
             state.clock += 1;
             let now = state.clock;
             match state.windows.get_mut(&key) {
-                Some(CachedWindow { bytes: Some(bytes), unread, read, .. }) => {
+                Some(CachedWindow { bytes: Some(bytes), unread, last_read, .. }) => {
                     *unread = unread.saturating_sub(len);
-                    *read = now;
+                    *last_read = now;
                     return Ok(Arc::clone(bytes));
                 }
                 Some(_) => {
@@ -277,8 +284,8 @@ impl<F: FetchRange> WindowedFileInner<F> {
                 }
                 None => {
                     let bytes = (window.end - window.start) as usize;
-                    // Whoever waits for it comes before what others may read one day.
-                    state.make_room(bytes.max(LEAST_COST), self.windows.budget, true);
+                    // A waiting reader has priority over windows that were fetched ahead.
+                    state.make_room(bytes.max(MIN_COST), self.windows.budget, true);
                     state.begin(key, bytes);
                     drop(state);
                     self.complete(&window);
@@ -293,30 +300,33 @@ impl<F: FetchRange> WindowedFileInner<F> {
         let len = (window.end - window.start) as usize;
         let mut state = self.windows.lock();
         if state.windows.contains_key(&key) {
-            return Reservation::Already;
+            return Reservation::Present;
         }
-        if !state.make_room(len.max(LEAST_COST), self.windows.budget, false) {
+        if !state.make_room(len.max(MIN_COST), self.windows.budget, false) {
             return Reservation::Full;
         }
         state.begin(key, len);
-        Reservation::Now
+        Reservation::Reserved
     }
 
-    /// Fetches a window that was begun, and tells those who wait for it.
+    /// Fetches a reserved window and wakes the waiting readers.
     fn complete(&self, window: &Range<u64>) {
         let len = (window.end - window.start) as usize;
-        // Whatever happens, nobody waits for ever.
-        let mut end =
+        // The guard wakes the readers in any case.
+        let mut guard =
             FetchGuard { windows: &self.windows, key: (self.file, window.start), bytes: None };
         if self.failed.get().is_some() {
             return;
         }
         let fetched = self.fetch.fetch(window.start, len).and_then(|bytes| match bytes.len() {
-            got if got == len => Ok(bytes),
-            got => Err(RemoteError::Unavailable(format!("{got} bytes came instead of {len}"))),
+            received if received == len => Ok(bytes),
+            received => {
+                let reason = format!("received {received} bytes instead of {len}");
+                Err(RemoteError::Unavailable(reason))
+            }
         });
         match fetched {
-            Ok(bytes) => end.bytes = Some(Arc::new(bytes)),
+            Ok(bytes) => guard.bytes = Some(Arc::new(bytes)),
             Err(error) => {
                 let _ = self.failed.set(error);
             }
@@ -324,7 +334,7 @@ impl<F: FetchRange> WindowedFileInner<F> {
     }
 }
 
-/// Ends the fetch of a window, with or without its bytes.
+/// Ends the fetch of a window when it is dropped, with or without its bytes.
 struct FetchGuard<'a> {
     windows: &'a WindowCache,
     key: WindowKey,
@@ -335,7 +345,7 @@ impl Drop for FetchGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.windows.lock();
         match (self.bytes.take(), state.windows.get_mut(&self.key)) {
-            (Some(bytes), Some(slot)) => slot.bytes = Some(bytes),
+            (Some(bytes), Some(window)) => window.bytes = Some(bytes),
             _ => state.remove(self.key),
         }
         drop(state);

@@ -1,4 +1,4 @@
-//! Configurations that are broken, lie, or are long: what the tensors say is read, or nothing is.
+//! Tests broken, wrong and long configurations: the weights are read as the tensors state, or not at all.
 
 use super::{hostile, layers, open};
 use crate::Weights;
@@ -7,46 +7,46 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tensorseal_format::Checkpoint;
 
-/// A copy of a layer beside which configurations are written.
-struct Copy {
+/// A copy of a layer whose configuration is replaced.
+struct LayerCopy {
     name: String,
     dir: tempfile::TempDir,
     model: Checkpoint,
-    /// The tensors of each of its weights.
-    of_codes: BTreeSet<Vec<String>>,
-    /// What its weights were taken for: what was read once need not be read again.
+    /// The names of the tensors of each quantised weight.
+    quantised: BTreeSet<Vec<String>>,
+    /// The layouts whose values were checked, which need not be checked again.
     seen: BTreeSet<String>,
 }
 
-impl Copy {
-    fn of(name: &str) -> Self {
+impl LayerCopy {
+    fn new(name: &str) -> Self {
         let dir = layers::copy(name);
         let model = open(dir.path());
-        let of_codes = hostile::of_codes(&model, &Weights::from_checkpoint(&model));
-        Self { name: name.to_owned(), dir, model, of_codes, seen: BTreeSet::new() }
+        let quantised = hostile::quantised_tensors(&model, &Weights::from_checkpoint(&model));
+        Self { name: name.to_owned(), dir, model, quantised, seen: BTreeSet::new() }
     }
 
     fn path(&self, file: &str) -> PathBuf {
         self.dir.path().join(file)
     }
 
-    /// With another text in the place of its configuration.
-    fn hold(&mut self, file: &str, text: impl AsRef<[u8]>, what: &str) {
+    /// Checks the layer with this text as its configuration.
+    fn check(&mut self, file: &str, text: impl AsRef<[u8]>, what: &str) {
         let text = text.as_ref();
         layers::replace(&self.path(file), text);
         let shown = String::from_utf8_lossy(&text[..text.len().min(200)]);
         let what = format!("{}: {what} {shown}", self.name);
-        let weights = hostile::hold(&self.model, &what, |weight| {
+        let weights = hostile::check(&self.model, &what, |weight| {
             let form = format!("{} {:?} {:?}", weight.canonical, weight.shape, weight.storage);
             self.seen.insert(form)
         });
-        for names in &self.of_codes {
-            hostile::hold_codes(&self.model, &weights, names, &what);
+        for names in &self.quantised {
+            hostile::check_codes(&self.model, &weights, names, &what);
         }
     }
 }
 
-/// Values of every kind, of which most are none that a member of a configuration can have.
+/// Returns values of every kind, most of which are invalid for a member of a configuration.
 pub(super) fn extremes() -> Vec<Value> {
     vec![
         Value::Null,
@@ -70,7 +70,7 @@ pub(super) fn extremes() -> Vec<Value> {
     ]
 }
 
-/// The places of everything in a value, itself first.
+/// Returns the paths of everything in a value, itself first.
 fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     let mut inner = |key: &str, value: &Value| {
@@ -89,7 +89,7 @@ fn places(value: &Value, at: &str, all: &mut Vec<String>) {
 #[test]
 fn members_of_other_kinds() {
     for name in layers::names() {
-        let mut copy = Copy::of(&name);
+        let mut copy = LayerCopy::new(&name);
         let config = std::fs::read(copy.path("config.json")).unwrap();
         let config: Value = serde_json::from_slice(&config).unwrap();
         let mut all = Vec::new();
@@ -98,7 +98,7 @@ fn members_of_other_kinds() {
             for other in extremes() {
                 let mut config = config.clone();
                 *config.pointer_mut(&place).unwrap() = other;
-                copy.hold("config.json", config.to_string(), &place);
+                copy.check("config.json", config.to_string(), &place);
             }
         }
     }
@@ -119,22 +119,22 @@ fn members_that_no_library_writes() {
         "model.layers.0.self_attn.q_proj",
     ];
     for name in layers::names() {
-        let mut copy = Copy::of(&name);
+        let mut copy = LayerCopy::new(&name);
         for value in extremes() {
-            // All of them, and all but the method, which takes a model for another one's.
+            // All members, and all but the method, which selects another library.
             for keys in [&keys[..], &keys[..8]] {
                 let config: Value = keys.iter().map(|key| (*key, value.clone())).collect();
                 for outer in ["quantization_config", "quantization"] {
                     let config = json!({outer: config, "text_config": {outer: value}});
-                    copy.hold("config.json", config.to_string(), "all");
+                    copy.check("config.json", config.to_string(), "all");
                 }
             }
         }
     }
 }
 
-/// Layers for which what the configuration says matters.
-const ASKING: &[&str] = &[
+/// Layers whose layout depends on the configuration.
+const CONFIGURED: &[&str] = &[
     "awq-gemv",
     "bitnet",
     "compressed-tensors-streams",
@@ -161,20 +161,20 @@ fn text_that_is_no_configuration() {
         method(&"m".repeat(5 << 20)),
         method(&"é\\n".repeat(1 << 19)),
     ];
-    for name in ASKING {
-        let mut copy = Copy::of(name);
+    for name in CONFIGURED {
+        let mut copy = LayerCopy::new(name);
         for file in ["config.json", "quantize_config.json"] {
             for text in &texts {
-                copy.hold(file, text, file);
+                copy.check(file, text, file);
             }
-            copy.hold(file, b"{\"quantization_config\": {\"bits\": \xFF\xFE}}", file);
+            copy.check(file, b"{\"quantization_config\": {\"bits\": \xFF\xFE}}", file);
         }
     }
 }
 
 #[test]
 fn a_folder_in_the_place_of_a_configuration() {
-    let copy = Copy::of("gptq-symmetric");
+    let copy = LayerCopy::new("gptq-symmetric");
     std::fs::remove_file(copy.path("config.json")).unwrap();
     for file in ["config.json", "quantize_config.json"] {
         std::fs::create_dir(copy.path(file)).unwrap();

@@ -1,5 +1,5 @@
-//! What fits can be read, and nothing else is: layouts of every kind with tensors of the sizes that they want, and the
-//! same with numbers in them that are none.
+//! Tests that layouts which pass the check can be read: layouts of every kind with tensors of the required sizes, and the
+//! same with invalid numbers in them.
 
 use super::super::codes::PackedCodes;
 use super::super::config::QuantisationConfig;
@@ -18,24 +18,24 @@ use proptest::sample::Index;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What a weight is put together from.
+/// The layout of a weight.
 #[derive(Debug, Clone)]
 struct Made {
     codes: packings::Layout,
     matrices: u64,
     transposed: bool,
-    /// Rows and columns that share a number.
+    /// The rows and columns that share a scale.
     block: [u64; 2],
-    /// How scales are kept.
+    /// The kind of encoding of scales.
     kind: usize,
     bits: u64,
     more: u64,
-    /// Nothing, before, after.
+    /// Zero points: 0 for none, 1 before, 2 after.
     zero: u8,
-    /// None; one, or one for each matrix; whether it divides.
+    /// The global scale: whether there is one for each matrix, and whether it divides.
     global: Option<(bool, bool)>,
     across: bool,
-    /// Of rows or of columns, and how many blocks there are.
+    /// The group index: of rows or of columns, and the number of blocks.
     order: Option<(bool, Index)>,
 }
 
@@ -68,11 +68,11 @@ fn made() -> impl Strategy<Value = Made> {
     )
 }
 
-/// Tensors, by the numbers that the layout calls them by.
+/// The names of tensors, by their index in the layout.
 const NAMES: [&str; 7] = ["codes", "table", "outer", "scales", "zeros", "global", "order"];
 
 impl Made {
-    /// The layout, the shape of its weight and its tensors.
+    /// Returns the layout, the shape of the weight and the tensors.
     fn whole(&self) -> (QuantisedWeight, Vec<u64>, Vec<Piece>) {
         let packings::Layout { unit, packing, rows, columns } = self.codes;
         let [high, wide] = self.codes.stored();
@@ -80,7 +80,7 @@ impl Made {
         let mut grid = [0, 0];
         let order = self.order.filter(|_| self.kind != 11);
         if self.kind == 11 {
-            // Scales of scales are one for each row.
+            // There is one nested scale for each row.
             block[1] = columns;
         }
         for (at, len) in [rows, columns].into_iter().enumerate() {
@@ -95,17 +95,17 @@ impl Made {
             matrices: self.matrices,
             rows: grid[0],
             columns: grid[1],
-            kept: grids::kept(self.kind, grid[1], self.bits, self.more),
+            encoding: grids::encoding(self.kind, grid[1], self.bits, self.more),
         };
         let of = |tensor| Grid {
             tensor,
             rows: grid[0],
             columns: grid[1],
-            encoding: layout.kept.clone(),
+            encoding: layout.encoding.clone(),
             factor: 1.0,
         };
         let numbers = self.matrices * grid[0] * grid[1];
-        let outer = match layout.kept {
+        let outer = match layout.encoding {
             GridEncoding::Nested { block, .. } => numbers.div_ceil(block),
             _ => 1,
         };
@@ -159,7 +159,7 @@ impl Made {
     }
 }
 
-/// Numbers that are sizes of nothing.
+/// Returns a number that is no valid size.
 fn sizes(len: u64, at: Index) -> u64 {
     let all = [
         0,
@@ -176,7 +176,7 @@ fn sizes(len: u64, at: Index) -> u64 {
     all[at.index(all.len())]
 }
 
-/// Puts another number in the place of one.
+/// Replaces one number of a layout.
 fn change(
     it: &mut QuantisedWeight,
     shape: &mut [u64],
@@ -211,16 +211,16 @@ fn change(
     }
 }
 
-/// Whether every tensor of codes and numbers is as long as the plain formulas say.
-fn is_of_its_size(it: &QuantisedWeight, shape: &[u64], module: &Module<'_>) -> bool {
+/// Returns whether all tensors have the sizes that plain formulas give.
+fn has_expected_sizes(it: &QuantisedWeight, shape: &[u64], module: &Module<'_>) -> bool {
     let PackedCodes { tensor, unit, row, rows, packing } = it.codes;
     let layout = packings::Layout { unit, packing, rows: it.rows, columns: it.columns };
     let elements = shape.iter().product::<u64>();
     let matrices = elements.div_ceil(it.rows * it.columns);
-    let (has, wanted) = (module.elements(tensor), matrices * rows * row);
+    let (has, expected) = (module.elements(tensor), matrices * rows * row);
     // The last row of one matrix may be cut off.
     let is_cut = matrices == 1 && elements < it.rows * it.columns;
-    let fits = has == wanted || is_cut && has < wanted && has > wanted - row;
+    let fits = has == expected || is_cut && has < expected && has > expected - row;
     let zeros = match &it.zero_point {
         ZeroPoint::None => None,
         ZeroPoint::Before(grid) | ZeroPoint::After(grid) => Some(grid),
@@ -228,8 +228,8 @@ fn is_of_its_size(it: &QuantisedWeight, shape: &[u64], module: &Module<'_>) -> b
     let mut grids = it.scale.iter().chain(zeros);
     fits && layout.stored() == [rows, row]
         && grids.all(|grid| {
-            let Grid { rows, columns, encoding: ref kept, .. } = *grid;
-            let layout = grids::Layout { matrices, rows, columns, kept: kept.clone() };
+            let Grid { rows, columns, ref encoding, .. } = *grid;
+            let layout = grids::Layout { matrices, rows, columns, encoding: encoding.clone() };
             module.elements(grid.tensor) == matrices * layout.each()
         })
 }
@@ -239,7 +239,7 @@ proptest! {
     fn what_fits_can_be_read(
         made in made(),
         changes in prop::collection::vec(any::<[Index; 2]>(), 0..3),
-        most in 1usize..200,
+        piece_len in 1usize..200,
     ) {
         let (mut quantised, mut shape, mut pieces) = made.whole();
         for change in &changes {
@@ -249,7 +249,7 @@ proptest! {
         let path = dir.path().join("model.safetensors");
         write(&path, &pieces, None);
         let mut model = open(&path);
-        // By their numbers here.
+        // In the order of their indices here.
         let place = |name: &str| pieces.iter().position(|piece| piece.name == name);
         model.tensors.sort_by_key(|tensor| place(&tensor.name));
         prop_assert_eq!(model.tensors.len(), 8);
@@ -263,14 +263,14 @@ proptest! {
                 prop_assert!(!why.is_empty());
             }
             Ok(()) => {
-                prop_assert!(is_of_its_size(&quantised, &shape, &module));
+                prop_assert!(has_expected_sizes(&quantised, &shape, &module));
                 let bytes: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
                 let storage = WeightStorage::Quantised(QuantisedPart { quantised: Arc::new(quantised), first: 0 });
                 let weight = Weight { canonical: String::new(), name: String::new(), shape, flattened: false, storage };
                 prop_assert!(weight.elements().unwrap() <= bytes * 8);
                 prop_assert!(WeightReader::piece_len(&weight).is_multiple_of(512));
                 let whole = values(&model, &weight, 1 << 20);
-                let pieces = values(&model, &weight, most);
+                let pieces = values(&model, &weight, piece_len);
                 let same = whole.iter().zip(&pieces).all(|(a, b)| a.to_bits() == b.to_bits());
                 prop_assert!(same);
             }

@@ -1,4 +1,4 @@
-//! What the layers of `testdata/schemes` stand for, which NumPy computed.
+//! Compares the values of the layers in `testdata/schemes` with those that NumPy computed.
 
 use super::{layers, open, values};
 use crate::{Weight, WeightStorage, Weights};
@@ -6,7 +6,7 @@ use serde_json::json;
 use std::path::Path;
 use tensorseal_format::{Checkpoint, strides};
 
-/// Every layer, and what its weights are called that they are stored as, by their names.
+/// Every layer, and how its weights are stored, in order of their names.
 const LAYERS: &[(&str, &[&str])] = &[
     ("awq", &["awq 4-bit"]),
     ("awq-gemv", &["awq 4-bit"]),
@@ -64,25 +64,25 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("torchao-nvfp4", &["nvfp4"; 2]),
 ];
 
-/// Layers whose tensors do not say all: what their configuration says is needed.
-const TOLD: &[&str] = &[
-    // Whether zero points are stored less one.
+/// Layers that cannot be read without their configuration.
+const NEED_CONFIG: &[&str] = &[
+    // Whether one less than the zero points is stored.
     "gptq",
     "gptq-8-bits",
     "gptq-act-order",
     // How codes of three bits are packed.
     "gptq-3-bits",
     "gptq-planes",
-    // Bits and group, where several have one product.
+    // Bits and group size, if several have the same product.
     "mlx-affine",
     "mlx-overrides",
-    // Sizes of blocks that are cut off.
+    // The size of blocks of which the last one is cut off.
     "fp8",
     "fp8-experts",
     "fp8-powers",
 ];
 
-/// Holds a model to the values of a layer.
+/// Compares a model with the values of a layer.
 fn check(name: &str, kinds: &[&str], model: &Checkpoint) -> Result<(), String> {
     let weights = Weights::from_checkpoint(model);
     if !weights.unreadable.is_empty() {
@@ -112,17 +112,21 @@ fn check(name: &str, kinds: &[&str], model: &Checkpoint) -> Result<(), String> {
         if weight.shape != *shape || weight.elements() != truth.elements() {
             return Err(format!("{name} {}: {:?}", truth.name, weight.shape));
         }
-        let wanted = values(&expected, truth, 1 << 20);
+        let truth_values = values(&expected, truth, 1 << 20);
         // Pieces that begin and end within rows.
-        for most in [1 << 20, 512, 37, 1] {
-            let read = values(model, weight, most);
+        for piece_len in [1 << 20, 512, 37, 1] {
+            let read = values(model, weight, piece_len);
             let row = *truth.shape.last().unwrap() as usize;
-            for (at, (read, wanted)) in read.chunks(row).zip(wanted.chunks(row)).enumerate() {
-                let largest = wanted.iter().fold(0f32, |most, value| most.max(value.abs()));
-                let near = |(read, wanted): (&f32, &f32)| (read - wanted).abs() <= 1e-6 * largest;
-                if !read.iter().zip(wanted).all(near) {
+            for (at, (read, truth_values)) in
+                read.chunks(row).zip(truth_values.chunks(row)).enumerate()
+            {
+                let largest = truth_values.iter().fold(0f32, |max, value| max.max(value.abs()));
+                let near = |(read, truth_values): (&f32, &f32)| {
+                    (read - truth_values).abs() <= 1e-6 * largest
+                };
+                if !read.iter().zip(truth_values).all(near) {
                     return Err(format!(
-                        "{name} {}, row {at}: {read:?}, not {wanted:?}",
+                        "{name} {}, row {at}: {read:?}, not {truth_values:?}",
                         truth.name
                     ));
                 }
@@ -132,7 +136,7 @@ fn check(name: &str, kinds: &[&str], model: &Checkpoint) -> Result<(), String> {
     Ok(())
 }
 
-/// Holds every layer to its values in a form that is made of its copy, and names all that are not it.
+/// Compares every selected layer, in a form derived from a copy of it, with its values, and lists all that differ.
 fn check_all(is_one: impl Fn(&str) -> bool, form: impl Fn(&Path) -> Checkpoint) {
     check_each(is_one, |dir, _| form(dir));
 }
@@ -160,26 +164,26 @@ fn every_layout_stands_for_its_values() {
     check_all(|_| true, open);
 }
 
-/// A layer with all of its matrices and stacks stored the other way round, the first dimension fastest.
-fn turned(dir: &Path, name: &str) -> Checkpoint {
+/// Returns a layer with all of its matrices and stacks stored column-major.
+fn column_major(dir: &Path, name: &str) -> Checkpoint {
     let pieces = layers::pieces(name);
-    let turned = pieces.iter().map(|piece| {
+    let column_major = pieces.iter().map(|piece| {
         let elements: u64 = piece.shape.iter().product();
         let width = piece.data.len() / elements as usize;
         let strides = strides::column_major_strides(&piece.shape);
-        let mut turned = piece.clone();
+        let mut column_major = piece.clone();
         for element in 0..elements {
             let to = match &strides {
                 None => element,
                 Some(strides) => strides::stored_position(&piece.shape, strides, element),
             };
             let [from, to] = [element, to].map(|at| at as usize * width);
-            turned.data[to..to + width].copy_from_slice(&piece.data[from..from + width]);
+            column_major.data[to..to + width].copy_from_slice(&piece.data[from..from + width]);
         }
-        turned
+        column_major
     });
     let path = dir.join("model.safetensors");
-    layers::write(&path, &turned.collect::<Vec<_>>(), None);
+    layers::write(&path, &column_major.collect::<Vec<_>>(), None);
     let mut model = open(dir);
     for tensor in &mut model.tensors {
         tensor.strides = strides::column_major_strides(&tensor.shape);
@@ -189,16 +193,15 @@ fn turned(dir: &Path, name: &str) -> Checkpoint {
 
 #[test]
 fn tensors_may_lie_in_another_order() {
-    // Whose zero points tell how they are stored, scales how many they are, or codes how many bits they have: where
-    // they lie row by row.
-    let looked_at = ["awq-gemv", "compressed-tensors-bytes", "gptq-symmetric", "torchao-intx"];
-    check_each(|name| !looked_at.contains(&name), turned);
+    // For these, values of zero points, scales or codes determine the layout, which are only read row-major.
+    let sampled = ["awq-gemv", "compressed-tensors-bytes", "gptq-symmetric", "torchao-intx"];
+    check_each(|name| !sampled.contains(&name), column_major);
 }
 
 #[test]
 fn the_configuration_beside_a_file_counts() {
     check_all(|_| true, |dir| open(&dir.join("model.safetensors")));
-    // An older name of it, by which its members are not under another one.
+    // The older file, which has the members at its top level.
     check_all(
         |name| name.starts_with("gptq") || name.starts_with("awq"),
         |dir| {
@@ -215,12 +218,12 @@ fn the_configuration_beside_a_file_counts() {
 
 #[test]
 fn what_the_tensors_say_needs_no_configuration() {
-    let says_all = |name: &str| !TOLD.contains(&name);
+    let says_all = |name: &str| !NEED_CONFIG.contains(&name);
     check_all(says_all, |dir| {
         std::fs::remove_file(dir.join("config.json")).unwrap();
         open(dir)
     });
-    // And is believed where a configuration says otherwise.
+    // The tensors have precedence over a configuration that contradicts them.
     for (bits, group) in [(6, 24), (2, 128), (8, 8), (4, 16), (0, 0)] {
         let other = json!({
             "bits": bits, "group_size": group, "w_bit": bits, "weight_block_size": [group, bits],

@@ -1,4 +1,4 @@
-//! Scales and zero points as they are loaded, against plain formulas of where each lies.
+//! Tests how scales and zero points are loaded, against plain formulas for their positions.
 
 use super::super::grid::{Grid, GridEncoding};
 use super::layers::{Piece, write};
@@ -10,19 +10,19 @@ use proptest::sample::Index;
 use tensorseal_engine::stream::files::FileSet;
 use tensorseal_engine::stream::plan::Plan;
 
-/// Places of eight codes in a word that are not in their order.
+/// The places of eight codes in a word, out of order.
 const SHUFFLED: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
 
-/// How the numbers of some matrices of rows and columns are kept.
+/// How the numbers of several matrices are stored.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub matrices: u64,
     pub rows: u64,
     pub columns: u64,
-    pub kept: GridEncoding,
+    pub encoding: GridEncoding,
 }
 
-/// A number of a type: a counter where it is a float, bytes that are no pattern otherwise.
+/// Returns the number at a position: a counter for floats, bytes without a pattern otherwise.
 fn float(at: u64) -> f32 {
     at as f32 - 100.5
 }
@@ -31,17 +31,17 @@ fn byte(at: u64) -> u8 {
     (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as u8
 }
 
-/// The bit of a tensor of words whose bytes are these.
+/// Returns a bit of a tensor of words with these bytes.
 fn bit(word: u64, at: u64) -> u64 {
     u64::from(byte(word * 4 + at / 8) >> (at % 8) & 1)
 }
 
-/// Codes of a few bits, bit by bit.
+/// Returns a code of a few bits, bit by bit.
 fn gather(bits: u64, bit: impl Fn(u64) -> u64) -> f64 {
     (0..bits).fold(0, |code, at| code | bit(at) << at) as f64
 }
 
-/// E8M0 and E4M3, by their definitions.
+/// The value of an E8M0 code by its definition.
 fn power(code: u8) -> f64 {
     if code == 255 { f64::NAN } else { 2f64.powi(i32::from(code) - 127) }
 }
@@ -57,10 +57,10 @@ fn e4m3(code: u8) -> f64 {
 }
 
 impl Layout {
-    /// Elements of its tensor for one matrix.
+    /// Returns the number of elements of the tensor for one matrix.
     pub(super) fn each(&self) -> u64 {
         let (rows, columns) = (self.rows, self.columns);
-        match &self.kept {
+        match &self.encoding {
             GridEncoding::Padded { row } | GridEncoding::PackedRows { row, .. } => rows * row,
             GridEncoding::Swizzled { .. } => rows.div_ceil(128) * columns.div_ceil(4) * 512,
             GridEncoding::Split { bits } => columns.div_ceil(32) * bits * rows,
@@ -74,9 +74,9 @@ impl Layout {
         }
     }
 
-    /// The type of its tensor.
+    /// Returns the type of the tensor.
     pub(super) fn dtype(&self) -> &'static str {
-        match &self.kept {
+        match &self.encoding {
             GridEncoding::Numbers | GridEncoding::Padded { .. } | GridEncoding::Transposed => "F32",
             GridEncoding::PackedRows { .. }
             | GridEncoding::Split { .. }
@@ -88,19 +88,19 @@ impl Layout {
         }
     }
 
-    /// The number in a row and column of a matrix.
+    /// Returns the number in a row and column of a matrix.
     fn number(&self, matrix: u64, row: u64, column: u64) -> f64 {
         let (rows, columns) = (self.rows, self.columns);
         let base = matrix * self.each();
         let by_row = base + row * columns + column;
-        match &self.kept {
+        match &self.encoding {
             GridEncoding::Numbers => float(by_row).into(),
             GridEncoding::Padded { row: len } => float(base + row * len + column).into(),
             GridEncoding::Transposed => float(base + column * rows + row).into(),
             GridEncoding::Exponents => power(byte(by_row)),
             GridEncoding::E4m3 => e4m3(byte(by_row)),
             GridEncoding::Swizzled { exponents } => {
-                // Tiles of 128 rows and 4 columns; in one, 32 rows of four times 4 columns.
+                // Tiles have 128 rows and 4 columns, stored as 32 rows of four times 4 columns.
                 let tile = row / 128 * columns.div_ceil(4) + column / 4;
                 let within = (row % 128 % 32) * 16 + (row % 128 / 32) * 4 + column % 4;
                 let code = byte(base + tile * 512 + within);
@@ -141,8 +141,8 @@ impl Layout {
     }
 }
 
-/// One of the ways, for so many columns; `more` is what rows are longer than they must be.
-pub(super) fn kept(kind: usize, columns: u64, bits: u64, more: u64) -> GridEncoding {
+/// Returns the encoding of this kind for a number of columns; rows are `more` units longer than necessary.
+pub(super) fn encoding(kind: usize, columns: u64, bits: u64, more: u64) -> GridEncoding {
     let along = |bits, places: Option<&'static [u8]>, least| GridEncoding::PackedRows {
         bits,
         unit_bits: 32,
@@ -166,19 +166,19 @@ pub(super) fn kept(kind: usize, columns: u64, bits: u64, more: u64) -> GridEncod
     }
 }
 
-/// How many ways there are.
+/// The number of kinds.
 pub(super) const KINDS: usize = 12;
 
 fn layouts() -> impl Strategy<Value = Layout> {
     (1u64..3, 1u64..300, 1u64..80, 0..KINDS, 1u64..=8, 0u64..3).prop_map(
         |(matrices, rows, columns, kind, bits, more)| {
             let columns = match kind {
-                // Scales of scales are one for each row.
+                // There is one nested scale for each row.
                 11 => 1,
                 7..=10 => columns,
                 _ => columns.div_ceil(6),
             };
-            Layout { matrices, rows, columns, kept: kept(kind, columns, bits, more) }
+            Layout { matrices, rows, columns, encoding: encoding(kind, columns, bits, more) }
         },
     )
 }
@@ -199,7 +199,7 @@ proptest! {
             "I32" => (0..count * 4).map(byte).collect(),
             _ => (0..count).map(byte).collect(),
         };
-        let outer = match layout.kept {
+        let outer = match layout.encoding {
             GridEncoding::Nested { block, .. } => count.div_ceil(block),
             _ => 1,
         };
@@ -214,8 +214,8 @@ proptest! {
         let plan = Plan::from_tensors(model.tensors.iter().enumerate());
         let files = FileSet::new(&model.files, &plan);
         let stored = ElementReader::new(&model, &files);
-        let Layout { rows, columns, ref kept, .. } = layout;
-        let grid = Grid { tensor: 0, rows, columns, encoding: kept.clone(), factor: 0.5 };
+        let Layout { rows, columns, ref encoding, .. } = layout;
+        let grid = Grid { tensor: 0, rows, columns, encoding: encoding.clone(), factor: 0.5 };
         let matrix = matrix.index(layout.matrices as usize) as u64;
         let [rows, columns] = [range(ends[0], rows), range(ends[1], columns)];
         let read = grid.load(&stored, matrix, rows.clone(), columns.clone()).unwrap();
@@ -223,8 +223,8 @@ proptest! {
         let expected: Vec<f64> =
             places.map(|(row, column)| layout.number(matrix, row, column) * 0.5).collect();
         prop_assert_eq!(read.len(), expected.len());
-        for (at, (read, wanted)) in read.iter().zip(&expected).enumerate() {
-            prop_assert!(read == wanted || read.is_nan() && wanted.is_nan(), "{} {} {}", at, read, wanted);
+        for (at, (read, expected)) in read.iter().zip(&expected).enumerate() {
+            prop_assert!(read == expected || read.is_nan() && expected.is_nan(), "{} {} {}", at, read, expected);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Layers with something that is not as it should be, one thing at a time: each is read whole, whatever it then says, or
-//! not at all, for a reason that a line tells.
+//! Tests layers with one defect each: a weight is read completely, with whatever values it then has, or not at all, with
+//! a reason of one line.
 
 use super::layers::{self, Piece};
 use super::{open, values};
@@ -11,36 +11,36 @@ use std::path::Path;
 use tensorseal_base::dtype::Dtype;
 use tensorseal_format::Checkpoint;
 
-/// Longest reason, in characters.
-const LONGEST: usize = 300;
+/// The maximum length of a reason, in characters.
+const MAX_REASON: usize = 300;
 
-/// Types of every width.
+/// Types of all widths.
 const TYPES: &[&str] =
     &["U8", "I8", "F8_E4M3", "F8_E8M0", "I16", "BF16", "I32", "U32", "F32", "I64", "F4", "BOOL"];
 
-/// Holds what a model is taken for to the rules, and its values where they are wanted.
-pub(super) fn hold(
+/// Checks the invariants of the weights of a model, and the values of those that `checks_values` selects.
+pub(super) fn check(
     model: &Checkpoint,
     what: &str,
-    mut is_wanted: impl FnMut(&Weight) -> bool,
+    mut checks_values: impl FnMut(&Weight) -> bool,
 ) -> Weights {
     let weights = Weights::from_checkpoint(model);
-    for unread in &weights.unreadable {
-        let reason = &unread.reason;
+    for unreadable in &weights.unreadable {
+        let reason = &unreadable.reason;
         assert!(!reason.is_empty() && !reason.contains(char::is_control), "{what}: {reason:?}");
-        assert!(reason.chars().count() < LONGEST, "{what}: {reason}");
-        // It is not read as anything else, and neither is what belongs to it.
-        for tensor in unread.tensors() {
+        assert!(reason.chars().count() < MAX_REASON, "{what}: {reason}");
+        // Its tensors are not read as anything else.
+        for tensor in unreadable.tensors() {
             let also = weights.readable.iter().find(|weight| weight.tensors().contains(&tensor));
             assert!(also.is_none(), "{what}: {reason} {tensor}");
         }
     }
     let bytes: u64 = model.tensors.iter().map(|tensor| tensor.bytes).sum();
     for weight in weights.readable.iter().filter(|weight| is_scheme(weight)) {
-        // No note makes a weight larger than its codes are.
+        // No metadata makes a weight larger than its codes.
         assert!(weight.elements().unwrap() <= bytes * 8, "{what}: {:?}", weight.shape);
         assert!(WeightReader::piece_len(weight).is_multiple_of(512), "{what}");
-        if !is_wanted(weight) {
+        if !checks_values(weight) {
             continue;
         }
         let whole = values(model, weight, 1 << 20);
@@ -55,32 +55,32 @@ fn is_scheme(weight: &Weight) -> bool {
     matches!(weight.storage, WeightStorage::Quantised(_))
 }
 
-/// Whether any codes were read.
+/// Returns whether any codes were read.
 fn is_any_read(weights: &Weights) -> bool {
     weights.readable.iter().any(is_scheme)
 }
 
-/// Holds changed tensors of a layer, in a folder that has its configuration; and the weights that may be others by what
-/// was changed of one tensor.
-fn hold_pieces(dir: &Path, pieces: &[Piece], what: &str, changed: &str) -> (Checkpoint, Weights) {
+/// Checks changed tensors of a layer, in a directory with its configuration, and the values of the weights that the
+/// changed tensor may affect.
+fn check_pieces(dir: &Path, pieces: &[Piece], what: &str, changed: &str) -> (Checkpoint, Weights) {
     layers::write(&dir.join("model.safetensors"), pieces, None);
     let module = |name: &str| name.split('.').take(5).collect::<Vec<_>>().join(".");
     let changed = module(changed);
     let model = open(dir);
     let weights =
-        hold(&model, what, |weight| changed.is_empty() || module(&weight.name) == changed);
+        check(&model, what, |weight| changed.is_empty() || module(&weight.name) == changed);
     (model, weights)
 }
 
-/// The tensors of each weight that was codes, by name.
-pub(super) fn of_codes(model: &Checkpoint, weights: &Weights) -> BTreeSet<Vec<String>> {
+/// Returns the names of the tensors of each quantised weight.
+pub(super) fn quantised_tensors(model: &Checkpoint, weights: &Weights) -> BTreeSet<Vec<String>> {
     let name = |index: &usize| model.tensors[*index].name.clone();
     let schemes = weights.readable.iter().filter(|weight| is_scheme(weight));
     schemes.map(|weight| weight.tensors().iter().map(name).collect()).collect()
 }
 
-/// What was codes and scales is that still, or is not read: it is no weight of other values.
-pub(super) fn hold_codes(model: &Checkpoint, weights: &Weights, before: &[String], what: &str) {
+/// Checks that codes and scales are still read as such or are unreadable, and are never weights themselves.
+pub(super) fn check_codes(model: &Checkpoint, weights: &Weights, before: &[String], what: &str) {
     let index = |name: &String| model.tensors.iter().position(|tensor| tensor.name == *name);
     let Some(codes) = index(&before[0]) else { return };
     let tensor = &model.tensors[codes];
@@ -94,10 +94,10 @@ pub(super) fn hold_codes(model: &Checkpoint, weights: &Weights, before: &[String
         return;
     }
     assert!(
-        weights.unreadable.iter().any(|unread| unread.tensors().any(|part| part == codes)),
+        weights.unreadable.iter().any(|unreadable| unreadable.tensors().any(|part| part == codes)),
         "{what}"
     );
-    // But for integers, which are never taken for values, and orders of columns, which are short.
+    // Except for integers, which are never taken for values, and orders of columns, which are short.
     let parts = before.iter().filter(|name| !name.ends_with("g_idx")).filter_map(index);
     for part in parts.filter(|part| model.tensors[*part].dtype.is_float()) {
         let also = weights.readable.iter().find(|weight| weight.tensors().contains(&part));
@@ -105,14 +105,14 @@ pub(super) fn hold_codes(model: &Checkpoint, weights: &Weights, before: &[String
     }
 }
 
-/// What is changed of a tensor.
+/// What is changed in a tensor.
 #[derive(PartialEq)]
 enum Changed {
     Name,
     Other,
 }
 
-/// Calls something with each tensor of each layer, changed by each of some changes.
+/// Tests each tensor of each layer with each change.
 fn change_each<C: std::fmt::Debug>(
     kind: Changed,
     changes: impl Fn(&Piece) -> Vec<C>,
@@ -122,25 +122,25 @@ fn change_each<C: std::fmt::Debug>(
     for name in layers::names() {
         let copy = layers::copy(&name);
         let pieces = layers::pieces(&name);
-        let (model, weights) = hold_pieces(copy.path(), &pieces, &name, "");
-        let before = of_codes(&model, &weights);
+        let (model, weights) = check_pieces(copy.path(), &pieces, &name, "");
+        let before = quantised_tensors(&model, &weights);
         assert!(!before.is_empty(), "{name}");
         for at in 0..pieces.len() {
             for change in changes(&pieces[at]) {
                 let mut changed = pieces.clone();
                 apply(&mut changed, at, &change);
                 let what = format!("{name}: {} {change:?}", pieces[at].name);
-                let (model, weights) = hold_pieces(copy.path(), &changed, &what, &pieces[at].name);
-                // Codes that lost their scales, or whose file has a fault, are told by nothing.
+                let (model, weights) = check_pieces(copy.path(), &changed, &what, &pieces[at].name);
+                // Codes without scales, or in a defective file, cannot be recognised.
                 if kind == Changed::Other && model.problems.is_empty() {
-                    before.iter().for_each(|names| hold_codes(&model, &weights, names, &what));
+                    before.iter().for_each(|names| check_codes(&model, &weights, names, &what));
                 }
                 read += u32::from(is_any_read(&weights));
                 all += 1;
             }
         }
     }
-    // Most layers have several weights, of which one is changed.
+    // Most layers have several weights, of which only one is changed.
     assert!(read > all / 10 && all > 500, "{read} of {all}");
 }
 
@@ -161,7 +161,7 @@ fn tensors_that_are_missing_or_called_otherwise() {
     );
 }
 
-/// Dimensions that differ from these: each one less, one more, none, twice; and others of as many elements.
+/// Returns other shapes: each dimension one less, one more, zero, doubled; and others with the same number of elements.
 fn shapes(shape: &[u64]) -> Vec<Vec<u64>> {
     let mut all = Vec::new();
     for (at, len) in shape.iter().enumerate() {
@@ -198,7 +198,7 @@ fn shapes_that_do_not_fit() {
 
 #[test]
 fn types_that_do_not_fit() {
-    // With as many elements, and with as many bytes where those are whole elements.
+    // With the same number of elements, and with the same number of bytes if those are whole elements.
     let changes = |piece: &Piece| -> Vec<(&str, bool)> {
         let others = TYPES.iter().filter(|dtype| **dtype != piece.dtype);
         others.flat_map(|dtype| [(*dtype, true), (*dtype, false)]).collect()
@@ -215,12 +215,12 @@ fn types_that_do_not_fit() {
     });
 }
 
-/// Bytes that say other things than these: all of one bit, and numbers at the ends of their types.
+/// Returns other contents: all bits equal, and extreme numbers.
 fn contents(piece: &Piece) -> Vec<Vec<u8>> {
     let len = piece.data.len();
     let mut all = vec![vec![0; len], vec![0xFF; len]];
     let width = if piece.shape.is_empty() { len } else { len / (piece.shape[0] as usize).max(1) };
-    // Notes: as many numbers as they have, of which one or all are others.
+    // Metadata: the same number of integers, of which one or all are changed.
     if len <= 64 && matches!(width, 1 | 4 | 8) && piece.dtype.starts_with(['I', 'U']) {
         let numbers =
             [0, 1, 2, 3, 7, 33, 255, 1 << 20, 1 << 31, 1 << 52, 1 << 62, i64::MAX, i64::MIN, -1];
@@ -253,7 +253,7 @@ fn dimensions_in_a_long_note() {
                     piece.shape = vec![len as u64];
                     piece.data = number.to_le_bytes().repeat(len);
                 }
-                hold_pieces(copy.path(), &pieces, &format!("{layer} {len} {number}"), "");
+                check_pieces(copy.path(), &pieces, &format!("{layer} {len} {number}"), "");
             }
         }
     }
@@ -300,7 +300,7 @@ fn notes_of_bitsandbytes() {
             pieces[at].data = note.clone().into_bytes();
             pieces[at].shape = vec![note.len() as u64];
             let shown: String = note.chars().take(200).collect();
-            hold_pieces(copy.path(), &pieces, &format!("{layer} {shown}"), "");
+            check_pieces(copy.path(), &pieces, &format!("{layer} {shown}"), "");
         }
     }
 }
@@ -320,7 +320,7 @@ fn long_metadata() {
         ] {
             let path = copy.path().join("model.safetensors");
             layers::write(&path, &pieces, Some(metadata));
-            let weights = hold(&open(copy.path()), &name, |_| true);
+            let weights = check(&open(copy.path()), &name, |_| true);
             assert!(is_any_read(&weights), "{name}");
         }
     }

@@ -1,9 +1,9 @@
-//! The layers of `testdata/schemes`, as files and as tensors that can be changed.
+//! The layers of `testdata/schemes`, as files and as tensors that tests can change.
 
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// The folders with layers.
+/// Returns the names of the layers, which are directories.
 pub(super) fn names() -> Vec<String> {
     let folders = std::fs::read_dir(tensorseal_testing::testdata("schemes")).unwrap();
     let layers = folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
@@ -13,12 +13,12 @@ pub(super) fn names() -> Vec<String> {
     names
 }
 
-/// A file of a layer.
+/// Returns the path of a file of a layer.
 pub(super) fn file(name: &str, file: &str) -> PathBuf {
     tensorseal_testing::testdata("schemes").join(name).join(file)
 }
 
-/// A copy of a layer without its values, which are a model of their own.
+/// Copies a layer without its expected values, which are a separate model.
 pub(super) fn copy(name: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for one in ["model.safetensors", "config.json"] {
@@ -37,21 +37,21 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Of bytes.
+    /// Creates a tensor from bytes.
     pub(super) fn new(name: &str, dtype: &str, shape: &[u64], data: Vec<u8>) -> Self {
         Self { name: name.to_owned(), dtype: dtype.to_owned(), shape: shape.to_vec(), data }
     }
 
-    /// As many bytes as its type and shape want: those that it has, and others behind them.
+    /// Extends or shortens the data to the number of bytes that type and shape require.
     pub(super) fn fill(&mut self) {
         let bits = u64::from(self.dtype.parse::<super::Dtype>().unwrap().bits());
         let len = self.shape.iter().product::<u64>() * bits;
-        // A shape that is no whole number of bytes is none that a file can have.
+        // Rounds up shapes that are no whole number of bytes, which a file cannot have.
         self.data.resize(len.div_ceil(8) as usize, 0x5A);
     }
 }
 
-/// The tensors of a layer.
+/// Returns the tensors of a layer.
 pub(super) fn pieces(name: &str) -> Vec<Piece> {
     let bytes = std::fs::read(file(name, "model.safetensors")).unwrap();
     let (len, rest) = bytes.split_first_chunk().unwrap();
@@ -72,7 +72,7 @@ pub(super) fn pieces(name: &str) -> Vec<Piece> {
     tensors.map(piece).collect()
 }
 
-/// Writes tensors as a file.
+/// Writes tensors to a file.
 pub(super) fn write(path: &Path, pieces: &[Piece], metadata: Option<Value>) {
     let mut header = Map::new();
     let mut data = Vec::new();
@@ -92,8 +92,8 @@ pub(super) fn write(path: &Path, pieces: &[Piece], metadata: Option<Value>) {
     replace(path, [&len[..], &header, &data].concat());
 }
 
-/// Writes a file that may be there. Some file systems write at once what is put in the place of other bytes, which takes
-/// long; not a new file.
+/// Writes a file that may exist. It is removed first, because some file systems sync files that are overwritten, which
+/// is slow.
 pub(super) fn replace(path: &Path, bytes: impl AsRef<[u8]>) {
     if path.exists() {
         std::fs::remove_file(path).unwrap();

@@ -1,4 +1,4 @@
-//! Codes as they are taken out of bytes, against a reader that takes them bit by bit.
+//! Tests how codes are unpacked, against a reader that reads them bit by bit.
 
 use super::super::codes::{CodePacking, HIGH_FIRST, IN_ORDER, PackedCodes};
 use super::super::table::CodeLookup;
@@ -11,10 +11,10 @@ use std::ops::Range;
 use tensorseal_engine::stream::files::FileSet;
 use tensorseal_engine::stream::plan::Plan;
 
-/// Places of eight codes in a word that are not in their order.
+/// The places of eight codes in a word, out of order.
 const SHUFFLED: &[u8] = &[0, 4, 1, 5, 2, 6, 3, 7];
 
-/// Codes in units of some bytes, and the rows and columns of a matrix.
+/// The packing of codes, and the rows and columns of a matrix.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub unit: u64,
@@ -23,7 +23,7 @@ pub(super) struct Layout {
     pub columns: u64,
 }
 
-/// Of codes in planes: how wide the plane of a bit is, its lowest bit, and the words before it.
+/// Returns for codes in planes the width of the plane of a bit, its lowest bit, and the number of words before it.
 pub(super) fn plane(bits: u32, bit: u64) -> (u64, u64, u64) {
     let widths: &[u64] = match bits {
         1 => &[1],
@@ -46,7 +46,7 @@ pub(super) fn plane(bits: u32, bit: u64) -> (u64, u64, u64) {
 }
 
 impl Layout {
-    /// Rows and units of a row of the tensor for one matrix.
+    /// Returns the rows of the tensor for one matrix, and the units in a row.
     pub(super) fn stored(&self) -> [u64; 2] {
         let unit_bits = self.unit * 8;
         match self.packing {
@@ -66,7 +66,7 @@ impl Layout {
         }
     }
 
-    /// The type of its tensor.
+    /// Returns the type of the tensor.
     pub(super) fn dtype(&self) -> &'static str {
         match self.unit {
             1 => "U8",
@@ -75,7 +75,7 @@ impl Layout {
         }
     }
 
-    /// The code in a row and column of a matrix, and the bits of it one by one.
+    /// Returns the code in a row and column of a matrix, bit by bit.
     fn code(&self, bytes: &[u8], matrix: u64, row: u64, column: u64) -> u8 {
         let [rows, units] = self.stored();
         let unit_bits = self.unit * 8;
@@ -121,20 +121,20 @@ impl Layout {
 pub(super) fn layouts() -> impl Strategy<Value = Layout> {
     let kinds = (1u32..=8, prop::sample::select(vec![1u64, 2, 4]), 0..7, any::<Index>());
     (kinds, 1u64..70, 1u64..70).prop_map(|((bits, unit, kind, index), rows, columns)| {
-        // What is in words, and what is in bytes or words.
+        // Some packings use words only, others bytes or words.
         let unit = match kind {
             2 | 6 => 4,
             3..=5 if unit == 2 => 1,
             _ => unit,
         };
-        // As many codes as a unit has, or fewer.
-        let most = unit * 8 / u64::from(bits);
-        let several = index.index(most as usize) as u64 + 1;
+        // As many codes as a unit can contain, or fewer.
+        let max_codes = unit * 8 / u64::from(bits);
+        let several = index.index(max_codes as usize) as u64 + 1;
         let packing = match kind {
             0 => CodePacking::RowStream { bits },
             1 => {
                 let places = [&IN_ORDER[..several.min(16) as usize], HIGH_FIRST, SHUFFLED];
-                let fits = |places: &&[u8]| places.len() as u64 <= most;
+                let fits = |places: &&[u8]| places.len() as u64 <= max_codes;
                 let all: Vec<&[u8]> = places.into_iter().filter(fits).collect();
                 CodePacking::Words { bits, places: all[index.index(all.len())] }
             }
@@ -148,7 +148,7 @@ pub(super) fn layouts() -> impl Strategy<Value = Layout> {
     })
 }
 
-/// A stretch of some of `len`.
+/// Returns a range within `0..len`.
 pub(super) fn range(ends: [Index; 2], len: u64) -> Range<u64> {
     let [a, b] = ends.map(|end| end.index(len as usize) as u64);
     a.min(b)..a.max(b) + 1

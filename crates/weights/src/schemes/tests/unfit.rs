@@ -1,16 +1,16 @@
-//! What is like a scheme and is not it stays unread, with the reason.
+//! Tests that tensors which resemble a scheme but do not fit it are unreadable, with the reason.
 
 use super::layers::{Piece, write};
 use super::open;
 use crate::Weights;
 
-/// Why a model of zeros is not read, of which nothing else is put together.
-fn unknown(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
+/// Returns why a model of zeros is not read; no quantised weight of it may be readable.
+fn all_unreadable(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
     all(tensors, config, true)
 }
 
-/// The same of one with weights that are read.
-fn unread(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
+/// Returns why a model of zeros is not read that also has readable weights.
+fn unreadable(tensors: &[(&str, &str, &[u64])], config: &str) -> Vec<String> {
     all(tensors, config, false)
 }
 
@@ -27,7 +27,7 @@ fn all(tensors: &[(&str, &str, &[u64])], config: &str, is_plain: bool) -> Vec<St
     let weights = Weights::from_checkpoint(&open(dir.path()));
     let plain = weights.readable.iter().all(|weight| weight.row_major_tensor().is_some());
     assert_eq!(plain, is_plain);
-    weights.unreadable.into_iter().map(|unread| unread.reason).collect()
+    weights.unreadable.into_iter().map(|weight| weight.reason).collect()
 }
 
 #[test]
@@ -37,27 +37,27 @@ fn what_does_not_fit_is_named() {
         ("a.scales", "F16", &[2, 32]),
         ("a.qzeros", "I32", &[2, 9]),
     ];
-    assert_eq!(unknown(&nine, "{}"), ["codes of 9 bits are not known"]);
+    assert_eq!(all_unreadable(&nine, "{}"), ["codes of 9 bits are not supported"]);
     let uneven = [
         ("a.qweight", "I32", &[8, 32][..]),
         ("a.scales", "F16", &[2, 32]),
         ("a.qzeros", "I32", &[3, 4]),
     ];
     let config = r#"{"quantization_config": {"bits": 4}}"#;
-    assert_eq!(unknown(&uneven, config), ["a.qzeros has 12 elements where 8 belong"]);
-    // Zero points that are not all in the middle, of the first version or of the second.
-    assert_eq!(unknown(&uneven, "{}"), ["nothing says how its zero points are stored"]);
+    assert_eq!(all_unreadable(&uneven, config), ["a.qzeros has 12 elements, expected 8"]);
+    // Zero points of either version that are not all in the middle.
+    assert_eq!(all_unreadable(&uneven, "{}"), ["the storage format of its zero points is unknown"]);
     let other = [("a.codes", "U8", &[64, 128][..])];
     let config = r#"{"quantization_config": {"quant_method": "aqlm"}}"#;
-    assert_eq!(unknown(&other, config), ["the layout of aqlm is not known"]);
-    assert_eq!(unknown(&other, "{"), [""; 0]);
+    assert_eq!(all_unreadable(&other, config), ["the quantisation method aqlm is not supported"]);
+    assert_eq!(all_unreadable(&other, "{"), [""; 0]);
     let fp8 = [("a.weight", "F8_E4M3", &[8, 8][..]), ("a.weight_scale", "F32", &[3, 3, 3])];
-    assert_eq!(unknown(&fp8, "{}"), ["the shape of its scales [3, 3, 3] does not fit"]);
+    assert_eq!(all_unreadable(&fp8, "{}"), ["the shape of its scales [3, 3, 3] does not fit"]);
 }
 
 #[test]
 fn elements_that_are_repeated_do_not_make_much_of_a_small_file() {
-    // Views of one element, as a file of PyTorch can have them.
+    // Views of one element, which PyTorch files can contain.
     let groups = 1u64 << 40;
     let views = [
         ("a.weight_packed", "I32", vec![1, groups / 4]),
@@ -78,37 +78,44 @@ fn elements_that_are_repeated_do_not_make_much_of_a_small_file() {
         tensor.shape = shape;
     }
     let weights = Weights::from_checkpoint(&model);
-    assert_eq!(weights.unreadable[0].reason, "its blocks are too many to be in any order");
+    assert_eq!(weights.unreadable[0].reason, "it has too many groups for a group index");
     assert!(weights.readable.is_empty());
 }
 
 #[test]
 fn what_looks_like_another_layout_is_not_taken_for_it() {
-    const ALONE: &str = "its scales are not there, or it is in a layout that is not known here";
-    const BESIDE: &str = "codes beside scales in no layout that is known here";
+    const MISSING_SCALES: &str = "its scales are missing, or its layout is unknown";
+    const UNKNOWN_LAYOUT: &str = "its codes and scales have an unknown layout";
     // Ternary codes have no zero point.
     let moved = [
         ("a.weight", "U8", &[8, 16][..]),
         ("a.weight_scale", "F32", &[1]),
         ("a.weight_zero_point", "F32", &[1]),
     ];
-    assert_eq!(unknown(&moved, "{}"), [BESIDE]);
-    // Marlin, and a shard whose scales are in another.
-    assert_eq!(unknown(&[("a.B", "I32", &[8, 64][..]), ("a.s", "F16", &[4, 32])], "{}"), [BESIDE]);
+    assert_eq!(all_unreadable(&moved, "{}"), [UNKNOWN_LAYOUT]);
+    // Marlin, and a shard whose scales are in another one.
+    assert_eq!(
+        all_unreadable(&[("a.B", "I32", &[8, 64][..]), ("a.s", "F16", &[4, 32])], "{}"),
+        [UNKNOWN_LAYOUT]
+    );
     for name in ["a.qweight", "a.weight_packed", "a.W_q", "a._weight_qdata"] {
-        assert_eq!(unknown(&[(name, "I32", &[8, 32][..])], "{}"), [ALONE], "{name}");
+        assert_eq!(
+            all_unreadable(&[(name, "I32", &[8, 32][..])], "{}"),
+            [MISSING_SCALES],
+            "{name}"
+        );
     }
     let one_of_two = [
         ("a.weight", "F8_E4M3", &[8, 8][..]),
         ("a.weight_scale", "F32", &[1]),
         ("b.weight", "F8_E4M3", &[8, 8]),
     ];
-    let alone = "others of its type have scales, and it has none";
-    assert_eq!(unread(&one_of_two, "{}"), [alone]);
-    // Blocks of no size.
+    let missing = "its scales are missing; other tensors of its type have some";
+    assert_eq!(unreadable(&one_of_two, "{}"), [missing]);
+    // A block size that does not follow from the shapes.
     let blocks = [("a.weight", "F8_E4M3", &[8, 8][..]), ("a.weight_scale", "F32", &[3, 1])];
-    assert_eq!(unknown(&blocks, "{}"), ["nothing says how large its blocks are"]);
-    // MLX beside the configuration of another model: 4 bits of 128 codes, or 8 of 64.
+    assert_eq!(all_unreadable(&blocks, "{}"), ["its block size is unknown"]);
+    // MLX with the configuration of another library: 4 bits with groups of 128, or 8 bits with groups of 64.
     let mlx = [
         ("a.weight", "U32", &[4, 64][..]),
         ("a.scales", "F16", &[4, 4]),
@@ -116,17 +123,17 @@ fn what_looks_like_another_layout_is_not_taken_for_it() {
     ];
     let foreign =
         r#"{"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}"#;
-    assert_eq!(unknown(&mlx, foreign), ["nothing says how many bits its codes have"]);
+    assert_eq!(all_unreadable(&mlx, foreign), ["the bit width of its codes is unknown"]);
     let own = r#"{"quantization": {"bits": 8, "group_size": 64}}"#;
-    assert_eq!(unread(&mlx, own), [""; 0]);
-    // Small tables beside what is called a scale.
+    assert_eq!(unreadable(&mlx, own), [""; 0]);
+    // Small tables next to tensors that are named like scales.
     let tables = [
         ("a.anchors", "I64", &[9, 4][..]),
         ("a.scales", "F32", &[3]),
         ("b.expert_map", "I32", &[1, 64]),
         ("b.scale", "F32", &[1]),
     ];
-    assert_eq!(unknown(&tables, "{}"), [""; 0]);
+    assert_eq!(all_unreadable(&tables, "{}"), [""; 0]);
 }
 
 #[test]

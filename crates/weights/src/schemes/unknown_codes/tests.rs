@@ -1,4 +1,4 @@
-//! Layouts that nobody knows, and plain models that look a little like one.
+//! Tests of unknown layouts, and of models without quantisation that resemble one.
 
 use crate::Weights;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
@@ -17,7 +17,7 @@ fn write(path: &Path, tensors: &[Named<'_>]) {
     serialize_to_file(views, None, path).unwrap();
 }
 
-/// The unread weights of a model, each with its parts, and the names of all weights that can be read.
+/// Returns the unreadable weights of a model, each with its parts, and the names of all readable weights.
 fn read(tensors: &[Named<'_>]) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     write(&dir.path().join("model.safetensors"), tensors);
@@ -26,39 +26,39 @@ fn read(tensors: &[Named<'_>]) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
 
 fn names_of(directory: &Path) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let model = Checkpoint::open(directory, &OpenOptions::default()).unwrap();
-    let Weights { readable: weights, unreadable: unread } = Weights::from_checkpoint(&model);
+    let Weights { readable: weights, unreadable } = Weights::from_checkpoint(&model);
     let name = |index: &usize| model.tensors[*index].name.clone();
     let names = |parts: &Vec<usize>| {
         let mut names: Vec<String> = parts.iter().map(name).collect();
         names.sort();
         names
     };
-    let found = unread.iter().map(|u| (name(&u.tensor), names(&u.parts))).collect();
+    let unreadable = unreadable.iter().map(|u| (name(&u.tensor), names(&u.parts))).collect();
     let mut read: Vec<String> = weights.into_iter().map(|weight| weight.name).collect();
     read.sort();
-    (found, read)
+    (unreadable, read)
 }
 
-fn unread(expected: &[(&str, &[&str])], tensors: &[Named<'_>]) {
-    let (found, read) = read(tensors);
+fn expect_unreadable(expected: &[(&str, &[&str])], tensors: &[Named<'_>]) {
+    let (unreadable, read) = read(tensors);
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let expected: BTreeMap<String, Vec<String>> =
         expected.iter().map(|(name, parts)| ((*name).to_owned(), owned(parts))).collect();
-    assert_eq!(found, expected);
-    let taken: usize = found.values().map(|parts| 1 + parts.len()).sum();
+    assert_eq!(unreadable, expected);
+    let taken: usize = unreadable.values().map(|parts| 1 + parts.len()).sum();
     assert_eq!(taken + read.len(), tensors.len(), "{read:?}");
 }
 
-/// A plain model is what it was.
+/// Checks that no weight of a model is unreadable.
 fn plain(tensors: &[Named<'_>]) {
-    unread(&[], tensors);
+    expect_unreadable(&[], tensors);
 }
 
 #[test]
-fn codes_beside_scales_are_not_read() {
+fn codes_with_scales_are_not_read() {
     use Dtype::*;
-    // Scales of any size and rank, none of which is a weight.
-    unread(
+    // Scales of any size and rank are not weights.
+    expect_unreadable(
         &[("a.weight", &["a.scales", "a.zeros"])],
         &[
             ("a.weight", U8, &[16, 64]),
@@ -68,7 +68,7 @@ fn codes_beside_scales_are_not_read() {
             ("norm.weight", F16, &[64]),
         ],
     );
-    unread(
+    expect_unreadable(
         &[
             ("x.gate_up_proj_q", &["x.gate_up_proj_scales"]),
             ("x.down_proj_q", &["x.down_proj_scales"]),
@@ -81,8 +81,8 @@ fn codes_beside_scales_are_not_read() {
             ("x.down_proj_scales", U8, &[4, 8, 4]),
         ],
     );
-    // Names that wrap, or extend that of the codes.
-    unread(
+    // Names that wrap or extend that of the codes.
+    expect_unreadable(
         &[("a.weight._inner._codes", &["a.weight._scale", "a.weight._shift"])],
         &[
             ("a.weight._inner._codes", I8, &[8, 8]),
@@ -90,7 +90,7 @@ fn codes_beside_scales_are_not_read() {
             ("a.weight._shift", F32, &[8, 1]),
         ],
     );
-    unread(
+    expect_unreadable(
         &[("a.weight", &["a.weight.absmax", "a.weight.order"])],
         &[
             ("a.weight", I16, &[8, 8]),
@@ -99,8 +99,8 @@ fn codes_beside_scales_are_not_read() {
             ("a.weight_bias", F32, &[8]),
         ],
     );
-    // 64-bit words, tables in a module of their own, orders and notes.
-    unread(
+    // 64-bit words, tables in a separate module, orders of columns, metadata.
+    expect_unreadable(
         &[("a.Qidxs", &["a.SU", "a.SV", "a.Wscale", "a.codebook_id"])],
         &[
             ("a.Qidxs", I64, &[8, 8]),
@@ -110,7 +110,7 @@ fn codes_beside_scales_are_not_read() {
             ("a.codebook_id", I64, &[]),
         ],
     );
-    unread(
+    expect_unreadable(
         &[("a.indices", &["a.centroids.weight", "a.perm", "a.weight_scale"])],
         &[
             ("a.indices", I32, &[1, 64, 8]),
@@ -124,7 +124,7 @@ fn codes_beside_scales_are_not_read() {
 #[test]
 fn floats_of_8_bits_are_codes_where_scales_lie_beside() {
     use Dtype::*;
-    unread(
+    expect_unreadable(
         &[("a.weight", &["a.input_scale", "a.scale_weight"])],
         &[
             ("a.weight", F8_E4M3, &[8, 8]),
@@ -132,7 +132,7 @@ fn floats_of_8_bits_are_codes_where_scales_lie_beside() {
             ("a.input_scale", F32, &[]),
         ],
     );
-    unread(
+    expect_unreadable(
         &[("a.weight", &["a.weight_scale", "a.weight_scale_2"])],
         &[
             ("a.weight", F4, &[8, 8]),
@@ -141,7 +141,7 @@ fn floats_of_8_bits_are_codes_where_scales_lie_beside() {
         ],
     );
     plain(&[("a.weight", F8_E4M3, &[8, 8]), ("a.bias", F8_E4M3, &[8])]);
-    // What goes through a layer has a scale, its weights have none.
+    // Activations have a scale, weights have none.
     plain(&[("a.weight", F8_E5M2, &[8, 8]), ("a.input_scale", F32, &[])]);
     plain(&[
         ("attn.qkv.weight", F8_E4M3, &[8, 8]),
@@ -183,15 +183,15 @@ fn what_does_not_fit_keeps_its_reason_and_takes_its_parts() {
         ("a.weight_scale", F32, &[3, 3, 300]),
         ("a.bias", F32, &[8]),
     ];
-    unread(&[("a.weight", &["a.weight_scale"])], &fp8);
-    // Of a model that says it is quantised in a way that nobody knows, scales are no codes.
+    expect_unreadable(&[("a.weight", &["a.weight_scale"])], &fp8);
+    // Scales are not codes, even if the configuration states an unknown quantisation method.
     let dir = tempfile::tempdir().unwrap();
     let tensors = [("a.codes", U8, &[64, 128][..]), ("a.scales", U8, &[64, 128])];
     write(&dir.path().join("model.safetensors"), &tensors);
     let config = r#"{"quantization_config": {"quant_method": "of-tomorrow"}}"#;
     std::fs::write(dir.path().join("config.json"), config).unwrap();
-    let (found, read) = names_of(dir.path());
-    assert_eq!(found, [("a.codes".to_owned(), vec!["a.scales".to_owned()])].into());
+    let (unreadable, read) = names_of(dir.path());
+    assert_eq!(unreadable, [("a.codes".to_owned(), vec!["a.scales".to_owned()])].into());
     assert!(read.is_empty(), "{read:?}");
 }
 
@@ -220,8 +220,8 @@ fn shards_keep_codes_and_scales_apart() {
         &[("a.weight", Dtype::I8, &[8, 8])],
     );
     write(&dir.path().join("model-00002-of-00002.safetensors"), &[("a.scales", Dtype::F32, &[8])]);
-    let (found, _) = names_of(dir.path());
-    assert_eq!(found, [("a.weight".to_owned(), vec!["a.scales".to_owned()])].into());
+    let (unreadable, _) = names_of(dir.path());
+    assert_eq!(unreadable, [("a.weight".to_owned(), vec!["a.scales".to_owned()])].into());
 }
 
 #[test]
@@ -234,9 +234,9 @@ fn many_of_one_module_are_found_in_time() {
     let long = format!("{}scale", "_".repeat(50_000));
     tensors.push((&long, Dtype::F16, &[1]));
     let started = std::time::Instant::now();
-    let (found, read) = read(&tensors);
-    assert_eq!((found.len(), read.len()), (20_000, 1));
-    assert!(found.iter().all(|(codes, parts)| {
+    let (unreadable, read) = read(&tensors);
+    assert_eq!((unreadable.len(), read.len()), (20_000, 1));
+    assert!(unreadable.iter().all(|(codes, parts)| {
         parts.len() == 1 && parts[0].strip_suffix("_scales") == codes.strip_suffix("_codes")
     }));
     assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());

@@ -4,12 +4,12 @@ use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-/// A file in memory that counts what is fetched of it.
+/// A file in memory that counts the fetched bytes.
 #[derive(Debug)]
 struct Memory {
     bytes: Vec<u8>,
     fetched: Arc<AtomicUsize>,
-    /// Fetches that begin here or behind fail.
+    /// Fetches at or after this offset fail.
     fails_from: u64,
     slow: bool,
 }
@@ -49,7 +49,7 @@ fn read(file: &dyn RemoteFile, offset: u64, len: usize) -> Result<Vec<u8>, Remot
 }
 
 proptest! {
-    /// Windows follow one another from the first byte to the last.
+    /// Windows are contiguous from the first byte to the last.
     #[test]
     fn windows_cover_a_file_once(window in 32u64..5000, bytes in 1u64..40_000) {
         let windows = WindowCache::new(window, 1 << 20);
@@ -64,7 +64,7 @@ proptest! {
         }
     }
 
-    /// However it is read, what is read is what is there.
+    /// Every sequence of reads returns the bytes of the file.
     #[test]
     fn reads_are_those_of_the_file(
         window in 32u64..3000,
@@ -73,7 +73,7 @@ proptest! {
     ) {
         let (memory, _) = memory(bytes);
         let all = memory.bytes.clone();
-        let file = WindowedFile::new(memory, &Arc::new(WindowCache::new(window, 4 * LEAST_COST)));
+        let file = WindowedFile::new(memory, &Arc::new(WindowCache::new(window, 4 * MIN_COST)));
         for (place, len, ahead) in reads {
             let offset = ((bytes as f64) * place) as usize;
             let len = len.min(bytes - offset);
@@ -87,7 +87,7 @@ proptest! {
 
 #[test]
 fn readers_share_what_is_fetched() {
-    let windows = Arc::new(WindowCache::new(64 << 10, 64 * LEAST_COST));
+    let windows = Arc::new(WindowCache::new(64 << 10, 64 * MIN_COST));
     let (mut memory, fetched) = memory(1 << 20);
     memory.slow = true;
     let all = memory.bytes.clone();
@@ -108,36 +108,36 @@ fn readers_share_what_is_fetched() {
     });
     assert_eq!(fetched.load(Relaxed), 1 << 20, "each byte is fetched once");
     drop(file);
-    // Whoever fetched ahead last may still hold the file for a moment.
-    let until = Instant::now() + Duration::from_secs(60);
-    let held = || {
+    // The last fetch ahead may keep the file for a moment.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let usage = || {
         let state = windows.lock();
         (state.windows.len(), state.cost)
     };
-    while held() != (0, 0) && Instant::now() < until {
+    while usage() != (0, 0) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(held(), (0, 0), "a file takes its windows with it");
+    assert_eq!(usage(), (0, 0), "dropping a file removes its windows");
 }
 
 #[test]
 fn many_files_keep_to_one_budget() {
-    let windows = Arc::new(WindowCache::new(64 << 10, 4 * LEAST_COST));
+    let windows = Arc::new(WindowCache::new(64 << 10, 4 * MIN_COST));
     for _ in 0..40 {
         let (memory, fetched) = memory(300_000);
         let file = WindowedFile::new(memory, &windows);
         for offset in (0..300_000).step_by(1000) {
             file.read_ahead(offset, 1 << 20);
             read(&file, offset, 1000).unwrap();
-            assert!(windows.lock().cost <= 5 * LEAST_COST);
+            assert!(windows.lock().cost <= 5 * MIN_COST);
         }
         assert_eq!(fetched.load(Relaxed), 300_000);
     }
 }
 
 #[test]
-fn what_failed_once_fails_from_then_on() {
-    let windows = Arc::new(WindowCache::new(1 << 10, 64 * LEAST_COST));
+fn a_failed_file_stays_failed() {
+    let windows = Arc::new(WindowCache::new(1 << 10, 64 * MIN_COST));
     let (mut memory, _) = memory(10_000);
     memory.fails_from = 5_000;
     let file = WindowedFile::new(memory, &windows);
@@ -147,7 +147,7 @@ fn what_failed_once_fails_from_then_on() {
 }
 
 #[test]
-fn an_answer_of_another_length_is_none() {
+fn a_response_of_another_length_is_refused() {
     #[derive(Debug)]
     struct Short;
     impl FetchRange for Short {
@@ -163,5 +163,5 @@ fn an_answer_of_another_length_is_none() {
     }
     let file = WindowedFile::new(Short, &Arc::default());
     let error = read(&file, 0, 10).unwrap_err();
-    assert_eq!(error.to_string(), "99 bytes came instead of 100");
+    assert_eq!(error.to_string(), "received 99 bytes instead of 100");
 }
