@@ -53,7 +53,7 @@ pub(super) enum ReportFormat {
 /// Options of every verb; they stand last in their groups.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = heading::OUTPUT)]
-pub struct General {
+pub(super) struct General {
     /// Print nothing if the command passes, else only what is wrong; no notes, hints or progress bar. Output in
     /// other formats, and verbs that only print data, are not affected
     #[arg(long, short, global = true, env = "TENSORSEAL_QUIET", hide_env_values = true)]
@@ -103,7 +103,7 @@ pub(super) struct Common {
 /// Which findings are printed.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = heading::OUTPUT)]
-pub struct Showing {
+pub(super) struct Showing {
     /// Lowest severity of findings to print in full: info, low, medium, high, critical
     #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = severity)]
     #[arg(env = "TENSORSEAL_SHOW", hide_env_values = true)]
@@ -112,7 +112,7 @@ pub struct Showing {
 
 impl Showing {
     /// The options of the plain text report.
-    pub fn options(self) -> human::Options {
+    pub(super) fn options(self) -> human::Options {
         human::Options { show: self.show }
     }
 }
@@ -302,7 +302,7 @@ pub(super) struct CompletionsArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ManArgs {
+pub(super) struct ManArgs {
     /// Directory to write a page for every command to [default: print tensorseal(1)]
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -322,18 +322,18 @@ fn report_target(text: &str) -> Result<(ReportFormat, PathBuf), String> {
 }
 
 /// A severity, in upper or lower case.
-pub fn severity(text: &str) -> Result<Severity, String> {
+pub(super) fn severity(text: &str) -> Result<Severity, String> {
     text.to_ascii_lowercase().parse()
 }
 
-pub fn threads(text: &str) -> Result<Threads, String> {
+pub(super) fn threads(text: &str) -> Result<Threads, String> {
     match text.parse() {
         Ok(threads @ 0..=1024) => Ok(Threads::new(threads)),
         _ => Err("expected a number from 1 to 1024, or 0 for all".to_owned()),
     }
 }
 
-pub fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     let number = text.trim_end_matches('%').parse::<f64>();
     number
         .ok()

@@ -54,7 +54,7 @@ const KEYS: [(&str, Check); 8] = [
 
 /// Defaults from a file.
 #[derive(Debug)]
-pub struct ConfigFile {
+pub(super) struct ConfigFile {
     path: PathBuf,
     /// Names of options and their values.
     defaults: Vec<(&'static str, String)>,
@@ -63,7 +63,7 @@ pub struct ConfigFile {
 impl ConfigFile {
     /// Reads the file that applies: the one that is named by `--config` or by the environment, else that of the user,
     /// else that of the system.
-    pub fn find(
+    pub(super) fn find(
         general: &General,
         environment: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Option<ConfigFile>, Failure> {
@@ -118,12 +118,12 @@ impl ConfigFile {
     }
 
     /// Where it was read.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Puts the defaults in the place of the built-in ones. Options and the environment still come first.
-    pub fn apply(&self, mut command: Command) -> Command {
+    pub(super) fn apply(&self, mut command: Command) -> Command {
         for (name, value) in &self.defaults {
             let is_it = |arg: &&clap::Arg| arg.get_long() == Some(name);
             let id = command.get_arguments().find(is_it).map(|arg| arg.get_id().clone());

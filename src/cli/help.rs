@@ -4,7 +4,7 @@ use anstyle::Style;
 use clap::Command;
 
 /// The end of the help of a verb.
-pub struct VerbHelp {
+pub(super) struct VerbHelp {
     /// The words of the verb behind the name of the program; empty for the program.
     pub path: &'static str,
     /// Exit codes and their meanings.
@@ -14,7 +14,8 @@ pub struct VerbHelp {
 }
 
 /// How to create a private key, but for the name of its file.
-pub const CREATE_KEY: &str = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256";
+pub(super) const CREATE_KEY: &str =
+    "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256";
 
 /// The order of the help of a verb: examples come before the options, which are long.
 const TEMPLATE: &str = "{about-with-newline}
@@ -33,7 +34,7 @@ const STATE_UNUSABLE: (u8, &str) = (3, "the state database could not be read or 
 const INTERRUPTED: (u8, &str) = (130, "interrupted");
 
 /// All verbs, and the program.
-pub const VERBS: &[VerbHelp] = &[
+pub(super) const VERBS: &[VerbHelp] = &[
     VerbHelp {
         path: "",
         codes: &[
@@ -346,12 +347,12 @@ pub const VERBS: &[VerbHelp] = &[
 ];
 
 /// What is said of the verb of this path.
-pub fn of(path: &str) -> Option<&'static VerbHelp> {
+pub(super) fn of(path: &str) -> Option<&'static VerbHelp> {
     VERBS.iter().find(|verb| verb.path == path)
 }
 
 /// Adds exit codes and examples to a command and all below it.
-pub fn add(command: Command) -> Command {
+pub(super) fn add(command: Command) -> Command {
     add_at(command, "")
 }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 const SOURCE: &str = concat!("tensorseal ", env!("CARGO_PKG_VERSION"));
 
 /// Writes all pages into a directory, or that of the program to standard output.
-pub fn run(args: &ManArgs, general: &General) -> CommandResult {
+pub(super) fn run(args: &ManArgs, general: &General) -> CommandResult {
     let pages = pages();
     let Some(directory) = &args.output else {
         let page = pages.last().map(|page| &page.text[..]).unwrap_or_default();

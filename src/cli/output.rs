@@ -22,7 +22,7 @@ pub(super) fn colour() -> bool {
 
 /// Whether a stream is printed in colour: on a terminal, unless NO_COLOR or TERM says otherwise; with CLICOLOR_FORCE
 /// anywhere.
-pub fn colour_on(stream: &impl IsTerminal) -> bool {
+pub(super) fn colour_on(stream: &impl IsTerminal) -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if set("NO_COLOR").is_some() {
         return false;
@@ -57,12 +57,12 @@ pub(super) fn note(quiet: bool, text: &str) {
 }
 
 /// A hint on standard error what to do next, behind a report for people.
-pub fn next(common: &Common, general: &General, text: &str) {
+pub(super) fn next(common: &Common, general: &General, text: &str) {
     note(general.quiet || common.format != PrintFormat::Human, &format!("next: {text}"));
 }
 
 /// A path as it would be written in a shell.
-pub fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

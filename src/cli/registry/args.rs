@@ -75,7 +75,7 @@ pub(crate) struct ScanArgs {
 /// How models are listed, and which findings fail.
 #[derive(Debug, Args)]
 #[command(next_help_heading = heading::OUTPUT)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Output format
     #[arg(long, value_enum, default_value = "human")]
     #[arg(env = "TENSORSEAL_FORMAT", hide_env_values = true)]
