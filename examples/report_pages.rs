@@ -255,7 +255,7 @@ expires = 2027-01-31
             bytes: 12,
             content: FileContent::new(ContentClass::Safetensors),
             readable: true,
-            unread: false,
+            unreadable: false,
         }]),
         code: Observation::Observed(CodeReport::default()),
         audit: Observation::Observed(57),
