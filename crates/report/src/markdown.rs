@@ -158,7 +158,7 @@ mod tests {
     use proptest::prelude::*;
     use tensorseal_core::judge::Finding;
 
-    pub fn written(report: &Report) -> String {
+    pub(crate) fn written(report: &Report) -> String {
         let mut out = Vec::new();
         write(report, &mut out).unwrap();
         String::from_utf8(out).unwrap()
