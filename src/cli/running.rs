@@ -29,7 +29,7 @@ pub(super) fn watched<T>(
 pub(super) fn note_device(run: &RunReport, general: &General) {
     if let Some(choice) = &run.choice {
         let routine = output::is_routine(choice) && general.verbose == 0;
-        output::note(general.quiet || routine, &format!("measured by {choice}"));
+        output::note(general.quiet || routine, &format!("compute device: {choice}"));
     }
     if let Some(fallback) = &run.engine.fallback {
         let text = format!("GPU failed, continued on the CPU: {fallback}");
