@@ -12,12 +12,10 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         return Err("expected MODEL BUNDLE PUBLIC_KEY".into());
     };
     let trusted = trust::read_key(key.as_ref())?;
-    let options = VerifyOptions {
-        signature: Some(SignatureOptions::new(bundle, trusted)),
-        // Named, it must be there: a signature alone would do otherwise.
-        seal: Some(format!("{model}/tensorseal.seal.json").into()),
-        ..VerifyOptions::default()
-    };
+    let mut options = VerifyOptions::default();
+    options.signature = Some(SignatureOptions::new(bundle, trusted));
+    // Named, it must be there: a signature alone would do otherwise.
+    options.seal = Some(format!("{model}/tensorseal.seal.json").into());
     let report = tensorseal::verify(model.as_ref(), &options)?;
     println!("{:?}: {}", report.verdict, report.model.root.as_deref().unwrap_or("not measured"));
     for finding in &report.findings {

@@ -6,6 +6,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use std::path::PathBuf;
 use tensorseal_core::judge::Severity;
 use tensorseal_core::pinpoint::search::DEFAULT_LIMIT;
+use tensorseal_core::verbs::ModelScope;
 use tensorseal_engine::Threads;
 use tensorseal_engine::device::DeviceChoice;
 use tensorseal_report::human;
@@ -131,11 +132,11 @@ pub(super) struct OpenArgs {
 
 impl OpenArgs {
     /// The options of the library.
-    pub(super) fn options(&self) -> tensorseal_core::verbs::ModelScope {
-        tensorseal_core::verbs::ModelScope {
-            allow_symlinks: self.allow_symlinks,
-            include_git_paths: self.no_ignore_git_paths,
-        }
+    pub(super) fn options(&self) -> ModelScope {
+        let mut scope = ModelScope::default();
+        scope.allow_symlinks = self.allow_symlinks;
+        scope.include_git_paths = self.no_ignore_git_paths;
+        scope
     }
 }
 

@@ -9,16 +9,14 @@ use tensorseal_report::units::count;
 
 /// Runs the verb.
 pub(super) fn run(args: &AuditArgs, general: &General) -> CommandResult {
-    let mut options = AuditOptions {
-        baseline: args.baseline.clone(),
-        extract: args.extract.clone(),
-        require_all: args.require_all,
-        opening: args.opening.options(),
-        run: running::run_options(&args.measuring),
-        list_tensors: args.full,
-        fail_on: args.common.fail_on,
-        ..AuditOptions::default()
-    };
+    let mut options = AuditOptions::default();
+    options.baseline = args.baseline.clone();
+    options.extract = args.extract.clone();
+    options.require_all = args.require_all;
+    options.opening = args.opening.options();
+    options.run = running::run_options(&args.measuring);
+    options.list_tensors = args.full;
+    options.fail_on = args.common.fail_on;
     let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(audit(&args.model, &options)?)

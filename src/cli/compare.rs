@@ -14,12 +14,10 @@ const LISTED: usize = 10;
 
 /// Runs the verb.
 pub(super) fn run(args: &CompareArgs, general: &General) -> CommandResult {
-    let mut options = CompareOptions {
-        opening: args.opening.options(),
-        run: running::run_options(&args.measuring),
-        fail_on: args.common.fail_on,
-        ..CompareOptions::default()
-    };
+    let mut options = CompareOptions::default();
+    options.opening = args.opening.options();
+    options.run = running::run_options(&args.measuring);
+    options.fail_on = args.common.fail_on;
     let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(compare(&args.model, &args.other, &options)?)

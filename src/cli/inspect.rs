@@ -12,7 +12,9 @@ use tensorseal_report::units::{bytes, grouped};
 
 /// Runs the verb.
 pub(super) fn run(args: &InspectArgs, general: &General) -> CommandResult {
-    let options = InspectOptions { opening: args.opening.options(), fail_on: args.common.fail_on };
+    let mut options = InspectOptions::default();
+    options.opening = args.opening.options();
+    options.fail_on = args.common.fail_on;
     let Inspection { report, model } = inspect(&args.model, &options)?;
     output::finish(&report, (&args.common, general), &|out, palette| {
         dtypes(&model, out)?;

@@ -9,14 +9,12 @@ use tensorseal_report::units::count;
 
 /// Runs the verb.
 pub(super) fn run(args: &RepairArgs, general: &General) -> CommandResult {
-    let mut options = RepairOptions {
-        seal: args.seal.clone(),
-        limits: SearchLimits { searches: args.pinpointing.pinpoint_limit },
-        opening: args.opening.options(),
-        run: running::run_options(&args.measuring),
-        fail_on: args.common.fail_on,
-        ..RepairOptions::new(&args.output)
-    };
+    let mut options = RepairOptions::new(&args.output);
+    options.seal = args.seal.clone();
+    options.limits = SearchLimits::new(args.pinpointing.pinpoint_limit);
+    options.opening = args.opening.options();
+    options.run = running::run_options(&args.measuring);
+    options.fail_on = args.common.fail_on;
     let Repair { report, outcome } = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(repair(&args.model, &options)?)

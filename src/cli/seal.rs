@@ -8,17 +8,15 @@ use tensorseal_core::verbs::{SealOptions, seal};
 
 /// Runs the verb.
 pub(super) fn run(args: &SealArgs, general: &General) -> CommandResult {
-    let mut options = SealOptions {
-        output: args.output.clone(),
-        distributions: !args.digest_only,
-        sketch: args.sketch,
-        file_digests: args.file_digests,
-        chunk_digests: args.fine,
-        opening: args.opening.options(),
-        run: running::run_options(&args.measuring),
-        fail_on: args.common.fail_on,
-        ..SealOptions::default()
-    };
+    let mut options = SealOptions::default();
+    options.output = args.output.clone();
+    options.distributions = !args.digest_only;
+    options.sketch = args.sketch;
+    options.file_digests = args.file_digests;
+    options.chunk_digests = args.fine;
+    options.opening = args.opening.options();
+    options.run = running::run_options(&args.measuring);
+    options.fail_on = args.common.fail_on;
     let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(seal(&args.model, &options)?)

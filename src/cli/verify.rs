@@ -51,20 +51,18 @@ pub(super) struct VerifyArgs {
 
 /// Runs the verb.
 pub(super) fn run(args: &VerifyArgs, general: &General) -> CommandResult {
-    let limits = SearchLimits { searches: args.pinpointing.pinpoint_limit };
-    let mut options = VerifyOptions {
-        seal: args.seal.clone(),
-        signature: args.signature.options(&args.model)?,
-        expect_root: args.expect_root,
-        content_only: args.content_only,
-        file_digests: args.file_digests,
-        pinpoint: Some(limits).filter(|_| !args.no_pinpoint),
-        opening: args.opening.options(),
-        run: running::run_options(&args.measuring),
-        list_tensors: args.full,
-        fail_on: args.common.fail_on,
-        ..VerifyOptions::default()
-    };
+    let limits = SearchLimits::new(args.pinpointing.pinpoint_limit);
+    let mut options = VerifyOptions::default();
+    options.seal = args.seal.clone();
+    options.signature = args.signature.options(&args.model)?;
+    options.expect_root = args.expect_root;
+    options.content_only = args.content_only;
+    options.file_digests = args.file_digests;
+    options.pinpoint = Some(limits).filter(|_| !args.no_pinpoint);
+    options.opening = args.opening.options();
+    options.run = running::run_options(&args.measuring);
+    options.list_tensors = args.full;
+    options.fail_on = args.common.fail_on;
     let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(verify(&args.model, &options)?)

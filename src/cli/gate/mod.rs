@@ -21,18 +21,17 @@ pub(super) fn run(args: &GateArgs, general: &General) -> CommandResult {
     let policy = PolicyFile::read(path).map_err(Failure::usage)?;
     let key = statements::signer(&args.stating)?;
     let registries = registries(args);
-    let mut options = GateOptions {
-        signature: args.signature.clone(),
-        attestations: args.attestations.clone(),
-        seal: args.seal.clone(),
-        baseline: args.baseline.clone(),
-        registries: &registries,
-        sha256: args.common.report.iter().any(|(format, _)| *format == ReportFormat::Cyclonedx),
-        for_statement: !args.stating.statement.is_empty(),
-        run: running::run_options(&args.measuring),
-        fail_on: args.common.fail_on,
-        ..GateOptions::default()
-    };
+    let mut options = GateOptions::default();
+    options.signature = args.signature.clone();
+    options.attestations = args.attestations.clone();
+    options.seal = args.seal.clone();
+    options.baseline = args.baseline.clone();
+    options.registries = &registries;
+    options.sha256 =
+        args.common.report.iter().any(|(format, _)| *format == ReportFormat::Cyclonedx);
+    options.for_statement = !args.stating.statement.is_empty();
+    options.run = running::run_options(&args.measuring);
+    options.fail_on = args.common.fail_on;
     let GateResult { report, subject } = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(gate(model, &policy, &options)?)

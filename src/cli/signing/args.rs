@@ -122,13 +122,12 @@ impl SignatureArgs {
             Some(bundle) => bundle.clone(),
             None => default_signature(model)?,
         };
-        Ok(Some(SignatureOptions {
-            attestations: self.attestations.clone(),
-            require_attestations: self.require_attestation.iter().map(|f| f.kind()).collect(),
-            ignore_unsigned_files: self.ignore_unsigned_files,
-            ignore_paths: self.ignore_path.clone(),
-            ..SignatureOptions::new(bundle, trust)
-        }))
+        let mut options = SignatureOptions::new(bundle, trust);
+        options.attestations = self.attestations.clone();
+        options.require_attestations = self.require_attestation.iter().map(|f| f.kind()).collect();
+        options.ignore_unsigned_files = self.ignore_unsigned_files;
+        options.ignore_paths = self.ignore_path.clone();
+        Ok(Some(options))
     }
 }
 

@@ -11,19 +11,17 @@ use tensorseal_engine::stream::hashing::FileHashing;
 /// Runs the verb.
 pub(crate) fn run(args: &SignArgs, general: &General) -> CommandResult {
     let signer = keys::signer(&args.signer)?;
-    let mut options = SignOptions {
-        output: args.output.clone(),
-        hashing: FileHashing { algorithm: args.hash, shard: args.shard_size },
-        ignore_paths: args.ignore_path.clone(),
-        attest: args.attest.iter().map(|facts| facts.kind()).collect(),
-        seal: args.seal.clone(),
-        claim: args.claim.clone(),
-        allow_malformed: args.allow_malformed,
-        opening: args.opening.options(),
-        run: running::run_options(&args.measuring),
-        fail_on: args.common.fail_on,
-        ..SignOptions::new(&signer)
-    };
+    let mut options = SignOptions::new(&signer);
+    options.output = args.output.clone();
+    options.hashing = FileHashing { algorithm: args.hash, shard: args.shard_size };
+    options.ignore_paths = args.ignore_path.clone();
+    options.attest = args.attest.iter().map(|facts| facts.kind()).collect();
+    options.seal = args.seal.clone();
+    options.claim = args.claim.clone();
+    options.allow_malformed = args.allow_malformed;
+    options.opening = args.opening.options();
+    options.run = running::run_options(&args.measuring);
+    options.fail_on = args.common.fail_on;
     let report = running::watched(general, |progress| {
         options.progress = progress.clone();
         Ok(sign(&args.model, &options)?)

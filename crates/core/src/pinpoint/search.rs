@@ -21,10 +21,18 @@ const FAILURE_DIVISOR: usize = 8;
 
 /// The limits of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SearchLimits {
     /// The maximum number of blocks that are searched, or of chunks if chunk digests are available. The search stops early
     /// after an eighth of this number failed.
     pub searches: usize,
+}
+
+impl SearchLimits {
+    /// Creates limits that search at most `searches` blocks, or chunks if their digests are known.
+    pub fn new(searches: usize) -> Self {
+        Self { searches }
+    }
 }
 
 impl Default for SearchLimits {

@@ -12,6 +12,7 @@ use tensorseal_engine::{EngineUse, RunOptions, RunReport};
 
 /// Options of [`compare`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CompareOptions {
     /// Which files belong to the models.
     pub opening: ModelScope,

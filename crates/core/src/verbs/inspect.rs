@@ -11,6 +11,7 @@ use tensorseal_weights::Weights;
 
 /// Options of [`inspect`].
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct InspectOptions {
     /// Which files belong to the model.
     pub opening: ModelScope,

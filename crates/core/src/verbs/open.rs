@@ -12,6 +12,7 @@ const NOTHING: u8 = 4;
 
 /// Which files belong to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ModelScope {
     /// Whether links out of the model are followed.
     pub allow_symlinks: bool,

@@ -20,6 +20,7 @@ use tensorseal_format::Checkpoint;
 
 /// Options of [`repair`](fn@repair).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RepairOptions {
     /// The seal of the model (default: where `seal` writes it).
     pub seal: Option<PathBuf>,

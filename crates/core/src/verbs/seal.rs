@@ -23,6 +23,7 @@ const SIDECAR: &str = "the chunk digests";
 
 /// Options of [`seal`](fn@seal).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SealOptions {
     /// The output path of the seal (default: [next to or inside](locations::default_seal) the model).
     pub output: Option<PathBuf>,

@@ -24,6 +24,7 @@ use tensorseal_signing::{
 
 /// A signature to verify, and the trusted signers.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SignatureOptions {
     /// The OpenSSF Model Signing bundle.
     pub bundle: PathBuf,

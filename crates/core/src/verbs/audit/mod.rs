@@ -22,6 +22,7 @@ const INCOMPLETE: u8 = 3;
 
 /// Options of [`audit`](fn@audit).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct AuditOptions {
     /// A seal or another model that the weights are compared with.
     pub baseline: Option<PathBuf>,

@@ -30,6 +30,7 @@ const NOTHING: u8 = 4;
 
 /// Options of [`gate`](fn@gate).
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct GateOptions<'a> {
     /// The signature (default: where `sign` writes it).
     pub signature: Option<PathBuf>,

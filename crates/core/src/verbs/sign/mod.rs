@@ -28,6 +28,7 @@ use tensorseal_signing::{
 
 /// Options of [`sign`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SignOptions<'a> {
     /// The key that signs, and the method by which verifiers trust it.
     pub signer: &'a (PrivateKey, SigningMethod),

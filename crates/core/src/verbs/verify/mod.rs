@@ -20,6 +20,7 @@ use tensorseal_format::Checkpoint;
 
 /// Options of [`verify`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct VerifyOptions {
     /// The seal (default: where `seal` writes it). A given seal must exist. The default one must exist if there is
     /// neither a signature nor an expected root.
