@@ -165,7 +165,7 @@ fn is_usual(skipped: &SkippedPath) -> bool {
 }
 
 /// Returns one line for all paths that are skipped as usual, grouped by the reason.
-fn usual_line(usual: &[&SkippedPath], where_: &str) -> Option<String> {
+fn usual_line(usual: &[&SkippedPath], scope: &str) -> Option<String> {
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
     for skipped in usual {
         let path = shown(&skipped.path);
@@ -189,7 +189,7 @@ fn usual_line(usual: &[&SkippedPath], where_: &str) -> Option<String> {
     match usual.len() {
         0 => None,
         1 => Some(format!("skipped   {groups}")),
-        number => Some(format!("skipped   {}{where_}: {groups}", count(number as u64, "path"))),
+        number => Some(format!("skipped   {}{scope}: {groups}", count(number as u64, "path"))),
     }
 }
 
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_says_where_it_is() {
+    fn a_finding_says_scopeit_is() {
         let mut report = Report::new("verify", "m");
         let mut finding = Finding::new("integrity/tensor-changed", "what").in_tensor("w");
         finding.byte_range = Some([4, 8]);
