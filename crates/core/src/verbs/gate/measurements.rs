@@ -105,12 +105,13 @@ fn open(request: &GateRequest<'_>) -> Result<Checkpoint, Error> {
     let mut seals = locations::seals_inside(request.path, request.options.seal.as_deref());
     let baseline = baseline::seal_path(request.options.baseline.as_deref());
     seals.extend(baseline.and_then(|path| locations::relative(request.path, path)));
+    let sealed = request.sealed.as_ref();
     let options = OpenOptions {
         include_git_paths: request.signature.iter().any(|verified| verified.lists_git_paths()),
-        exclude: request.signature_options.paths_in_model(request.path),
+        exclude: request.signature_options.paths_in_model(request.path, sealed),
         seals,
         list_signed_only: request.signature.is_some(),
-        expected_files: request.sealed.as_ref().map(Seal::naming_files),
+        expected_files: sealed.map(Seal::naming_files),
         ..request.opening().options()
     };
     Ok(Checkpoint::open(request.path, &options)?)
