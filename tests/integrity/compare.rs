@@ -311,7 +311,13 @@ fn a_model_without_tensors_is_nothing_to_compare() {
     assert_eq!(none.compare().0, 4);
     let swapped = run(&["compare", arg(&none.second), arg(&none.first), "--device", "cpu"]);
     assert_eq!(swapped.code, 4);
-    assert!(swapped.stderr.contains("no tensor that can be read"), "{}", swapped.stderr);
+    assert!(
+        swapped
+            .stderr
+            .contains("no readable weights found, only 1 safetensors file (model.safetensors)"),
+        "{}",
+        swapped.stderr
+    );
 }
 
 #[test]

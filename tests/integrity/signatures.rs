@@ -247,6 +247,91 @@ fn a_signature_is_not_part_of_the_model_unless_it_is_something_else() {
 }
 
 #[test]
+fn a_sealed_file_that_is_named_as_the_signature_is_still_compared_with_the_seal() {
+    let fixtures = Fixtures::new();
+    let model = sealed(&fixtures);
+    let config = model.join("config.json");
+    let (code, report) = fixtures.verify(&model, &config, &[]);
+    let invalid = ("signature/bundle-invalid".to_owned(), "config.json".to_owned());
+    assert_eq!((code, rules(&report)), (1, vec![invalid.clone()]), "{report:#}");
+    let message = findings(&report)[0]["message"].as_str().unwrap();
+    assert!(message.starts_with("not a signature bundle: "), "{message}");
+
+    fs::write(&config, "{ }").unwrap();
+    let (_, report) = fixtures.verify(&model, &config, &[]);
+    let changed = ("integrity/file-changed".to_owned(), "config.json".to_owned());
+    let mut both = rules(&report);
+    both.sort();
+    assert_eq!(both, [changed, invalid], "{report:#}");
+}
+
+#[test]
+fn a_signature_by_another_key_names_both_keys() {
+    let fixtures = Fixtures::new();
+    let model = sealed(&fixtures);
+    let bundle = fixtures.sign(&model, "p256-other", &[]);
+    let (code, report) = fixtures.verify(&model, &bundle, &[]);
+    assert_eq!((code, found(&report)), (1, vec!["signature/not-trusted".to_owned()]));
+    let message = findings(&report)[0]["message"].as_str().unwrap();
+    let trusted =
+        "but only key 7bd8297d82c257afc518944b7758d322c89b3fdf264f06553656b1b14708c19f is trusted";
+    assert!(message.starts_with("signed with key '") && message.ends_with(trusted), "{message}");
+
+    let policy = fixtures.path("policy.toml");
+    let head = "schema = \"tensorseal.policy/1\"\n[signature]\nrequired = true\nkeys";
+    fs::write(&policy, format!("{head} = [\"keys/p256.pub.pem\"]\n")).unwrap();
+    let args = ["gate", arg(&model), "--policy", arg(&policy), "--signature", arg(&bundle)];
+    let (code, report) = crate::common::report(&args);
+    let rules = report["policy"]["rules"].as_array().unwrap();
+    let required = rules.iter().find(|rule| rule["rule"] == "signature.required").unwrap();
+    let evidence = required["evidence"].as_str().unwrap();
+    assert_eq!(code, 1, "{report:#}");
+    assert!(evidence.starts_with("the signature does not verify: signed with key '"), "{evidence}");
+    assert!(evidence.ends_with(trusted), "{evidence}");
+
+    // With several keys, none of them is the only one.
+    fs::write(&policy, format!("{head} = [\"keys/p384.pub.pem\", \"keys/p256.pub.pem\"]\n"))
+        .unwrap();
+    let (_, report) = crate::common::report(&args);
+    let found = findings(&report);
+    let message = found.iter().find(|found| found["rule"] == "signature/not-trusted").unwrap();
+    let message = message["message"].as_str().unwrap();
+    assert!(message.ends_with("', which none of the 2 trust anchors is"), "{message}");
+}
+
+/// Made by `ssh-keygen`; the conversion is the one that the error names.
+#[test]
+fn a_key_of_openssh_signs_after_its_conversion() {
+    let fixtures = Fixtures::new();
+    let (model, bundle) = (fixtures.path("models/basic"), fixtures.path("new.sig"));
+    let made = |args: &[&str]| {
+        let Ok(ran) = Command::new("ssh-keygen").arg("-q").args(args).output() else {
+            return false;
+        };
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        true
+    };
+    let key = |name: &str| fixtures.path(name);
+    for (key_type, words) in [
+        ("ecdsa", "convert a copy with `ssh-keygen -p -m PKCS8 -f COPY`"),
+        ("ed25519", "unsupported key type Ed25519"),
+    ] {
+        let key = key(key_type);
+        if !made(&["-t", key_type, "-N", "", "-f", arg(&key)]) {
+            eprintln!("skipped: there is no ssh-keygen");
+            return;
+        }
+        let ran = run(&["sign", arg(&model), "--key", arg(&key), "-o", arg(&bundle)]);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    let key = key("ecdsa");
+    assert!(made(&["-p", "-m", "PKCS8", "-P", "", "-N", "", "-f", arg(&key)]));
+    let ran = run(&["sign", arg(&model), "--key", arg(&key), "-o", arg(&bundle)]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
+#[test]
 fn attestations_are_held_to_the_model() {
     let fixtures = Fixtures::new();
     let model = sealed(&fixtures);

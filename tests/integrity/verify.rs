@@ -59,6 +59,60 @@ fn an_untouched_model_passes_and_says_what_it_did_not_cover() {
 }
 
 #[test]
+fn a_missing_seal_is_to_be_had_from_the_publisher() {
+    let (dir, model) = sealed();
+    fs::remove_file(model.join("tensorseal.seal.json")).unwrap();
+    let yourself = "seal the model yourself only if you trust this copy";
+    let place = "tensorseal.seal.json: get it from the publisher and name it with --seal";
+    let ran = run(&["verify", arg(&model)]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains(place) && ran.stderr.contains(yourself), "{}", ran.stderr);
+    let out = dir.path().join("out");
+    let ran = run(&["repair", arg(&model), "-o", arg(&out)]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains(place) && !ran.stderr.contains(yourself), "{}", ran.stderr);
+    let ran = run(&["verify", arg(&model), "--seal", "none.json"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("none.json: no such file"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("publisher"), "{}", ran.stderr);
+
+    let key = dir.path().join("release.pem");
+    fs::write(&key, "-----BEGIN PUBLIC KEY-----").unwrap();
+    let options = ["--seal", arg(&key)];
+    let report = expect(&model, &options, 1, &[("integrity/seal-invalid", "release.pem")]);
+    let message = findings(&report)[0]["message"].as_str().unwrap();
+    assert!(message.starts_with("not a seal: "), "{message}");
+}
+
+/// The root of no tensors says nothing about files.
+#[test]
+fn a_root_alone_passes_no_model_without_tensors() {
+    let dir = TempDir::new().unwrap();
+    let model = dir.path().join("model");
+    fs::create_dir(&model).unwrap();
+    fs::write(model.join("config.json"), "{}").unwrap();
+    let ran = run(&["seal", arg(&model), "--device", "cpu"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("no weights found: the seal covers files only"), "{}", ran.stderr);
+    let seal = fs::read(model.join("tensorseal.seal.json")).unwrap();
+    let seal: Value = serde_json::from_slice(&seal).unwrap();
+    let root = seal["model"]["root"].as_str().unwrap().to_owned();
+    expect(&model, &["--expect-root", &root], 0, &[]);
+
+    fs::remove_file(model.join("tensorseal.seal.json")).unwrap();
+    let report = expect(&model, &["--expect-root", &root], 4, &[]);
+    let error = report["error"].as_str().unwrap();
+    assert!(error.ends_with("no weights found, only 1 JSON file (config.json)"), "{error}");
+    let other = format!("blake3:{}", "0".repeat(64));
+    let (code, report) = report_of(&model, &["--expect-root", &other]);
+    assert_eq!((code, rules(&report)[0].0.as_str()), (1, "integrity/other-model"));
+}
+
+fn report_of(model: &Path, extra: &[&str]) -> (i32, Value) {
+    report(&[&["verify", arg(model)], extra].concat())
+}
+
+#[test]
 fn the_seal_is_the_published_document_and_its_digests_are_those_of_b3sum() {
     let (_dir, model) = sealed();
     let seal: Value =

@@ -1,5 +1,7 @@
 //! Escapes names that come from a model: they may hold any characters, and a message must stay on one line.
 
+use std::path::Path;
+
 /// The number of characters after which a name is cut.
 const MAX_SHOWN_CHARS: usize = 120;
 
@@ -20,6 +22,11 @@ pub fn display_name(name: &str) -> String {
         }
     }
     shown
+}
+
+/// Returns a path as messages show it; see [`display_name`].
+pub fn display_path(path: &Path) -> String {
+    display_name(&path.to_string_lossy())
 }
 
 /// Returns [`display_name`] in single quotes.

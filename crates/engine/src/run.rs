@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use tensorseal_base::display::display_name;
 use tensorseal_format::ModelFile;
 
 /// Below this number of bytes `auto` does not look for a device.
@@ -123,10 +124,10 @@ pub fn run_observed(
     let by_device = shared.device_bytes.load(Relaxed);
     tracing::debug!(
         threads,
-        adapter = ?outcome.adapter,
+        adapter = outcome.adapter.as_ref().map(tracing::field::display),
         bytes_on_device = by_device,
-        choice = ?outcome.choice,
-        fallback = ?outcome.fallback,
+        choice = outcome.choice.as_ref().map(tracing::field::display),
+        fallback = outcome.fallback.as_ref().map(tracing::field::display),
         seconds = started.elapsed().as_secs_f64(),
         "finished measuring"
     );
@@ -173,8 +174,8 @@ fn log_plan(files: &[ModelFile], plan: &Plan, device: &DeviceChoice) {
     }
     tracing::debug!(%device, files = read.len(), bytes = plan.bytes(), "measuring");
     for (file, (objects, bytes)) in read {
-        let path = files.get(file).map(|file| &file.path);
-        tracing::debug!(file = ?path, objects, bytes, "reading");
+        let path = files.get(file).map(|file| display_name(&file.path));
+        tracing::debug!(file = path.map(tracing::field::display), objects, bytes, "reading");
     }
 }
 

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tensorseal_base::display::display_name;
+use tensorseal_base::display::{display_name, display_path};
 use tensorseal_base::severity::Severity;
 
 /// The reason why a single file cannot be opened as a model.
@@ -101,14 +101,16 @@ impl Checkpoint {
 fn log_opened(model: &Checkpoint) {
     let (files, tensors) = (model.files.len(), model.tensors.len());
     let problems = model.problems.len();
-    tracing::debug!(path = ?model.path, files, tensors, problems, "opened the model");
+    tracing::debug!(path = %display_path(&model.path), files, tensors, problems, "opened the model");
     for file in &model.files {
-        let ModelFile { path, bytes, kind, .. } = file;
+        let (path, bytes) = (display_name(&file.path), file.bytes);
+        let class = file.content.class.name();
         match file.format {
             Some(format) => {
-                tracing::debug!(file = ?path, bytes, ?format, ?kind, "file with tensors");
+                let format = format.name();
+                tracing::debug!(file = %path, bytes, %format, %class, "file with tensors");
             }
-            None => tracing::trace!(file = ?path, bytes, ?kind, "other file"),
+            None => tracing::trace!(file = %path, bytes, %class, "other file"),
         }
     }
 }

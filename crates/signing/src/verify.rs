@@ -133,10 +133,7 @@ pub enum UntrustedError {
         expected: &'static str,
     },
     /// The bundle names another key than the trusted one.
-    #[error(
-        "the bundle is signed with key '{}', which is not the trusted key {trusted}",
-        display_name(named)
-    )]
+    #[error("signed with key '{}', but only key {trusted} is trusted", display_name(named))]
     OtherKey {
         /// The key hint in the bundle.
         named: String,

@@ -42,7 +42,7 @@ fn verbs_that_judge_weights_end_with_4_without_them() {
     let mut rows = Vec::new();
     for (name, files) in without_weights() {
         for command in ["audit {m}", "inspect {m}", "compare {m} {m}"] {
-            rows.push(row(name, files.clone(), command, 4, "", "no tensor that can be read"));
+            rows.push(row(name, files.clone(), command, 4, "", "weights found"));
         }
         let sound = beside(Vec::new()).into_iter().map(|(path, bytes)| {
             let path =
@@ -50,7 +50,7 @@ fn verbs_that_judge_weights_end_with_4_without_them() {
             (path, bytes)
         });
         let both = files.into_iter().chain(sound).collect();
-        rows.push(row(name, both, "compare {o}/b {m}", 4, "", "no tensor that can be read"));
+        rows.push(row(name, both, "compare {o}/b {m}", 4, "", "weights found"));
     }
     hold(rows);
 }
@@ -160,6 +160,6 @@ fn codes_have_an_order() {
             "no tensor",
         ),
         row("no directory", Vec::new(), "audit {o}/nowhere", 3, "", "no such file"),
-        row("an empty directory", Vec::new(), "audit {m}", 4, "", "there is no file"),
+        row("an empty directory", Vec::new(), "audit {m}", 4, "", "the directory is empty"),
     ]);
 }

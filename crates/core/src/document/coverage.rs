@@ -5,7 +5,7 @@ use serde::Serialize;
 use tensorseal_base::hashing::HashAlgorithm;
 use tensorseal_base::hex::hex;
 use tensorseal_engine::RunReport;
-use tensorseal_format::{Checkpoint, FileRole, ModelFile, SkippedPath};
+use tensorseal_format::{Checkpoint, ContentClass, FileRole, ModelFile, SkippedPath};
 
 /// The parts of a model that a report covers, and those that it does not.
 #[derive(Debug, Default, Serialize)]
@@ -24,6 +24,9 @@ pub struct Coverage {
     /// The files with weights that an audit cannot read.
     #[serde(skip)]
     pub weights_not_audited: Vec<String>,
+    /// The number of files without tensors that nothing vouches for, because only a model root was compared.
+    #[serde(skip)]
+    pub files_not_verified: u64,
 }
 
 /// A file of an unknown kind.
@@ -82,6 +85,14 @@ impl Coverage {
         (!named.is_empty())
             .then(|| format!("{bytes} of weights not audited: {}{more}", named.join(", ")))
     }
+
+    /// Describes the files that were not compared with anything; `None` if there are none.
+    pub fn not_verified(&self) -> Option<String> {
+        (self.files_not_verified > 0).then(|| {
+            let files = units::count(self.files_not_verified, "file");
+            format!("{files} not verified: the root covers tensors only")
+        })
+    }
 }
 
 /// Describes the files of a model without a readable tensor.
@@ -96,18 +107,32 @@ pub fn describe_missing_weights(model: &Checkpoint) -> String {
         (a.content.role, a.content.class) == (b.content.role, b.content.class)
     };
     for of_class in order.chunk_by(alike).take(MAX_NAMED) {
-        let class = of_class[0].content.class.name();
+        let files = units::count(of_class.len() as u64, &file_noun(of_class[0].content.class));
         let more = match of_class.len() - 1 {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        kinds.push(format!("{class} ({}{more})", safe_text::name(&of_class[0].path)));
+        kinds.push(format!("{files} ({}{more})", safe_text::name(&of_class[0].path)));
     }
-    let content = match kinds.is_empty() {
-        true => "there is no file".to_owned(),
-        false => format!("files: {}", kinds.join(", ")),
+    let holds_weights = files.iter().any(|file| file.content.role == FileRole::Weights);
+    let weights = if holds_weights { "readable weights" } else { "weights" };
+    match &kinds[..] {
+        [] if model.skipped.is_empty() => "the directory is empty".to_owned(),
+        [] => "no files found that are part of a model".to_owned(),
+        kinds => format!("no {weights} found, only {}", kinds.join(", ")),
+    }
+}
+
+/// Returns what a file of a class is called: `JSON file`.
+fn file_noun(class: ContentClass) -> String {
+    let kind = match class {
+        ContentClass::Json => "JSON",
+        ContentClass::Html => "HTML",
+        ContentClass::Pdf => "PDF",
+        ContentClass::Unknown => "unrecognised",
+        class => class.name(),
     };
-    format!("no tensor that can be read, nothing to judge; {content}")
+    format!("{kind} file")
 }
 
 /// Returns whether the kind of a file is unknown. Programs and libraries are known kinds, which have findings.
@@ -157,16 +182,28 @@ mod tests {
         assert_eq!(listed, ["a.xyz"]);
         assert_eq!(coverage.weights_bytes_not_audited, 5);
         assert_eq!(coverage.not_audited().as_deref(), Some("5 B of weights not audited: b.onnx"));
-        assert!(
-            describe_missing_weights(&model).contains("(b.onnx)"),
-            "{}",
-            describe_missing_weights(&model)
+        let missing = describe_missing_weights(&model);
+        assert!(missing.starts_with("no readable weights found, only 1 "), "{missing}");
+        assert!(missing.contains(" file (b.onnx), 1 text file (c.txt)"), "{missing}");
+        let companions: [(&str, &[u8]); 2] = [("config.json", b"{}"), ("vocab.json", b"{}")];
+        assert_eq!(
+            describe_missing_weights(&self::model(&companions)),
+            "no weights found, only 2 JSON files (config.json and 1 more)"
         );
     }
 
     #[test]
+    fn files_that_no_root_covers_are_counted() {
+        let mut coverage = Coverage::default();
+        assert_eq!(coverage.not_verified(), None);
+        coverage.files_not_verified = 12;
+        let words = "12 files not verified: the root covers tensors only";
+        assert_eq!(coverage.not_verified().as_deref(), Some(words));
+    }
+
+    #[test]
     fn a_model_without_files_is_described() {
-        assert!(describe_missing_weights(&model(&[])).ends_with("there is no file"));
+        assert!(describe_missing_weights(&model(&[])).ends_with("the directory is empty"));
         assert_eq!(Coverage::new(&model(&[]), None, 0).not_audited(), None);
     }
 }

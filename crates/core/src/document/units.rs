@@ -31,6 +31,15 @@ pub fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", grouped(number))
 }
 
+/// Formats a share with three decimals: `0.125 %`; from 1000 % on in scientific notation: `4.059e29 %`.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent.abs() < 1000.0 {
+        true => format!("{percent:.3} %"),
+        false => format!("{percent:.3e} %"),
+    }
+}
+
 /// Formats a duration in the largest unit of which there are at least two: `40 s`, `90 min`, `36 h`, `29 days`.
 pub fn span(seconds: i64) -> String {
     const MINUTE: i64 = 60;
@@ -56,6 +65,10 @@ mod tests {
         assert_eq!(grouped(12), "12");
         assert_eq!(count(1, "tensor"), "1 tensor");
         assert_eq!(count(103, "tensor"), "103 tensors");
+        assert_eq!(percent(0.00125), "0.125 %");
+        assert_eq!(percent(9.999), "999.900 %");
+        assert_eq!(percent(10.0), "1.000e3 %");
+        assert_eq!(percent(f64::INFINITY), "inf %");
         assert_eq!(span(-5), "0 s");
         assert_eq!(span(119), "119 s");
         assert_eq!(span(120), "2 min");

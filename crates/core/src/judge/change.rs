@@ -58,8 +58,11 @@ pub fn changed(sealed: &TensorSeal, found: &TensorSeal) -> Finding {
     let blocks = changed.div_ceil(BLOCK_LEN as u64);
     let total = sealed.bytes.div_ceil(BLOCK_LEN as u64);
     let message = match total {
-        1 => "bytes differ from the seal".to_owned(),
-        _ => format!("{blocks} of {total} 1 MiB blocks differ from the seal"),
+        1 => "its bytes differ from the seal".to_owned(),
+        _ => {
+            let differs = if blocks == 1 { "differs" } else { "differ" };
+            format!("{blocks} of its {total} blocks (1 MiB each) {differs} from the seal")
+        }
     };
     let listed: Vec<_> = ranges.iter().take(MAX_LISTED).collect();
     let finding = Finding::new("integrity/tensor-changed", message)
@@ -90,16 +93,22 @@ pub fn describe(finding: &mut Finding, before: &Distribution, after: &Distributi
     ] {
         finding.evidence.insert(key, value);
     }
+    let located = finding.evidence.get("pinpointed").is_some_and(is_located);
     finding.message.push_str("; ");
-    finding.message.push_str(&sentence(before, after));
+    finding.message.push_str(&sentence(before, after, located));
 }
 
 fn magnitude(distribution: &Distribution) -> f64 {
     distribution.min.0.abs().max(distribution.max.0.abs())
 }
 
-/// Describes the most telling difference in words.
-fn sentence(before: &Distribution, after: &Distribution) -> String {
+/// Returns whether the search for bit flips located every change.
+fn is_located(pinpointed: &Value) -> bool {
+    ["unexplained_total", "not_searched_total"].iter().all(|total| pinpointed[total] == 0)
+}
+
+/// Describes the most telling difference in words. `located` says whether the changed bits are known.
+fn sentence(before: &Distribution, after: &Distribution, located: bool) -> String {
     let (was, is) = (magnitude(before), magnitude(after));
     let zeros = after.zero.saturating_sub(before.zero);
     if after.nan > before.nan {
@@ -110,6 +119,8 @@ fn sentence(before: &Distribution, after: &Distribution) -> String {
         format!("the largest magnitude grew from {was:.4} to {is:.4e}")
     } else if zeros * 100 > after.count {
         format!("{zeros} more values are zero")
+    } else if before.sign_exponent == after.sign_exponent && located {
+        "the sign and exponent are unchanged".to_owned()
     } else if before.sign_exponent == after.sign_exponent {
         "no sign or exponent changed: either only low bits changed, or values were reordered"
             .to_owned()

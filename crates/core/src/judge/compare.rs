@@ -477,9 +477,9 @@ fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding>
             Class::Changed => Finding::new(
                 "lineage/tensor-differs",
                 format!(
-                    "values differ by {:.3} % of their norm (cosine {:.6}, {:.2} % of the elements, the \
+                    "values differ by {} of their norm (cosine {:.6}, {:.2} % of the elements, the \
                      largest by {:.3e})",
-                    relative * 100.0,
+                    units::percent(relative),
                     row.cosine.unwrap_or(f64::NAN),
                     row.changed_share.unwrap_or(0.0) * 100.0,
                     row.largest.unwrap_or(0.0),
@@ -490,7 +490,10 @@ fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding>
             .with("changed_share", row.changed_share),
             Class::Reshaped => {
                 let shapes = row.shapes.clone().map(Option::unwrap_or_default);
-                let text = format!("shape is {:?} in the first model and {:?} in the second", shapes[0], shapes[1]);
+                let text = format!(
+                    "shape is {:?} in the first model and {:?} in the second",
+                    shapes[0], shapes[1]
+                );
                 Finding::new("lineage/shape-differs", text)
             }
             Class::OnlyFirst => Finding::new("lineage/tensor-alone", alone("first", 1, "second")),
@@ -523,8 +526,8 @@ fn findings(comparison: &ComparisonReport, unpaired: [usize; 2]) -> Vec<Finding>
             }
             _ => format!(
                 "{weights} as {one} in the first model and {other} in the second, which differ by at most \
-                 {:.3} % of their norm, as usual for this conversion",
-                worst * 100.0
+                 {} of their norm, as usual for this conversion",
+                units::percent(worst)
             ),
         };
         let found = Finding::new("lineage/requantised", text);
@@ -562,7 +565,7 @@ pub fn copies(model: &Checkpoint, copies: &[DuplicateWeight]) -> Vec<Finding> {
         let worst = differing.iter().max_by(|a, b| a.1.total_cmp(&b.1));
         let (copy, relative) = worst.copied().unwrap_or(differing[0]);
         let difference = match relative.is_finite() {
-            true => format!("differs by {:.3} % of its norm", relative * 100.0),
+            true => format!("differs by {} of its norm", units::percent(relative)),
             false => "has a different shape".to_owned(),
         };
         let file = &model.files[other].path;

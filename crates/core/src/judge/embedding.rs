@@ -73,7 +73,7 @@ pub fn judge(
             format!("the model is too small for a detectable mark above {QUIET_SNR_DB} dB")
         };
         let message = format!(
-            "the signal-to-noise ratio of the mark is {snr:.1} dB: evaluate the marked model before a release ({advice})"
+            "the signal-to-noise ratio is {snr:.1} dB: evaluate the model before release ({advice})"
         );
         let finding = Finding::new("watermark/loud", message);
         findings.push(finding.with("snr_db", snr).with("target_z_of_45_db", quieter));

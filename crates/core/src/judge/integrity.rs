@@ -263,7 +263,7 @@ impl<'a> SealComparer<'a> {
                 continue;
             }
             self.findings.push(
-                Finding::new("integrity/tensor-added", "present in the model, but not in the seal")
+                Finding::new("integrity/tensor-added", "not in the seal")
                     .in_file(&found.file)
                     .in_tensor(&found.name),
             );
@@ -399,7 +399,7 @@ impl<'a> SealComparer<'a> {
             }
             let tensors = found.tensors.iter().filter(|t| t.file == file.path).count();
             self.findings.push(
-                Finding::new("integrity/file-added", "present in the model, but not in the seal")
+                Finding::new("integrity/file-added", "not in the seal")
                     .in_file(path)
                     .with("bytes", file.bytes)
                     .with("tensors", tensors),

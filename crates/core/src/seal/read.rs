@@ -18,7 +18,7 @@ const MAX_LEN: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// The seal does not exist.
-    #[error("no seal at {0}: create one with `tensorseal seal`, or pass its path with --seal")]
+    #[error("{0}: no such file")]
     Missing(String),
     /// The seal could not be read.
     #[error("cannot read the seal: {0}")]
@@ -27,7 +27,7 @@ pub enum SealError {
     #[error("not a regular file")]
     NotAFile,
     /// The file is not JSON, or not the JSON of a seal.
-    #[error("not a valid seal: {0}")]
+    #[error("not a seal: {0}")]
     Json(String),
     /// The document has another schema or a later version.
     #[error(

@@ -52,7 +52,15 @@ pub enum Error {
         /// What to give instead.
         instead: String,
     },
-    /// There is no seal, or it cannot be read.
+    /// There is no seal where `seal` writes it.
+    #[error("no seal at {}: get it from the publisher and name it with --seal{advice}", path.display())]
+    NoSeal {
+        /// The path at which a seal was expected.
+        path: PathBuf,
+        /// What else to do, after a semicolon; empty if the seal of the publisher is the only remedy.
+        advice: &'static str,
+    },
+    /// A seal that was named does not exist, or the seal cannot be read.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// A key, a signature or another small file cannot be read.
@@ -256,7 +264,8 @@ impl Error {
             Self::Run(error) | Self::Detect(DetectError::Run(error)) => run_error_kind(error),
             Self::Seal(SealError::Missing(_)) => ErrorKind::Usage,
             Self::InPolicy { source, .. } => source.kind(),
-            Self::Read { .. }
+            Self::NoSeal { .. }
+            | Self::Read { .. }
             | Self::TooLong { .. }
             | Self::Cache { .. }
             | Self::Key { .. }

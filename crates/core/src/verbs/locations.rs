@@ -74,16 +74,17 @@ pub fn seals_inside(model: &Path, named: Option<&Path>) -> Vec<String> {
 /// signature bundles and nothing else. What a seal lists is part of the model: seals of older versions have them.
 pub fn signatures_inside(model: &Path, sealed: Option<&Seal>) -> Vec<String> {
     let bundle = default_bundle(model);
-    let holds_bundles = |path: &PathBuf| {
-        // A link could lead anywhere.
-        path.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
-            && read_small(path, attestation::MAX_FILE).is_ok_and(|text| are_bundles(&text))
-    };
-    let there = [attestations_of(&bundle), bundle].into_iter().filter(holds_bundles);
+    let there = [attestations_of(&bundle), bundle].into_iter().filter(|path| holds_bundles(path));
     there
         .filter_map(|path| relative(model, &path))
         .filter(|path| sealed.is_none_or(|seal| seal.file(path).is_none()))
         .collect()
+}
+
+/// Returns whether a regular file holds signature bundles and nothing else. A link could lead anywhere, and does not count.
+pub fn holds_bundles(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
+        && read_small(path, attestation::MAX_FILE).is_ok_and(|text| are_bundles(&text))
 }
 
 /// Returns `path` relative to the directory `model`, with `/` as separator, if it is inside. It need not exist.

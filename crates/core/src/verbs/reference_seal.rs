@@ -6,6 +6,7 @@ use crate::judge::Finding;
 use crate::seal::read::SealError;
 use crate::seal::{self, Seal, document};
 use std::path::{Path, PathBuf};
+use tensorseal_base::display::display_path;
 
 /// Returns the path that the seal of a model is read from.
 pub fn place(model: &Path, named: Option<&Path>) -> PathBuf {
@@ -35,18 +36,30 @@ pub fn read(
     match seal::read::read(&path) {
         Ok((seal, digest)) => {
             let digest = document::root_text(&digest);
-            tracing::debug!(seal = ?path, digest, root = seal.model.root, "read the seal");
+            tracing::debug!(seal = %display_path(&path), %digest, root = %seal.model.root, "read the seal");
             used(Some(digest));
             Ok(Some(seal))
         }
         Err(SealError::Missing(_)) if optional => {
-            tracing::debug!(seal = ?path, "there is no seal; none is required");
+            tracing::debug!(seal = %display_path(&path), "there is no seal; none is required");
             Ok(None)
         }
+        Err(SealError::Missing(_)) if named.is_none() => {
+            // A damaged copy must not be sealed: the seal would then vouch for the damage.
+            let advice = match report.command {
+                "repair" => "",
+                _ => "; seal the model yourself only if you trust this copy",
+            };
+            Err(Error::NoSeal { path, advice })
+        }
         Err(error) if error.is_content() => {
-            tracing::debug!(seal = ?path, %error, "the seal cannot be used");
+            tracing::debug!(seal = %display_path(&path), %error, "the seal cannot be used");
             used(None);
-            let message = format!("the seal cannot be used: {error}").replace(['\n', '\r'], " ");
+            let message = match error {
+                SealError::Json(_) => error.to_string(),
+                _ => format!("the seal cannot be used: {error}"),
+            };
+            let message = message.replace(['\n', '\r'], " ");
             let finding = Finding::new("integrity/seal-invalid", message);
             report.findings.push(finding.in_file(&locations::file_name(&path)));
             Ok(None)

@@ -119,6 +119,9 @@ pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
         compared: None,
     });
     report.findings.extend(structure::weight_findings(&model));
+    if model.tensors.is_empty() && model.unread_tensors().next().is_none() {
+        report.notes.push("no weights found: the seal covers files only".to_owned());
+    }
     report.judge(options.fail_on);
     Ok(report)
 }

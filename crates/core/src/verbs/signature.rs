@@ -8,8 +8,10 @@ use crate::document::signature::{SignatureUsed, SignedModel};
 use crate::examine::{self, Examination, Request};
 use crate::judge::Finding;
 use crate::judge::signature::{self, SignatureOutcome, SignedFiles};
+use crate::seal::Seal;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use tensorseal_base::display::{display_name, display_path, quoted};
 use tensorseal_base::hashing::{FileDigests, FileHashing, HashAlgorithm, Hasher};
 use tensorseal_base::hex::hex;
 use tensorseal_base::regular_file;
@@ -18,8 +20,8 @@ use tensorseal_engine::{self as engine, RunError, RunOptions, RunReport};
 use tensorseal_format::{Checkpoint, GIT_NAMES, ModelFile};
 use tensorseal_signing::attestation::{self, Attestation, AttestationError, AttestationKind};
 use tensorseal_signing::{
-    self as signing, Manifest, SignatureError, Signer, Statement, StatementError, TrustAnchors,
-    VerifiedBundle, bundle,
+    self as signing, BundleError, Manifest, SignatureError, Signer, Statement, StatementError,
+    TrustAnchors, UntrustedError, VerifiedBundle, bundle,
 };
 
 /// A signature to verify, and the trusted signers.
@@ -58,11 +60,19 @@ impl SignatureOptions {
         self.attestations.clone().unwrap_or_else(|| locations::attestations_of(&self.bundle))
     }
 
-    /// Returns the paths in the model at which the signature and its attestations are stored.
-    pub fn paths_in_model(&self, model: &Path) -> Vec<String> {
+    /// Returns the paths in the model at which the signature and its attestations are stored. A file that the seal lists
+    /// and that holds no signature bundles is part of the model, whatever it was named as.
+    pub fn paths_in_model(&self, model: &Path, sealed: Option<&Seal>) -> Vec<String> {
         let default = locations::attestations_of(&self.bundle);
         let named = self.attestations.as_deref().into_iter();
-        locations::inside(model, &named.chain([&*self.bundle, &*default]).collect::<Vec<_>>())
+        let is_signature = |path: &&Path| {
+            let inside = locations::relative(model, path);
+            let listed = inside
+                .is_some_and(|inside| sealed.is_some_and(|sealed| sealed.file(&inside).is_some()));
+            !listed || locations::holds_bundles(path)
+        };
+        let paths = named.chain([&*self.bundle, &*default]).filter(is_signature);
+        locations::inside(model, &paths.collect::<Vec<_>>())
     }
 }
 
@@ -94,16 +104,16 @@ pub fn read(
         Ok(read) => read,
         Err(finding) => {
             let (rule, why) = (finding.rule, &finding.message);
-            tracing::debug!(bundle = ?path, rule, why, "the signature is not accepted");
+            tracing::debug!(bundle = %display_path(path), %rule, %why, "the signature is not accepted");
             report.findings.push(finding.in_file(&name));
             return Ok(None);
         }
     };
     tracing::debug!(
-        bundle = ?path,
-        signer = ?opened.signer.to_string(),
+        bundle = %display_path(path),
+        signer = %display_name(&opened.signer.to_string()),
         resources = manifest.resources.len(),
-        hash = ?manifest.hashing.algorithm,
+        hash = %manifest.hashing.algorithm.name(),
         "verified the signature"
     );
     for remark in &opened.warnings {
@@ -129,9 +139,11 @@ fn verify_bundle(
     bundle: &[u8],
     trusted: &[TrustAnchors],
 ) -> Result<(VerifiedBundle, TrustAnchors, Manifest), Box<Finding>> {
-    let invalid = |error: &dyn std::error::Error| {
-        let message = format!("the signature cannot be used: {error}");
+    let bundle_invalid = |message: String| {
         Box::new(Finding::new("signature/bundle-invalid", message.replace(['\n', '\r'], " ")))
+    };
+    let invalid = |error: &dyn std::error::Error| {
+        bundle_invalid(format!("the signature cannot be used: {error}"))
     };
     let (now, no_anchors) = (jiff::Timestamp::now(), TrustAnchors::Roots(Vec::new()));
     let open = |trust: &TrustAnchors| {
@@ -141,9 +153,19 @@ fn verify_bundle(
     let first = others.iter().find_map(|trust| open(trust).ok());
     let (opened, trust) = first.map_or_else(|| open(last), Ok).map_err(|error| match error {
         SignatureError::Untrusted(error) => {
-            let message = error.to_string().replace(['\n', '\r'], " ");
+            let message = match &error {
+                UntrustedError::OtherKey { named, .. } if !others.is_empty() => {
+                    let (named, all) = (quoted(named), trusted.len());
+                    format!("signed with key {named}, which none of the {all} trust anchors is")
+                }
+                error => error.to_string().replace(['\n', '\r'], " "),
+            };
             Box::new(Finding::new("signature/not-trusted", message))
         }
+        // These errors say what the file is not.
+        SignatureError::Bundle(
+            error @ (BundleError::Empty | BundleError::TooLong(_) | BundleError::Json(_)),
+        ) => bundle_invalid(error.to_string()),
         malformed => invalid(&malformed),
     })?;
     let manifest = Manifest::parse(&opened.statement).map_err(|error| invalid(&error))?;
@@ -183,7 +205,7 @@ impl VerifiedSignature {
             match self.attestation(line, trust) {
                 Ok(attestation) => {
                     let kind = attestation.kind.name();
-                    tracing::debug!(file = ?path, number, kind, "verified an attestation");
+                    tracing::debug!(file = %display_path(path), number, %kind, "verified an attestation");
                     self.attestations.push(attestation);
                 }
                 Err(error) => {

@@ -130,7 +130,7 @@ mod tests {
         let away = read(9, Err(RemoteError::Unavailable("503".to_owned()))).unwrap_err();
         assert_eq!(away.to_string(), "s3://models/m/tensorseal.seal.json: 503");
         for (bytes, text, why) in
-            [(2, "{}", "not a valid seal"), (0, "", "EOF"), (u64::MAX, "", "no seal is longer")]
+            [(2, "{}", "not a seal"), (0, "", "EOF"), (u64::MAX, "", "no seal is longer")]
         {
             let finding = read(bytes, Ok(text)).unwrap().seal.unwrap_err();
             assert_eq!(finding.rule, "integrity/seal-invalid");

@@ -47,9 +47,14 @@ pub enum KeyError {
     WrongPassphrase,
     /// The encryption scheme is not supported.
     #[error(
-        "the key is encrypted with {0}, which is not supported: convert it with `openssl pkcs8 -topk8`"
+        "the key is encrypted with {0}, which is not supported: convert it with `openssl pkcs8 -topk8 -in KEY -out NEW`"
     )]
     UnsupportedEncryption(String),
+    /// The key is of a supported type, but in the format of OpenSSH.
+    #[error(
+        "an OpenSSH private key is not supported: convert a copy with `ssh-keygen -p -m PKCS8 -f COPY`"
+    )]
+    OpenSsh,
     /// Deriving the decryption key would take too much time or memory.
     #[error("the key needs {what} to decrypt, more than the limit of {limit}")]
     TooCostly {

@@ -4,6 +4,7 @@
 mod encrypted;
 mod error;
 mod kinds;
+mod openssh;
 mod private;
 mod public;
 

@@ -1,4 +1,4 @@
-use super::{Curve, EC_PUBLIC_KEY, KeyError, PublicKey, encrypted, key_type};
+use super::{Curve, EC_PUBLIC_KEY, KeyError, PublicKey, encrypted, key_type, openssh};
 use crate::pem::{PemBlock, PemDocument};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use pkcs8::der::Decode;
@@ -24,11 +24,11 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl PrivateKey {
-    /// Returns whether a PEM text holds an encrypted private key, for which a passphrase is needed.
+    /// Returns whether a PEM text holds an encrypted private key, for which a passphrase is needed. Keys in the old
+    /// encrypted PEM format (RFC 1421) are refused with or without a passphrase, so they do not count.
     pub fn is_encrypted(text: &[u8]) -> bool {
-        PemDocument::parse(text).is_ok_and(|document| {
-            document.blocks.iter().any(|block| block.label == ENCRYPTED || block.encrypted)
-        })
+        PemDocument::parse(text)
+            .is_ok_and(|document| document.blocks.iter().any(|block| block.label == ENCRYPTED))
     }
 
     /// Parses a private key in PEM: PKCS#8 (RFC 7468, section 10), encrypted PKCS#8 (section 11), or SEC 1 (RFC 5915,
@@ -45,7 +45,7 @@ impl PrivateKey {
             return Err(KeyError::TrailingText);
         }
         if block.encrypted {
-            let scheme = "the headers of old PEM files".to_owned();
+            let scheme = "the old PEM format (Proc-Type header)".to_owned();
             return Err(KeyError::UnsupportedEncryption(scheme));
         }
         match block.label.as_str() {
@@ -56,6 +56,7 @@ impl PrivateKey {
                 let der = encrypted::decrypt(&block.der, passphrase)?;
                 Self::from_pkcs8(der.as_bytes())
             }
+            "OPENSSH PRIVATE KEY" => Err(openssh::error(&block.der)),
             label => Err(wrong_label(label)),
         }
     }
@@ -156,9 +157,6 @@ fn wrong_label(label: &str) -> KeyError {
         "CERTIFICATE" | "TRUSTED CERTIFICATE" => KeyError::Certificate,
         "RSA PRIVATE KEY" => KeyError::UnsupportedType("RSA".to_owned()),
         "DSA PRIVATE KEY" => KeyError::UnsupportedType("DSA".to_owned()),
-        "OPENSSH PRIVATE KEY" => {
-            KeyError::UnsupportedEncryption("the format of OpenSSH".to_owned())
-        }
         _ => KeyError::Label { label: label.to_owned(), expected: "private" },
     }
 }

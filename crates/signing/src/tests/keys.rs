@@ -2,6 +2,8 @@
 
 use super::fixtures::{made, made_key, oms, private};
 use crate::{Curve, KeyError, PrivateKey, PublicKey};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 fn public(name: &str) -> Result<PublicKey, KeyError> {
     PublicKey::from_pem(oms(&format!("keys/{name}.pub.pem")))
@@ -117,13 +119,55 @@ fn the_wrong_kind_of_file_has_an_error_of_its_own() {
 fn unsupported_encryption_is_named() {
     let error = |name: &str| PrivateKey::from_pem(made_key(name), Some(b"hunter2")).unwrap_err();
     for (name, scheme) in [
-        ("sec1-encrypted", "the headers of old PEM files"),
         ("pbkdf2-sha1", "PBKDF2 over SHA-1"),
         ("3des", "triple DES"),
         ("pbes1", "PKCS#12 (SHA-1 and triple DES)"),
     ] {
         assert_eq!(error(name), KeyError::UnsupportedEncryption(scheme.to_owned()), "{name}");
         assert!(PrivateKey::is_encrypted(made_key(name)), "{name}");
+    }
+    // A passphrase would not help, so none is asked for.
+    let (old, scheme) = ("sec1-encrypted", "the old PEM format (Proc-Type header)");
+    assert_eq!(error(old), KeyError::UnsupportedEncryption(scheme.to_owned()));
+    assert!(!PrivateKey::is_encrypted(made_key(old)));
+}
+
+/// The public part of a key by `ssh-keygen`, which states the type, and the start of a private part.
+fn openssh(key_type: &str) -> Vec<u8> {
+    let mut key = b"openssh-key-v1\0".to_vec();
+    let string = |text: &[u8]| [&(text.len() as u32).to_be_bytes()[..], text].concat();
+    for text in ["aes256-ctr", "bcrypt", "salt and rounds"] {
+        key.extend(string(text.as_bytes()));
+    }
+    key.extend(1u32.to_be_bytes());
+    key.extend(string(&[string(key_type.as_bytes()), string(b"public")].concat()));
+    key.extend(string(b"private"));
+    key
+}
+
+#[test]
+fn keys_of_openssh_have_a_remedy_if_their_type_is_supported() {
+    let error = |key: &[u8]| {
+        let pem = format!(
+            "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n",
+            STANDARD.encode(key)
+        );
+        assert!(!PrivateKey::is_encrypted(pem.as_bytes()));
+        PrivateKey::from_pem(pem.as_bytes(), None).unwrap_err()
+    };
+    for curve in ["256", "384", "521"] {
+        assert_eq!(error(&openssh(&format!("ecdsa-sha2-nistp{curve}"))), KeyError::OpenSsh);
+    }
+    let sk = "sk-ssh-ed25519@openssh.com";
+    for (key_type, name) in
+        [("ssh-ed25519", "Ed25519"), ("ssh-rsa", "RSA"), ("ssh-dss", "DSA"), (sk, sk)]
+    {
+        assert_eq!(error(&openssh(key_type)), KeyError::UnsupportedType(name.to_owned()));
+    }
+    let whole = openssh("ecdsa-sha2-nistp256");
+    let public_part = whole.len() - "private".len() - 4;
+    for len in 1..public_part {
+        assert!(matches!(error(&whole[..len]), KeyError::Malformed(_)), "{len}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::files::is_exempt;
 use super::{Evidence, FileEvidence, JudgementBuilder, RuleStatus, count, listed};
+use crate::document::units;
 use crate::judge::Finding;
 use crate::policy::{Pattern, Policy, formats};
 use std::collections::BTreeMap;
@@ -50,7 +51,8 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut JudgementBuilde
     };
     let missing = measured.bytes_total.saturating_sub(measured.bytes_checked);
     if missing > 0 {
-        let why = format!("{missing} of {} were not measured", count(measured.bytes_total, "byte"));
+        let all = units::bytes(measured.bytes_total);
+        let why = format!("{} of {all} were not measured", units::bytes(missing));
         gate.not_checked(RULE, &why).numbers.insert("bytes", missing.into());
     }
     let is_violation =
@@ -64,7 +66,7 @@ fn coverage(allowed: &[Pattern], evidence: &Evidence, gate: &mut JudgementBuilde
         if missing > 0 {
             return;
         }
-        gate.pass(RULE, format!("{}, all measured", count(measured.bytes_total, "byte")))
+        gate.pass(RULE, format!("{}, all measured", units::bytes(measured.bytes_total)))
     } else {
         let names = listed(violations.iter().map(|skipped| skipped.path.as_str()));
         gate.rule(RULE, RuleStatus::Fail, format!("skipped and not measured: {names}"))
@@ -136,10 +138,8 @@ impl KindRule {
             }
             Ok(found) => found,
         };
-        let count = |number: u64| count(number, self.noun);
-        let described = |(name, (number, _)): &(&String, &(u64, Vec<&str>))| {
-            format!("{} of {name}", count(*number))
-        };
+        let count = |number: u64, kind: &str| count(number, &format!("{kind} {}", self.noun));
+        let described = |(name, (number, _)): &(&String, &(u64, Vec<&str>))| count(*number, name);
         let is_violation =
             |(name, _): &(&String, &(u64, Vec<&str>))| !allowed.contains(&name.as_str());
         let violations: Vec<_> = found.iter().filter(is_violation).collect();
@@ -149,7 +149,7 @@ impl KindRule {
                 false => format!(" ({})", listed(paths.iter().copied())),
             };
             let allowed = allowed.join(", ");
-            let message = format!("{} of {name}{which}; allowed: {allowed}", count(*number));
+            let message = format!("{}{which}; allowed: {allowed}", count(*number, name));
             gate.violation(self.rule, Finding::new(self.id, message).with("count", *number));
         }
         let (outcome, kinds): (_, Vec<String>) = match violations.is_empty() {
@@ -157,7 +157,7 @@ impl KindRule {
             false => (RuleStatus::Fail, violations.iter().map(described).collect()),
         };
         let mut evidence = match kinds.is_empty() {
-            true => format!("there is no {}", self.noun),
+            true => format!("no {}s", self.noun),
             false => kinds.join(", "),
         };
         if !exempt.is_empty() {

@@ -1,6 +1,7 @@
 //! Judges `[files]`, and weights that cannot be read: every file of a model is accounted for.
 
 use super::{Evidence, FileEvidence, JudgementBuilder, RuleStatus, count, listed, pins};
+use crate::document::units;
 use crate::judge::{Finding, Severity};
 use crate::policy::{Pattern, Policy, UnknownFiles, formats};
 use std::collections::BTreeMap;
@@ -50,7 +51,7 @@ fn unknown(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
         false => format!("; exempt by coverage.allow: {}", paths(&exempt)),
     };
     let outcome = match violations.is_empty() {
-        true if judged.is_empty() => gate.pass(RULE, format!("all files are recognised{exempted}")),
+        true if judged.is_empty() => gate.pass(RULE, format!("every file is recognised{exempted}")),
         true => gate.pass(
             RULE,
             format!("{} unrecognised, but pinned: {}{exempted}", count_of(&judged), paths(&judged)),
@@ -109,11 +110,11 @@ fn weights(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
     }
     let summary = |files: &[&FileEvidence]| {
         let described =
-            |file: &&FileEvidence| format!("{} ({})", file.path, count(file.bytes, "byte"));
+            |file: &&FileEvidence| format!("{} ({})", file.path, units::bytes(file.bytes));
         let named: Vec<String> = files.iter().map(described).collect();
         format!(
             "{} of weights not audited: {}",
-            count(bytes(files), "byte"),
+            units::bytes(bytes(files)),
             listed(named.iter().map(String::as_str))
         )
     };
@@ -140,7 +141,7 @@ fn is_damage_reported(evidence: &Evidence, file: &FileEvidence) -> bool {
 pub(super) fn nothing(policy: &Policy, evidence: &Evidence) -> Option<String> {
     let files = evidence.files.as_result().ok()?;
     if files.is_empty() {
-        return Some("there are no files to judge".to_owned());
+        return Some("the model has no files".to_owned());
     }
     if !policy.wants_weights() || files.iter().any(|file| file.readable) {
         return None;
@@ -156,7 +157,7 @@ pub(super) fn nothing(policy: &Policy, evidence: &Evidence) -> Option<String> {
             .map(|(format, files)| format!("{format} ({})", listed(files)))
             .collect(),
     };
-    Some(format!("there is no tensor that can be read and judged; found: {}", found.join(", ")))
+    Some(format!("no readable weights found, only {}", found.join(", ")))
 }
 
 /// Returns whether `[coverage] allow` exempts a path.

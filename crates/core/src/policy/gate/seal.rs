@@ -52,7 +52,7 @@ fn required(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {
             }
         }
         None => {
-            let message = "no signer of the policy signed the seal: anyone who can replace the weights can replace it too";
+            let message = "the seal is not signed by a signer in the policy; anyone who swaps the weights can seal again";
             gate.fail(SIGNED, Finding::new("policy/seal-not-signed", message));
         }
     }

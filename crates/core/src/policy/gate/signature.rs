@@ -35,13 +35,14 @@ pub(super) fn judge(policy: &SignaturePolicy, evidence: &Evidence, gate: &mut Ju
 /// Reports a signature that does not verify, unless the findings of the evidence do.
 fn failed(evidence: &Evidence, gate: &mut JudgementBuilder, rule: &'static str) {
     let message = "the signature does not verify";
-    let of_signature = |finding: &Finding| {
+    let of_signature = |finding: &&Finding| {
         finding.rule.starts_with("signature/") && finding.severity > Severity::Info
     };
-    if evidence.findings.iter().any(of_signature) {
-        gate.rule(rule, RuleStatus::Fail, message);
-    } else {
-        gate.fail(rule, Finding::new("policy/not-signed", message));
+    match evidence.findings.iter().find(of_signature) {
+        Some(reason) => {
+            gate.rule(rule, RuleStatus::Fail, format!("{message}: {}", reason.message));
+        }
+        None => _ = gate.fail(rule, Finding::new("policy/not-signed", message)),
     }
 }
 
@@ -81,7 +82,7 @@ fn verified(policy: &SignaturePolicy, signed: &SignatureEvidence, gate: &mut Jud
 /// Reports paths that the signature does not cover and the policy does not allow.
 fn uncovered(gate: &mut JudgementBuilder, rule: &'static str, paths: Vec<&String>, why: &str) {
     if paths.is_empty() {
-        gate.pass(rule, "none beyond what the policy allows");
+        gate.pass(rule, "none");
         return;
     }
     for path in paths.iter().take(MAX_FINDINGS) {

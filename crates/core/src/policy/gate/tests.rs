@@ -708,7 +708,7 @@ fn paths_that_nobody_needs_to_understand_are_exempt_and_listed() {
         let rule = judgement.rules.iter().find(|rule| rule.title() == title).unwrap();
         rule.evidence.clone()
     };
-    assert!(evidence_of("coverage.allow (weights)").contains("extra/model.onnx (7 bytes)"));
+    assert!(evidence_of("coverage.allow (weights)").contains("extra/model.onnx (7 B)"));
     assert!(
         evidence_of("files.unknown").contains("exempt by coverage.allow: extra/a.so, extra/b.dat")
     );
@@ -744,8 +744,8 @@ fn where_there_is_nothing_to_judge_nothing_passes() {
     for text in
         ["audit.required = true", "severity.weights = \"low\"", "dtypes.allowed = [\"F32\"]"]
     {
-        assert!(nothing(text, card()).unwrap().contains("found: README.md"), "{text}");
-        assert!(nothing(text, onnx()).unwrap().contains("found: onnx (m.onnx)"), "{text}");
+        assert!(nothing(text, card()).unwrap().contains("found, only README.md"), "{text}");
+        assert!(nothing(text, onnx()).unwrap().contains("found, only onnx (m.onnx)"), "{text}");
         assert!(nothing(text, vec![empty.clone()]).is_some(), "{text}");
         let weights = seen("w.safetensors", ContentClass::Safetensors, true);
         assert_eq!(nothing(text, vec![weights, empty.clone()]), None, "{text}");

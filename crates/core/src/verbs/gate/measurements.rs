@@ -105,12 +105,13 @@ fn open(request: &GateRequest<'_>) -> Result<Checkpoint, Error> {
     let mut seals = locations::seals_inside(request.path, request.options.seal.as_deref());
     let baseline = baseline::seal_path(request.options.baseline.as_deref());
     seals.extend(baseline.and_then(|path| locations::relative(request.path, path)));
+    let sealed = request.sealed.as_ref();
     let mut options = request.opening().options();
     options.include_git_paths = request.signature.iter().any(|verified| verified.lists_git_paths());
-    options.exclude = request.signature_options.paths_in_model(request.path);
+    options.exclude = request.signature_options.paths_in_model(request.path, sealed);
     options.seals = seals;
     options.list_signed_only = request.signature.is_some();
-    options.expected_files = request.sealed.as_ref().map(Seal::naming_files);
+    options.expected_files = sealed.map(Seal::naming_files);
     Ok(Checkpoint::open(request.path, &options)?)
 }
 

@@ -124,8 +124,8 @@ pub fn gate(
     let evidence = evidence::gather(&request, &model, &measured, now, &mut inputs, &mut report);
     let judgement = gate::judge(&policy.policy, &evidence);
     for rule in &judgement.rules {
-        let title = rule.title();
-        tracing::debug!(rule = ?title, outcome = ?rule.outcome, "judged a rule of the policy");
+        let (title, outcome) = (rule.title(), rule.outcome.name());
+        tracing::debug!(rule = %title, %outcome, "judged a rule of the policy");
     }
     let nothing = judgement.nothing.clone().filter(|_| !judgement.fails());
     report.fail_on = options.fail_on;

@@ -118,6 +118,10 @@ pub fn verify(path: &Path, options: &VerifyOptions) -> Result<Report, Error> {
         _ => tensors::verify(&request, model, &mut report)?,
     };
     report.judge(options.fail_on);
+    if request.is_root_only() {
+        // The root of a model without tensors says nothing about its files.
+        open::downgrade_without_weights(&mut report, &model);
+    }
     profiles::place(&mut report, &model);
     inputs.check_unchanged(&[&model])?;
     Ok(report)
@@ -130,19 +134,25 @@ impl VerifyRequest<'_> {
         self.sealed.is_some() || self.options.expect_root.is_some() || attested
     }
 
+    /// Returns whether the expected root is the only reference.
+    fn is_root_only(&self) -> bool {
+        self.sealed.is_none() && self.signature.is_none()
+    }
+
     fn open(&self) -> Result<Checkpoint, Error> {
         let options = self.options;
         let lists_git_paths =
             self.signature.iter().any(|(signature, _)| signature.lists_git_paths());
+        let sealed = self.sealed.as_ref();
         let signature_paths =
-            options.signature.as_ref().map(|signature| signature.paths_in_model(self.path));
+            options.signature.as_ref().map(|signature| signature.paths_in_model(self.path, sealed));
         let mut open_options = options.opening.options();
         open_options.include_git_paths |= lists_git_paths;
         open_options.exclude = signature_paths.unwrap_or_default();
         open_options.seals = locations::seals_inside(self.path, options.seal.as_deref());
         // Anything else in the model is held against the signature that was named.
         open_options.signatures = match options.signature {
-            None => locations::signatures_inside(self.path, self.sealed.as_ref()),
+            None => locations::signatures_inside(self.path, sealed),
             Some(_) => Vec::new(),
         };
         open_options.list_signed_only = self.signature.is_some();

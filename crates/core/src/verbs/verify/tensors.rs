@@ -54,8 +54,10 @@ pub(super) fn verify(
     if options.list_tensors {
         report.tensors = serde_json::to_value(&found.tensors).ok();
     }
-    if sealed.is_none() && verified.is_none() {
+    if request.is_root_only() {
         report.coverage.not_covered.extend(not_covered_by_root(&model));
+        let others = model.model_files().iter().filter(|file| file.kind == FileKind::Other);
+        report.coverage.files_not_verified = others.count() as u64;
     }
     if let Some(expected) = &options.expect_root {
         compare_root(expected, sealed, &found, report);
