@@ -187,11 +187,9 @@ fn file_hashing(criterion: &mut Criterion) {
             2,
         ),
     ] {
-        let options = RunOptions {
-            device: DeviceChoice::Cpu,
-            threads: threads.into(),
-            ..RunOptions::default()
-        };
+        let mut options = RunOptions::default();
+        options.device = DeviceChoice::Cpu;
+        options.threads = threads.into();
         group.throughput(Throughput::Bytes((files * FILE_LEN) as u64));
         group.bench_function(name, |bench| {
             bench.iter(|| {

@@ -126,7 +126,8 @@ fn schemes(criterion: &mut Criterion) {
     group.sample_size(10);
     group.throughput(Throughput::Elements((ROWS * COLUMNS * LAYERS) as u64));
     let keys = [WatermarkKey::generate().unwrap()];
-    let options = RunOptions { threads: Threads::new(2), ..RunOptions::default() };
+    let mut options = RunOptions::default();
+    options.threads = Threads::new(2);
     for (name, config, parts) in layouts() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), config, &parts);

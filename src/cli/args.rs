@@ -53,8 +53,9 @@ pub(super) enum ReportFormat {
 /// Options of every verb; they stand last in their groups.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = heading::OUTPUT)]
-pub struct General {
-    /// Print only findings and errors
+pub(super) struct General {
+    /// Print nothing if the command passes, else only what is wrong; no notes, hints or progress bar. Output in
+    /// other formats, and verbs that only print data, are not affected
     #[arg(long, short, global = true, env = "TENSORSEAL_QUIET", hide_env_values = true)]
     #[arg(value_parser = FalseyValueParser::new())]
     #[arg(display_order = 900)]
@@ -69,7 +70,7 @@ pub struct General {
     #[arg(value_parser = FalseyValueParser::new())]
     #[arg(display_order = 902)]
     pub no_progress: bool,
-    /// Read defaults of options from this file [default: ~/.config/tensorseal/tensorseal.toml, or
+    /// Read default options from this file [default: ~/.config/tensorseal/tensorseal.toml, or
     /// /etc/tensorseal/tensorseal.toml]
     #[arg(long, value_name = "FILE", global = true, help_heading = heading::CONFIGURATION)]
     #[arg(display_order = 903)]
@@ -94,23 +95,24 @@ pub(super) struct Common {
     #[command(flatten)]
     pub showing: Showing,
     /// Lowest severity that fails the command: info, low, medium, high, critical
-    #[arg(long, value_name = "SEVERITY", default_value = "medium", help_heading = heading::FAILURE)]
+    #[arg(long, value_name = "SEVERITY", default_value = "medium", value_parser = severity)]
+    #[arg(help_heading = heading::FAILURE)]
     pub fail_on: Severity,
 }
 
 /// Which findings are printed.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = heading::OUTPUT)]
-pub struct Showing {
+pub(super) struct Showing {
     /// Lowest severity of findings to print in full: info, low, medium, high, critical
-    #[arg(long, value_name = "SEVERITY", default_value = "low")]
+    #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = severity)]
     #[arg(env = "TENSORSEAL_SHOW", hide_env_values = true)]
     show: Severity,
 }
 
 impl Showing {
     /// The options of the plain text report.
-    pub fn options(self) -> human::Options {
+    pub(super) fn options(self) -> human::Options {
         human::Options { show: self.show }
     }
 }
@@ -141,15 +143,17 @@ impl OpenArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = heading::MEASUREMENT)]
 pub(super) struct MeasurementArgs {
-    /// Compute device: auto, cpu, gpu, the name of an adapter, or cpu+NAME for both
+    /// Compute device: auto, cpu, gpu, the name of an adapter as listed by `tensorseal devices`, or cpu+NAME
+    /// for the CPU and that adapter
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     #[arg(env = "TENSORSEAL_DEVICE", hide_env_values = true)]
     pub device: DeviceChoice,
-    /// Number of CPU threads [default: all]
+    /// Number of CPU threads, at most 1024; 0 for all [default: 0]
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = threads)]
     #[arg(env = "TENSORSEAL_THREADS", hide_env_values = true)]
     pub threads: Threads,
-    /// Percentage of tiles to measure again on the other engine [default: 0]
+    /// Percentage of the data (in tiles of at most 32 MiB) to measure on both the CPU and the GPU, to detect
+    /// a faulty device [default: 0]
     #[arg(long, value_name = "PERCENT", default_value = "0", hide_default_value = true, value_parser = percent)]
     #[arg(env = "TENSORSEAL_CROSS_CHECK", hide_env_values = true)]
     pub cross_check: f64,
@@ -190,8 +194,8 @@ pub(super) struct SealArgs {
     /// Also store BLAKE3 and SHA-256 digests of whole files
     #[arg(long)]
     pub file_digests: bool,
-    /// Also write chunk digests to a .fine file (3.2 % of the model), to locate changes to 1 KiB and
-    /// bit flips to the bit
+    /// Also write chunk digests to a .fine file (3.2 % of the model): `verify` then locates changes to 1 KiB,
+    /// and `repair` restores two flipped bits per KiB, otherwise one per MiB
     #[arg(long)]
     pub fine: bool,
     #[command(flatten)]
@@ -216,7 +220,7 @@ pub(super) struct PinpointArgs {
 pub(super) struct RepairArgs {
     /// Damaged model: a file or a directory
     pub model: PathBuf,
-    /// Seal of the undamaged model [default: where `seal` writes it]
+    /// Seal of the undamaged model [default: MODEL/tensorseal.seal.json, or MODEL.seal.json for a single file]
     #[arg(long, value_name = "SEAL")]
     pub seal: Option<PathBuf>,
     /// Where to write the repaired copy; must not exist
@@ -298,7 +302,7 @@ pub(super) struct CompletionsArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ManArgs {
+pub(super) struct ManArgs {
     /// Directory to write a page for every command to [default: print tensorseal(1)]
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -317,15 +321,19 @@ fn report_target(text: &str) -> Result<(ReportFormat, PathBuf), String> {
     }
 }
 
-pub fn threads(text: &str) -> Result<Threads, String> {
+/// A severity, in upper or lower case.
+pub(super) fn severity(text: &str) -> Result<Severity, String> {
+    text.to_ascii_lowercase().parse()
+}
+
+pub(super) fn threads(text: &str) -> Result<Threads, String> {
     match text.parse() {
-        // 0: the default, spelled out.
         Ok(threads @ 0..=1024) => Ok(Threads::new(threads)),
-        _ => Err("expected a number from 1 to 1024".to_owned()),
+        _ => Err("expected a number from 1 to 1024, or 0 for all".to_owned()),
     }
 }
 
-pub fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     let number = text.trim_end_matches('%').parse::<f64>();
     number
         .ok()

@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 }
 
 /// The command line with the exit codes and examples of every verb.
-pub fn command() -> clap::Command {
+pub(super) fn command() -> clap::Command {
     help::add(Arguments::command())
 }
 

@@ -4,14 +4,13 @@
 //! never searched, and what decides a verdict cannot be set: a gate must not depend on a file that came with a model.
 
 use super::args::{self, General, OutputFormat};
-use super::{Failure, command};
-use anyhow::{Context, anyhow};
+use super::{Failure, command, output};
+use anyhow::anyhow;
 use clap::{Command, ValueEnum};
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tensorseal_base::regular_file::read_at_most;
-use tensorseal_base::severity::Severity;
 use tensorseal_engine::device::DeviceChoice;
 use tensorseal_format::display_name;
 use toml::de::{DeTable, DeValue};
@@ -43,7 +42,7 @@ const KEYS: [(&str, Check); 8] = [
             .map_err(|_| "expected human or json".to_owned())
             .and(text(value))
     }),
-    ("show", |value| text(value)?.parse::<Severity>().and(text(value))),
+    ("show", |value| args::severity(&text(value)?).and(text(value))),
     ("quiet", flag),
     ("verbose", |value| {
         number(value).and_then(|n| {
@@ -55,7 +54,7 @@ const KEYS: [(&str, Check); 8] = [
 
 /// Defaults from a file.
 #[derive(Debug)]
-pub struct ConfigFile {
+pub(super) struct ConfigFile {
     path: PathBuf,
     /// Names of options and their values.
     defaults: Vec<(&'static str, String)>,
@@ -64,7 +63,7 @@ pub struct ConfigFile {
 impl ConfigFile {
     /// Reads the file that applies: the one that is named by `--config` or by the environment, else that of the user,
     /// else that of the system.
-    pub fn find(
+    pub(super) fn find(
         general: &General,
         environment: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Option<ConfigFile>, Failure> {
@@ -95,12 +94,17 @@ impl ConfigFile {
             Err(error) => {
                 use ErrorKind::{NotADirectory, NotFound, PermissionDenied};
                 let absent = matches!(error.kind(), NotFound | NotADirectory | PermissionDenied);
-                return match absent && !required {
-                    true => Ok(None),
-                    false => Err(error)
-                        .with_context(|| format!("{}: cannot be read", path.display()))
-                        .map_err(Failure::usage),
-                };
+                if absent && !required {
+                    return Ok(None);
+                }
+                let path = path.display();
+                return Err(Failure::usage(match error.kind() {
+                    NotFound => anyhow!("no configuration file {path}"),
+                    _ => anyhow!(
+                        "cannot read the configuration file {path}: {}",
+                        output::reason(&error)
+                    ),
+                }));
             }
         };
         let usage = |text: String| Failure::usage(anyhow!("{}: {text}", path.display()));
@@ -114,12 +118,12 @@ impl ConfigFile {
     }
 
     /// Where it was read.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Puts the defaults in the place of the built-in ones. Options and the environment still come first.
-    pub fn apply(&self, mut command: Command) -> Command {
+    pub(super) fn apply(&self, mut command: Command) -> Command {
         for (name, value) in &self.defaults {
             let is_it = |arg: &&clap::Arg| arg.get_long() == Some(name);
             let id = command.get_arguments().find(is_it).map(|arg| arg.get_id().clone());
@@ -142,7 +146,7 @@ fn parse(text: &str) -> Result<Vec<(&'static str, String)>, (usize, String)> {
         let line = line_of(text, key.span().start);
         let name = display_name(key.get_ref());
         let DeValue::Table(table) = value.get_ref() else {
-            return Err((line, format!("unknown key `{name}`: keys belong into [{TABLE}]")));
+            return Err((line, misplaced(&name)));
         };
         if key.get_ref() != TABLE {
             return Err((line, format!("unknown table [{name}]: the only table is [{TABLE}]")));
@@ -160,6 +164,19 @@ fn parse(text: &str) -> Result<Vec<(&'static str, String)>, (usize, String)> {
     Ok(defaults)
 }
 
+/// Why a key outside the table of the defaults is not read.
+fn misplaced(name: &str) -> String {
+    match KEYS.iter().any(|(known, _)| *known == name) {
+        true => format!("key `{name}` belongs in [{TABLE}]: write that line above it"),
+        false => format!("unknown key `{name}`; keys belong in [{TABLE}] and are {}", keys()),
+    }
+}
+
+/// The keys that can be set, as a list.
+fn keys() -> String {
+    KEYS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
 /// Why a key cannot be set.
 fn refused(name: &str) -> String {
     if is_option(&command::command(), name) {
@@ -167,8 +184,7 @@ fn refused(name: &str) -> String {
             "key `{name}` cannot be set in a configuration file, since it can decide a verdict; use --{name} or a policy"
         );
     }
-    let known: Vec<&str> = KEYS.iter().map(|(name, _)| *name).collect();
-    format!("unknown key `{name}`; the keys are {}", known.join(", "))
+    format!("unknown key `{name}`; the keys are {}", keys())
 }
 
 /// Whether a command, or one below it, has an option of this name.

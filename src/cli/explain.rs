@@ -15,6 +15,9 @@ const WIDTH: usize = 96;
 /// Ids that are suggested for one that does not exist.
 const SUGGESTED: usize = 3;
 
+/// Likeness, 0 to 1, from which an id is suggested.
+const SIMILAR: f64 = 0.85;
+
 pub(super) fn run(args: &ExplainArgs) -> CommandResult {
     let chosen = chosen(args.rule.as_deref())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -47,14 +50,39 @@ fn chosen(wanted: Option<&str>) -> Result<Chosen, Failure> {
     if let Some(rule) = rules::find_rule(wanted) {
         return Ok(Chosen::One(rule));
     }
-    let area = wanted.trim_end_matches('/');
-    let of_area: Vec<_> = rules().all.iter().filter(|rule| rule.area() == area).collect();
+    let beginning = wanted.trim_end_matches(['/', '-', '*']).to_lowercase();
+    let of_area: Vec<_> =
+        rules().all.iter().filter(|rule| begins_with(rule.id, &beginning)).collect();
     if of_area.is_empty() {
-        let nearest = rules::nearest(wanted, SUGGESTED).join(", ");
-        let error = anyhow!("there is no rule {wanted:?}; similar rules are {nearest}");
-        return Err(Failure::usage(error));
+        return Err(Failure::usage(anyhow!("there is no rule {wanted:?}; {}", instead(wanted))));
     }
     Ok(Chosen::Several(of_area))
+}
+
+/// Whether an id begins with these words: an area, or an area and the first words of a name.
+fn begins_with(id: &str, words: &str) -> bool {
+    let rest = id.strip_prefix(words).filter(|_| !words.is_empty());
+    rest.is_some_and(|rest| rest.starts_with(['/', '-']))
+}
+
+/// What to explain instead of a rule that does not exist.
+fn instead(wanted: &str) -> String {
+    let wanted = wanted.to_lowercase();
+    let (area, name) = wanted.split_once('/').unwrap_or(("", &wanted));
+    // Ids of an area have their beginning in common, so that it does not count.
+    let is_similar = |id: &&str| {
+        let other = id.split('/').nth(1).unwrap_or_default();
+        strsim::jaro_winkler(name, other) >= SIMILAR
+    };
+    let nearest = rules::nearest(&wanted, SUGGESTED);
+    match nearest.into_iter().filter(is_similar).collect::<Vec<_>>()[..] {
+        [] if rules().all.iter().any(|rule| rule.area() == area) => {
+            format!("run `tensorseal explain {area}` to list the rules of this area")
+        }
+        [] => "run `tensorseal explain` to list all rules".to_owned(),
+        [only] => format!("did you mean {only}?"),
+        ref several => format!("similar rules are {}", several.join(", ")),
+    }
 }
 
 fn list(all: &[&Rule], palette: Palette, out: &mut dyn Write) -> io::Result<()> {
@@ -130,4 +158,36 @@ fn machine(chosen: &Chosen, out: &mut dyn Write) -> io::Result<()> {
     });
     serde_json::to_writer_pretty(&mut *out, &document)?;
     out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_similar_rules_are_suggested() {
+        let text = |wanted| chosen(Some(wanted)).err().map(|failure| failure.error.to_string());
+        let typo = text("integrity/tensor-chagned").unwrap();
+        assert!(typo.contains("integrity/tensor-changed"), "{typo}");
+        for wanted in ["foo/bar", "", "12345"] {
+            let other = text(wanted).unwrap();
+            assert!(other.ends_with("; run `tensorseal explain` to list all rules"), "{other}");
+        }
+        let known_area = text("policy/key-used").unwrap();
+        assert!(known_area.contains("; run `tensorseal explain policy` to list"), "{known_area}");
+    }
+
+    #[test]
+    fn rules_are_listed_by_how_they_begin() {
+        let listed = |wanted| match chosen(Some(wanted)) {
+            Ok(Chosen::Several(rules)) => rules.iter().map(|rule| rule.id).collect::<Vec<_>>(),
+            _ => Vec::new(),
+        };
+        let area = listed("Integrity/");
+        assert!(area.len() > 5 && area.iter().all(|id| id.starts_with("integrity/")), "{area:?}");
+        let tensors = listed("integrity/tensor");
+        assert!(tensors.iter().all(|id| id.starts_with("integrity/tensor-")), "{tensors:?}");
+        assert!(!tensors.is_empty() && tensors.len() < area.len());
+        assert_eq!(listed("integrit"), <Vec<&str>>::new());
+    }
 }

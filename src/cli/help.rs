@@ -4,7 +4,7 @@ use anstyle::Style;
 use clap::Command;
 
 /// The end of the help of a verb.
-pub struct VerbHelp {
+pub(super) struct VerbHelp {
     /// The words of the verb behind the name of the program; empty for the program.
     pub path: &'static str,
     /// Exit codes and their meanings.
@@ -12,6 +12,16 @@ pub struct VerbHelp {
     /// What an example does, and its command line.
     pub examples: &'static [(&'static str, &'static str)],
 }
+
+/// How to create a private key, but for the name of its file.
+pub(super) const CREATE_KEY: &str =
+    "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256";
+
+/// The order of the help of a verb: examples come before the options, which are long.
+const TEMPLATE: &str = "{about-with-newline}
+{usage-heading} {usage}
+
+{before-help}{all-args}{after-help}";
 
 const USAGE: (u8, &str) = (2, "usage error: an option, key, path or device cannot be used");
 const INCOMPLETE: (u8, &str) =
@@ -24,7 +34,7 @@ const STATE_UNUSABLE: (u8, &str) = (3, "the state database could not be read or 
 const INTERRUPTED: (u8, &str) = (130, "interrupted");
 
 /// All verbs, and the program.
-pub const VERBS: &[VerbHelp] = &[
+pub(super) const VERBS: &[VerbHelp] = &[
     VerbHelp {
         path: "",
         codes: &[
@@ -37,11 +47,11 @@ pub const VERBS: &[VerbHelp] = &[
             INTERRUPTED,
         ],
         examples: &[
-            (
-                "Seal a model, and verify it later",
-                "tensorseal seal MODEL && tensorseal verify MODEL",
-            ),
-            ("Look for tampering, hidden data and damage", "tensorseal audit MODEL"),
+            ("Record what the model is", "tensorseal seal MODEL --fine"),
+            ("Sign the model and its seal", "tensorseal sign MODEL --attest seal --key KEY.pem"),
+            ("Check seal and signature", "tensorseal verify MODEL --public-key PUB.pem"),
+            ("Decide by a policy", "tensorseal gate MODEL --policy policy.toml"),
+            ("Restore flipped bits", "tensorseal repair MODEL -o REPAIRED"),
         ],
     },
     VerbHelp {
@@ -74,8 +84,8 @@ pub const VERBS: &[VerbHelp] = &[
         examples: &[
             ("Verify against the seal of the model", "tensorseal verify models/llama"),
             (
-                "Verify against its signature",
-                "tensorseal verify models/llama --signature models/llama/model.sig --public-key release.pub.pem",
+                "Verify against its signature as well",
+                "tensorseal verify models/llama --public-key release.pub.pem",
             ),
         ],
     },
@@ -337,18 +347,21 @@ pub const VERBS: &[VerbHelp] = &[
 ];
 
 /// What is said of the verb of this path.
-pub fn of(path: &str) -> Option<&'static VerbHelp> {
+pub(super) fn of(path: &str) -> Option<&'static VerbHelp> {
     VERBS.iter().find(|verb| verb.path == path)
 }
 
 /// Adds exit codes and examples to a command and all below it.
-pub fn add(command: Command) -> Command {
+pub(super) fn add(command: Command) -> Command {
     add_at(command, "")
 }
 
 fn add_at(command: Command, path: &str) -> Command {
     let command = match of(path) {
-        Some(verb) => command.after_help(verb.text()),
+        Some(verb) => {
+            let command = command.help_template(TEMPLATE).after_help(verb.exit_codes());
+            if verb.examples.is_empty() { command } else { command.before_help(verb.examples()) }
+        }
         None => command,
     };
     command.mut_subcommands(|below| {
@@ -358,21 +371,29 @@ fn add_at(command: Command, path: &str) -> Command {
 }
 
 impl VerbHelp {
-    /// For a terminal.
-    fn text(&self) -> String {
-        // As clap prints its own headings.
-        let heading = Style::new().bold().underline();
-        let mut lines = vec![format!("{heading}Exit codes:{heading:#}")];
+    /// The exit codes, for a terminal.
+    fn exit_codes(&self) -> String {
+        let mut lines = vec![heading("Exit codes:")];
         lines.extend(self.codes.iter().map(|(code, meaning)| format!("  {code:<3}  {meaning}")));
-        if !self.examples.is_empty() {
-            lines.push(format!("\n{heading}Examples:{heading:#}"));
-        }
-        for (index, (purpose, line)) in self.examples.iter().enumerate() {
-            let gap = if index > 0 { "\n" } else { "" };
-            lines.push(format!("{gap}  {purpose}:\n    {line}"));
-        }
         lines.join("\n")
     }
+
+    /// The examples, for a terminal. Those of the program are the steps of one workflow.
+    fn examples(&self) -> String {
+        let width = self.examples.iter().map(|(_, line)| line.len()).max().unwrap_or_default();
+        let mut lines = vec![heading("Examples:")];
+        lines.extend(self.examples.iter().map(|(purpose, line)| match self.path {
+            "" => format!("  {line:width$}  # {purpose}"),
+            _ => format!("  {purpose}:\n    {line}"),
+        }));
+        lines.join("\n")
+    }
+}
+
+/// A heading in the style of clap.
+fn heading(text: &str) -> String {
+    let style = Style::new().bold().underline();
+    format!("{style}{text}{style:#}")
 }
 
 #[cfg(test)]
@@ -405,6 +426,8 @@ mod tests {
             let text = command.clone().render_long_help().to_string();
             assert!(text.contains("Exit codes:\n  0 "), "{path}: {text}");
             assert!(text.contains("  2    "), "{path}: {text}");
+            let examples = text.find("Examples:");
+            assert!(examples.is_none_or(|at| Some(at) < text.find("options:")), "{path}: {text}");
         }
         for verb in VERBS.iter().filter(|verb| !verb.path.is_empty()) {
             assert!(all.iter().any(|(path, _)| path == verb.path), "{} is no verb", verb.path);

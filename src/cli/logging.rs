@@ -15,7 +15,7 @@ const VARIABLE: &str = "TENSORSEAL_LOG";
 const OWN: &str = "tensorseal";
 
 /// Starts the log, if it is asked for by the number of `-v` or by the environment.
-pub fn start(verbose: u8) -> Result<(), Failure> {
+pub(super) fn start(verbose: u8) -> Result<(), Failure> {
     let filter = match std::env::var(VARIABLE).ok().filter(|text| !text.is_empty()) {
         Some(text) => text
             .parse::<Targets>()
@@ -41,7 +41,7 @@ pub fn start(verbose: u8) -> Result<(), Failure> {
 }
 
 /// Whether anything is logged.
-pub fn is_on() -> bool {
+pub(super) fn is_on() -> bool {
     LevelFilter::current() != LevelFilter::OFF
 }
 

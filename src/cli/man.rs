@@ -4,20 +4,19 @@ use super::args::{General, ManArgs};
 use super::command::Arguments;
 use super::help::{self, VerbHelp};
 use super::{CommandResult, Failure, exit, output};
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use tensorseal_core::verbs::output::write_whole;
 
 /// The program and its version, at the foot of each page.
 const SOURCE: &str = concat!("tensorseal ", env!("CARGO_PKG_VERSION"));
 
 /// Writes all pages into a directory, or that of the program to standard output.
-pub fn run(args: &ManArgs, general: &General) -> CommandResult {
+pub(super) fn run(args: &ManArgs, general: &General) -> CommandResult {
     let pages = pages();
     let Some(directory) = &args.output else {
         let page = pages.last().map(|page| &page.text[..]).unwrap_or_default();
@@ -25,7 +24,11 @@ pub fn run(args: &ManArgs, general: &General) -> CommandResult {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(error).context("cannot write to standard output").map_err(Failure::incomplete)
             }
-            _ => Ok(exit::PASS),
+            _ => {
+                let quiet = general.quiet || !io::stdout().is_terminal();
+                output::note(quiet, "next: read this page with `tensorseal man | man -l -`");
+                Ok(exit::PASS)
+            }
         };
     };
     write(&pages, directory).map_err(Failure::incomplete)?;
@@ -36,11 +39,10 @@ pub fn run(args: &ManArgs, general: &General) -> CommandResult {
 
 fn write(pages: &[Page], directory: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
+        .map_err(|e| anyhow!("cannot create {}: {}", directory.display(), output::reason(&e)))?;
     for page in pages {
         let path = directory.join(&page.file);
-        write_whole(&path, &|out| out.write_all(&page.text))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        output::write_file(&path, &|out| out.write_all(&page.text))?;
     }
     Ok(())
 }

@@ -14,6 +14,9 @@ mod help;
 mod inspect;
 mod logging;
 mod man;
+mod mistakes;
+mod named_files;
+mod next_step;
 mod output;
 mod progress;
 #[cfg(not(feature = "registry"))]
@@ -34,6 +37,7 @@ use config::ConfigFile;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tensorseal_core::verbs::{Error, ErrorKind, open};
+use tensorseal_engine::device::DeviceChoice;
 use tensorseal_format::OpenError;
 
 /// Exit codes, as documented by [`help`].
@@ -114,6 +118,23 @@ fn models(command: &Command) -> Vec<&PathBuf> {
     model.into_iter().chain(other).collect()
 }
 
+/// The compute device that a command measures on.
+fn device(command: &Command) -> Option<&DeviceChoice> {
+    let measuring = match command {
+        Command::Seal(args) => &args.measuring,
+        Command::Verify(args) => &args.measuring,
+        Command::Sign(args) => &args.measuring,
+        Command::Gate(args) => &args.measuring,
+        Command::Audit(args) => &args.measuring,
+        Command::Repair(args) => &args.measuring,
+        Command::Compare(args) => &args.measuring,
+        Command::Watermark(command) => command.measuring()?,
+        Command::Registry(command) => command.measuring()?,
+        _ => return None,
+    };
+    Some(&measuring.device)
+}
+
 /// Refuses directories that hold many models, before anything else is read.
 fn refuse_caches(models: &[&PathBuf]) -> Result<(), Failure> {
     Ok(models.iter().try_for_each(|model| open::refuse_cache(model))?)
@@ -122,7 +143,10 @@ fn refuse_caches(models: &[&PathBuf]) -> Result<(), Failure> {
 /// Parses the arguments of the process with the defaults of a configuration file, and starts the log.
 fn arguments() -> Result<Arguments, Failure> {
     let parse = |command: clap::Command| {
-        Arguments::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+        let named = command.clone();
+        let parsed =
+            command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+        parsed.unwrap_or_else(|error| mistakes::with_hints(error, &named).exit())
     };
     let mut arguments = parse(command::command());
     let file = ConfigFile::find(&arguments.general, &|name| std::env::var_os(name))?;
@@ -131,7 +155,7 @@ fn arguments() -> Result<Arguments, Failure> {
     }
     logging::start(arguments.general.verbose)?;
     match &file {
-        Some(file) => tracing::debug!(file = ?file.path(), "read the configuration file"),
+        Some(file) => tracing::debug!(file = %file.path().display(), "read the configuration file"),
         None => tracing::debug!("no configuration file"),
     }
     Ok(arguments)
@@ -148,7 +172,11 @@ pub fn main() -> ExitCode {
     };
     let general = &arguments.general;
     let models = models(&arguments.command);
-    let outcome = refuse_caches(&models).and_then(|()| match &arguments.command {
+    if let Some(device) = device(&arguments.command) {
+        running::warn_of_software_device(device, general.quiet);
+    }
+    let checked = refuse_caches(&models).and_then(|()| named_files::require(&arguments.command));
+    let outcome = checked.and_then(|()| match &arguments.command {
         Command::Seal(args) => seal::run(args, general),
         Command::Verify(args) => verify::run(args, general),
         Command::Sign(args) => signing::sign(args, general),

@@ -1,8 +1,8 @@
 //! Where results, messages and reports go.
 
-use super::Failure;
 use super::args::{Common, General, PrintFormat, ReportFormat};
-use anyhow::Context;
+use super::{Failure, next_step};
+use anyhow::{Context, anyhow};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use tensorseal_core::judge::Verdict;
@@ -22,7 +22,7 @@ pub(super) fn colour() -> bool {
 
 /// Whether a stream is printed in colour: on a terminal, unless NO_COLOR or TERM says otherwise; with CLICOLOR_FORCE
 /// anywhere.
-pub fn colour_on(stream: &impl IsTerminal) -> bool {
+pub(super) fn colour_on(stream: &impl IsTerminal) -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if set("NO_COLOR").is_some() {
         return false;
@@ -57,12 +57,12 @@ pub(super) fn note(quiet: bool, text: &str) {
 }
 
 /// A hint on standard error what to do next, behind a report for people.
-pub fn next(common: &Common, general: &General, text: &str) {
+pub(super) fn next(common: &Common, general: &General, text: &str) {
     note(general.quiet || common.format != PrintFormat::Human, &format!("next: {text}"));
 }
 
 /// A path as it would be written in a shell.
-pub fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -71,18 +71,55 @@ pub fn quoted(path: &Path) -> String {
     format!("'{}'", display_name(&text).replace('\'', r"'\''"))
 }
 
+/// Whether a note repeats the line `measured` of the report: small models are always measured on the CPU.
+pub(super) fn is_routine(note: &str) -> bool {
+    note.contains("less than 1 GiB")
+}
+
+/// Writes a file as a whole or not at all.
+pub(super) fn write_file(
+    path: &Path,
+    content: &dyn Fn(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    write_whole(path, content)
+        .map_err(|error| anyhow!("cannot write {}: {}", path.display(), reason(&error)))
+}
+
+/// Why the system refused something: without the number of the error and the name of a temporary file.
+pub(super) fn reason(error: &io::Error) -> String {
+    use io::ErrorKind::*;
+    match error.kind() {
+        NotFound => "no such file or directory".to_owned(),
+        StorageFull => "no space left on the device".to_owned(),
+        kind @ (PermissionDenied | NotADirectory | IsADirectory | ReadOnlyFilesystem
+        | QuotaExceeded | FileTooLarge) => kind.to_string(),
+        _ => error.to_string(),
+    }
+}
+
 /// Writes the report everywhere it is wanted and returns the exit code of its verdict.
 pub(super) fn finish(
     report: &Report,
     (common, general): (&Common, &General),
     body: Body<'_>,
 ) -> Result<u8, Failure> {
-    let (verdict, code) = (report.verdict, report.exit_code);
-    tracing::debug!(?verdict, code, findings = report.findings.len(), "writing the report");
-    report.notes.iter().for_each(|text| note(general.quiet, text));
+    finish_with(report, (common, general), body, next_step::after(report))
+}
+
+/// As [`finish`], with this hint what to do next.
+pub(super) fn finish_with(
+    report: &Report,
+    (common, general): (&Common, &General),
+    body: Body<'_>,
+    next_step: Option<String>,
+) -> Result<u8, Failure> {
+    let code = report.exit_code;
+    tracing::debug!(code, findings = report.findings.len(), "writing the report");
+    for text in &report.notes {
+        note(general.quiet || is_routine(text) && general.verbose == 0, text);
+    }
     for (format, path) in &common.report {
-        write_whole(path, &|out| write_as(report, *format, common, body, out))
-            .with_context(|| format!("cannot write the report to {}", path.display()))
+        write_file(path, &|out| write_as(report, *format, common, body, out))
             .map_err(Failure::incomplete)?;
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -94,9 +131,7 @@ pub(super) fn finish(
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         other => other.context("cannot write to standard output").map_err(Failure::incomplete)?,
     }
-    if let Some(finding) = report.findings.iter().find(|finding| report.fails(finding)) {
-        let text =
-            format!("`tensorseal explain {}` says what it means and what to do", finding.rule);
+    if let Some(text) = next_step {
         next(common, general, &text);
     }
     Ok(report.exit_code)
@@ -110,12 +145,12 @@ pub(super) fn incomplete(command: &'static str, model: &Path, common: &Common, f
     report.exit_code = failure.code;
     for (format, path) in &common.report {
         let body: Body<'_> = &|_, _| Ok(());
-        let written = write_whole(path, &|out| write_as(&report, *format, common, body, out));
-        if let Err(failed) = written {
-            error(
-                &anyhow::Error::from(failed)
-                    .context(format!("cannot write the report to {}", path.display())),
-            );
+        let written = write_file(path, &|out| write_as(&report, *format, common, body, out));
+        // What failed the command is not reported again.
+        if let Err(failed) = written
+            && one_line(&failed) != one_line(&failure.error)
+        {
+            error(&failed);
         }
     }
     // If this fails, the exit code still says so.
@@ -185,7 +220,6 @@ pub(super) fn table(table: Table, rows: &[Vec<Cell>], out: &mut dyn Write) -> io
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::anyhow;
 
     #[test]
     fn a_cause_is_printed_once_and_in_one_line() {
@@ -194,6 +228,15 @@ mod tests {
         assert_eq!(one_line(&told), "key: cannot be read: not a regular file");
         let untold = anyhow!("no\nspace").context("cannot write");
         assert_eq!(one_line(&untold), "cannot write: no space");
+    }
+
+    #[test]
+    fn a_refused_file_is_named_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("none/report.html");
+        let error = write_file(&path, &|_| Ok(())).unwrap_err();
+        let text = format!("cannot write {}: no such file or directory", path.display());
+        assert_eq!(one_line(&error), text);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `tensorseal repair`: a copy of a damaged model with the flipped bits restored.
 
 use super::args::{General, RepairArgs};
-use super::{CommandResult, output, running};
+use super::{CommandResult, exit, output, running};
 use tensorseal_core::pinpoint::search::SearchLimits;
+use tensorseal_core::verbs::locations::default_seal;
 use tensorseal_core::verbs::repair::{Repair, RepairOptions, RepairOutcome, repair};
 use tensorseal_report::units::count;
 
@@ -29,7 +30,7 @@ pub(super) fn run(args: &RepairArgs, general: &General) -> CommandResult {
             format!("{}: {}", place.cloned().unwrap_or_default(), finding.message)
         })
         .collect();
-    output::finish(&report, (&args.common, general), &|out, palette| match outcome {
+    let code = output::finish(&report, (&args.common, general), &|out, palette| match outcome {
         RepairOutcome::NoSeal => Ok(()),
         RepairOutcome::Intact => {
             writeln!(
@@ -49,8 +50,19 @@ pub(super) fn run(args: &RepairArgs, general: &General) -> CommandResult {
             writeln!(out, "repaired  {path}: {} restored", count(bytes as u64, "byte"))?;
             writeln!(
                 out,
-                "verified  every byte of the copy matches the seal; the seal was not copied"
+                "verified  every byte of the copy matches the seal; seal and signature were not copied"
             )
         }
-    })
+    })?;
+    if code == exit::PASS && matches!(outcome, RepairOutcome::Written { .. }) {
+        output::next(&args.common, general, &next(args));
+    }
+    Ok(code)
+}
+
+/// How to verify the copy, which has no seal.
+fn next(args: &RepairArgs) -> String {
+    let seal = args.seal.clone().unwrap_or_else(|| default_seal(&args.model));
+    let (copy, seal) = (output::quoted(&args.output), output::quoted(&seal));
+    format!("`tensorseal verify {copy} --seal {seal}`")
 }

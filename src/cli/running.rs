@@ -5,8 +5,11 @@ use super::progress::ProgressLine;
 use super::{Failure, exit, output};
 use std::sync::Arc;
 use tensorseal_core::verbs::Error;
+use tensorseal_engine::device::DeviceChoice;
+use tensorseal_engine::gpu::adapters;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunError, RunOptions, RunReport};
+use tensorseal_format::display_name;
 
 /// Runs `work` with a progress bar, and stops it on Ctrl-C. A command does all its measuring in one call, because
 /// signal handlers are installed once per process.
@@ -23,23 +26,35 @@ pub(super) fn watched<T>(
 }
 
 /// Prints on standard error which device `auto` chose, and that one failed: for verbs without a report.
-pub(super) fn note_device(run: &RunReport, quiet: bool) {
+pub(super) fn note_device(run: &RunReport, general: &General) {
     if let Some(choice) = &run.choice {
-        output::note(quiet, &format!("measured on {choice}"));
+        let routine = output::is_routine(choice) && general.verbose == 0;
+        output::note(general.quiet || routine, &format!("measured by {choice}"));
     }
     if let Some(fallback) = &run.engine.fallback {
-        output::note(quiet, &format!("GPU failed, continued on the CPU: {fallback}"));
+        let text = format!("GPU failed, continued on the CPU: {fallback}");
+        output::note(general.quiet, &text);
+    }
+}
+
+/// Warns on standard error that `--device gpu` has only a software device to measure on.
+pub(super) fn warn_of_software_device(device: &DeviceChoice, quiet: bool) {
+    if quiet || *device != DeviceChoice::Gpu {
+        return;
+    }
+    let found = adapters();
+    if let Some(first) = found.first().filter(|_| found.iter().all(|a| a.is_software())) {
+        let name = display_name(&first.name);
+        output::note(false, &format!("warning: {name} is a software device; no GPU found"));
     }
 }
 
 /// The options of a run.
 pub(super) fn run_options(measuring: &MeasurementArgs) -> RunOptions {
-    RunOptions {
-        device: measuring.device.clone(),
-        threads: measuring.threads.clone(),
-        cross_check: measuring.cross_check,
-        ..RunOptions::default()
-    }
+    let mut options = RunOptions::new(measuring.device.clone());
+    options.threads = measuring.threads.clone();
+    options.cross_check = measuring.cross_check;
+    options
 }
 
 /// The first Ctrl-C ends the run in an orderly way, the second at once.

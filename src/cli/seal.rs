@@ -33,9 +33,12 @@ pub(super) fn run(args: &SealArgs, general: &General) -> CommandResult {
                 chunk_digests::path_of(Path::new(&seal.source)).display()
             )?;
         }
+        if let Some(digest) = &seal.digest {
+            writeln!(out, "digest    {digest}")?;
+        }
         writeln!(
             out,
-            "unsigned  anyone who can change the model can replace this seal: sign it, or keep the root elsewhere"
+            "unsigned  anyone who can change the model can replace this seal: sign it, or keep its digest elsewhere; the root covers tensors only"
         )
     })?;
     if code == exit::PASS {
@@ -48,7 +51,7 @@ pub(super) fn run(args: &SealArgs, general: &General) -> CommandResult {
 fn next(args: &SealArgs) -> String {
     let seal = args.output.as_deref().map(|path| format!(" --seal {}", output::quoted(path)));
     format!(
-        "sign the model and its seal with `tensorseal sign {} --attest seal{} --key KEY.pem`",
+        "`tensorseal sign {} --attest seal{} --key KEY.pem`",
         output::quoted(&args.model),
         seal.unwrap_or_default()
     )

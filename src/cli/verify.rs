@@ -19,7 +19,7 @@ use tensorseal_report::units::count;
 pub(super) struct VerifyArgs {
     /// Model file or directory
     pub model: PathBuf,
-    /// Seal to compare with [default: where `seal` writes it]
+    /// Seal to compare with [default: MODEL/tensorseal.seal.json, or MODEL.seal.json for a single file]
     #[arg(long, value_name = "SEAL", help_heading = heading::VERIFICATION)]
     pub seal: Option<PathBuf>,
     #[command(flatten)]
@@ -54,7 +54,7 @@ pub(super) fn run(args: &VerifyArgs, general: &General) -> CommandResult {
     let limits = SearchLimits { searches: args.pinpointing.pinpoint_limit };
     let mut options = VerifyOptions {
         seal: args.seal.clone(),
-        signature: args.signature.options()?,
+        signature: args.signature.options(&args.model)?,
         expect_root: args.expect_root,
         content_only: args.content_only,
         file_digests: args.file_digests,

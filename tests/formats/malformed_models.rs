@@ -165,7 +165,8 @@ fn an_added_file_renames_nothing_that_was_expected() {
     write(d, "aaa.safetensors", sound(&["a", "unet/u"]));
     let text = r#"{"weight_map":{"a":"aaa.safetensors","u":"unet/x.safetensors"}}"#;
     write(d, "model.safetensors.index.json", text);
-    let options = OpenOptions { expected_files: Some(expected), ..OpenOptions::default() };
+    let mut options = OpenOptions::default();
+    options.expected_files = Some(expected);
     let model = Checkpoint::open(d, &options).unwrap();
     let of = |path: &str| {
         let file = model.files.iter().position(|file| file.path == path).unwrap();
@@ -203,7 +204,12 @@ fn what_is_left_out_is_listed() {
     write(d, ".cache/y", "");
     write(d, "tensorseal.seal.json", "{}");
     let exclude = vec!["tensorseal.seal.json".to_owned(), "absent".to_owned()];
-    let model = Checkpoint::open(d, &OpenOptions { exclude, ..OpenOptions::default() }).unwrap();
+    let model = Checkpoint::open(d, &{
+        let mut options = OpenOptions::default();
+        options.exclude = exclude;
+        options
+    })
+    .unwrap();
     let left: Vec<_> = model.skipped.iter().map(|left| left.path.as_str()).collect();
     assert_eq!(left, [".cache/huggingface", ".git", "tensorseal.seal.json"]);
     let files: Vec<_> = model.files.iter().map(|file| file.path.as_str()).collect();
@@ -222,13 +228,16 @@ fn what_is_beside_the_model_is_listed_when_asked_for() {
     write(d, ".cache/huggingface/model.safetensors.index.json", "not an index");
     write(d, "tensorseal.seal.json", "{}");
     write(d, "model.sig", "{}");
-    let options = OpenOptions {
-        exclude: vec!["model.sig".to_owned()],
-        seals: vec!["tensorseal.seal.json".to_owned()],
-        ..OpenOptions::default()
-    };
+    let mut options = OpenOptions::default();
+    options.exclude = vec!["model.sig".to_owned()];
+    options.seals = vec!["tensorseal.seal.json".to_owned()];
     let plain = Checkpoint::open(d, &options).unwrap();
-    let model = Checkpoint::open(d, &OpenOptions { list_signed_only: true, ..options }).unwrap();
+    let model = Checkpoint::open(d, &{
+        let mut options = options;
+        options.list_signed_only = true;
+        options
+    })
+    .unwrap();
     check_invariants("beside", &model);
     assert_eq!((&model.problems, &model.remarks), (&plain.problems, &plain.remarks));
     assert_eq!((&model.tensors, &model.skipped), (&plain.tensors, &plain.skipped));
@@ -272,7 +281,8 @@ fn files_tell_where_links_to_them_lead() {
     symlink("config.json", model.join("copy.json")).unwrap();
     symlink(d.join("elsewhere"), model.join("more")).unwrap();
     symlink(model.join("config.json"), d.join("elsewhere/back.json")).unwrap();
-    let options = OpenOptions { allow_symlinks: true, ..OpenOptions::default() };
+    let mut options = OpenOptions::default();
+    options.allow_symlinks = true;
     let opened = Checkpoint::open(&model, &options).unwrap();
     assert_eq!(opened.problems, []);
     let links: Vec<_> = opened.files.iter().map(|f| (&*f.path, f.link)).collect();
@@ -303,7 +313,8 @@ fn links_out_are_followed_when_allowed() {
     symlink("../outside", d.join("model/more")).unwrap();
     symlink("../outside", d.join("model/once-more")).unwrap();
     symlink("..", d.join("outside/up")).unwrap();
-    let options = OpenOptions { allow_symlinks: true, ..OpenOptions::default() };
+    let mut options = OpenOptions::default();
+    options.allow_symlinks = true;
     let model = Checkpoint::open(&d.join("model"), &options).unwrap();
     check_invariants("allowed", &model);
     assert_eq!(names(&model), ["a", "more/b"]);

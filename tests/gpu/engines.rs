@@ -135,7 +135,7 @@ fn a_device_lost_in_the_middle_loses_no_measurement() {
         canonical::write(&seal, &mut text).unwrap();
         (text, report)
     };
-    let on_cpu = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let on_cpu = RunOptions::new(DeviceChoice::Cpu);
     let (plain, _) = seal(&on_cpu, &[]);
     let (whole, _) = seal(&on_cpu, &FILE_DIGESTS);
     for (device, hashing, expected) in [
@@ -143,7 +143,9 @@ fn a_device_lost_in_the_middle_loses_no_measurement() {
         (DeviceChoice::CpuAnd("llvmpipe".into()), &[], &plain),
         (DeviceChoice::Gpu, &FILE_DIGESTS, &whole),
     ] {
-        let lost = RunOptions { device, lose_device_after: Some(1), ..RunOptions::default() };
+        let mut lost = RunOptions::default();
+        lost.device = device;
+        lost.lose_device_after = Some(1);
         let (text, report) = seal(&lost, hashing);
         assert!(report.engine.fallback.is_some(), "the device was lost: {report:?}");
         assert!(text == *expected, "{:?}", lost.device);
@@ -198,8 +200,13 @@ fn every_engine_finds_the_same_structure() {
         (DeviceChoice::Gpu, 2, 100.0),
         (shared, 2, 0.0),
     ] {
-        let options =
-            RunOptions { device, threads: threads.into(), cross_check, ..RunOptions::default() };
+        let options = {
+            let mut options = RunOptions::default();
+            options.device = device;
+            options.threads = threads.into();
+            options.cross_check = cross_check;
+            options
+        };
         let (found, engine) = structures(&model, &options);
         assert!(found == expected, "{options:?}");
         assert_eq!(engine.cross_checked > 0, cross_check > 0.0, "{engine:?}");
@@ -224,7 +231,9 @@ fn a_device_lost_in_the_middle_loses_no_structure() {
     let model = Checkpoint::open(&path, &OpenOptions::default()).unwrap();
     let expected = expected_structures(&path, &model);
     for device in [DeviceChoice::Gpu, DeviceChoice::CpuAnd("llvmpipe".into())] {
-        let lost = RunOptions { device, lose_device_after: Some(1), ..RunOptions::default() };
+        let mut lost = RunOptions::default();
+        lost.device = device;
+        lost.lose_device_after = Some(1);
         let (found, engine) = structures(&model, &lost);
         assert!(engine.fallback.is_some(), "the device was lost: {engine:?}");
         assert!(found == expected, "{:?}", lost.device);
@@ -264,7 +273,9 @@ fn a_device_is_fed_by_the_threads_that_were_asked_for() {
         let model = watched(&path, &readers);
         let plan = Plan::everything(&model, false);
         let threads = threads.into();
-        let options = RunOptions { device: DeviceChoice::Gpu, threads, ..RunOptions::default() };
+        let mut options = RunOptions::default();
+        options.device = DeviceChoice::Gpu;
+        options.threads = threads;
         let run = engine::run(&model.files, &plan, &options, &Progress::default(), &|_| {});
         assert!(run.unwrap().engine.gpu_share > 0.9);
         let names = others(&readers);

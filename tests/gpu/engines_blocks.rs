@@ -58,8 +58,13 @@ fn engines(all: &[Engine]) -> Vec<(String, RunOptions, &'static [FileHashing])> 
         .map(|&(device, threads, cross_check, file_digests)| {
             let name = format!("{device} {threads} {cross_check} {file_digests}");
             let device = device.parse().unwrap();
-            let options =
-                RunOptions { device, threads: threads.into(), cross_check, ..Default::default() };
+            let options = {
+                let mut options = RunOptions::default();
+                options.device = device;
+                options.threads = threads.into();
+                options.cross_check = cross_check;
+                options
+            };
             (name, options, if file_digests { &FILE_DIGESTS[..] } else { &[] })
         })
         .collect()

@@ -52,7 +52,9 @@ fn generated(directory: &Path) -> PathBuf {
 /// With what is beside it.
 fn open(path: &Path) -> Checkpoint {
     let seals = vec!["tensorseal.seal.json".to_owned()];
-    let options = OpenOptions { seals, list_signed_only: true, ..OpenOptions::default() };
+    let mut options = OpenOptions::default();
+    options.seals = seals;
+    options.list_signed_only = true;
     Checkpoint::open(path, &options).unwrap()
 }
 
@@ -95,7 +97,7 @@ fn one_pass_is_as_good_as_four(
     let _alone = alone();
     let progress = Progress::default();
     let keys = keys();
-    let cpu = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let cpu = RunOptions::new(DeviceChoice::Cpu);
     let file_hashing = [&FILE_DIGESTS[..], &[cut(HashAlgorithm::Sha256, 100_000)]].concat();
     let plan = |distributions| {
         Plan::everything(model, distributions).with_file_hashing(model, file_hashing.clone())
@@ -110,7 +112,7 @@ fn one_pass_is_as_good_as_four(
         let file_hashing = file_hashing.clone().into();
         let journal = None;
         let request = Request { distributions, audit: true, keys: &keys, file_hashing, journal };
-        let options = RunOptions { device, ..RunOptions::default() };
+        let options = RunOptions::new(device);
         let found = examine::measure(model, &request, &options, &Progress::default())
             .expect("GPU tests need an adapter: install mesa-vulkan-drivers");
         assert!(text(&found.seal) == seals[usize::from(distributions)], "{options:?}");
@@ -150,7 +152,7 @@ fn blocks_are_measured_in_one_pass() {
 fn nothing_more_is_measured_than_was_asked_for() {
     let dir = TempDir::new().unwrap();
     let model = open(&generated(&dir.path().join("model")));
-    let options = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let options = RunOptions::new(DeviceChoice::Cpu);
     let progress = Progress::default();
     let found = examine::measure(&model, &Request::default(), &options, &progress).unwrap();
     assert!(found.audited.is_none() && found.correlations.is_none());
@@ -204,7 +206,9 @@ fn files_are_digested_as_they_are() {
         (&[whole(sha256), cut(sha256, 100_000_000), cut(blake3, 999_999)], 2),
     ] {
         let device = DeviceChoice::Cpu;
-        let options = RunOptions { device, threads: threads.into(), ..RunOptions::default() };
+        let mut options = RunOptions::default();
+        options.device = device;
+        options.threads = threads.into();
         let progress = Progress::default();
         let report = engine::hash_files(&model.files, hashings, &options, &progress).unwrap();
         let total: u64 = model.files.iter().map(|file| file.bytes).sum();
@@ -227,7 +231,7 @@ fn a_file_that_changed_ends_the_digesting_and_so_does_a_stop() {
     let dir = TempDir::new().unwrap();
     let path = generated(&dir.path().join("model"));
     let model = open(&path);
-    let options = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let options = RunOptions::new(DeviceChoice::Cpu);
     let hash = |algorithm, progress: &Progress| {
         let hashing = [FileHashing::whole(algorithm)];
         engine::hash_files(&model.files, &hashing, &options, progress)
@@ -322,7 +326,7 @@ fn a_run_that_goes_on_finds_what_one_run_finds() {
     };
     let by_file = model.files.iter().map(|file| claimed(&file.path)).collect();
     let file_hashing = HashingPlan::PerFile(by_file);
-    let options = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let options = RunOptions::new(DeviceChoice::Cpu);
     let measure = |journal: Option<&dyn Journal>| {
         let file_hashing = file_hashing.clone();
         let request = Request { audit: true, file_hashing, journal, ..Request::default() };
@@ -364,7 +368,9 @@ fn all_phases_share_the_threads_that_were_asked_for() {
     let progress = Progress::default();
     for (count, expected) in [(1, &["measure-0"][..]), (2, &["measure-0", "measure-1"])] {
         let threads = Threads::new(count);
-        let options = RunOptions { device: DeviceChoice::Cpu, threads, ..RunOptions::default() };
+        let mut options = RunOptions::default();
+        options.device = DeviceChoice::Cpu;
+        options.threads = threads;
         let readers = Readers::default();
         let model = watched(&path, &readers);
         let file_hashing = vec![cut(HashAlgorithm::Sha256, 10_000)];

@@ -61,7 +61,7 @@ fn golden_marks_are_found_on_every_engine() {
         let said = detect(&model.path(), scheme, &["--key", &path, "--device", "cpu"]).stdout;
         let words = format!("matching {matching}");
         assert!(said.contains("PRESENT") && said.contains(&words), "{said}");
-        assert!(said.contains("uncommitted key: not evidence of ownership"), "{said}");
+        assert!(said.contains("none: the key has no id published before the model"), "{said}");
     }
 }
 

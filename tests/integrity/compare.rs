@@ -132,6 +132,10 @@ fn a_changed_value_is_told_with_its_weight_and_its_size() {
     let ran = run(&["compare", arg(&pair.first), arg(&pair.second), "--device", "cpu"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stdout.contains("layers.0.weight"), "{}", ran.stdout);
+    let labels: Vec<&str> = ran.stdout.lines().filter_map(|l| l.split(' ').next()).collect();
+    assert_eq!(labels[..2], ["first", "second"], "{}", ran.stdout);
+    let line = "medium    lineage/tensor-differs  1 weight differs";
+    assert!(ran.stdout.lines().any(|l| l == line), "{}", ran.stdout);
     // What is not grave still makes two models differ.
     let lenient = ["--fail-on", "critical"];
     let mut args = vec!["compare", arg(&pair.first), arg(&pair.second), "--device", "cpu"];

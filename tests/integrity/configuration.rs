@@ -219,8 +219,16 @@ fn every_step_names_the_next() {
     let signed = place.run(&sign, &[]);
     let verify = "`tensorseal verify model --signature model/model.sig --public-key PUB.pem`";
     assert!(next(&signed).ends_with(verify), "{}", signed.stderr);
+    assert!(next(&signed).contains("`openssl pkey -in key.pem -pubout -out PUB.pem`"));
     let verify = ["verify", "model", "--signature", "model/model.sig", "--public-key", "pub.pem"];
     assert_eq!(place.run(&verify, &[]).code, 0);
+    // Trust implies a signature: that of the model, or an error.
+    let trusting = place.run(&["verify", "model", "--public-key", "pub.pem"], &[]);
+    assert!(trusting.code == 0 && trusting.stdout.contains("signature model/model.sig"));
+    fs::rename(place.dir.path().join("model/model.sig"), place.dir.path().join("away")).unwrap();
+    let without = place.run(&["verify", "model", "--public-key", "pub.pem"], &[]);
+    assert!(without.code == 2 && without.stderr.contains("no signature at model/model.sig"));
+    fs::rename(place.dir.path().join("away"), place.dir.path().join("model/model.sig")).unwrap();
     let printed = place.run(&["gate", "--print-policy"], &[]);
     assert!(next(&printed).ends_with("`tensorseal gate MODEL --policy policy.toml`"));
     place.write("policy.toml", &printed.stdout.replace("release.pub.pem", "pub.pem"));

@@ -32,6 +32,7 @@ mod compare;
 mod configuration;
 mod gate;
 mod golden;
+mod hints;
 mod llama;
 mod packages;
 mod pinpoint;

@@ -283,11 +283,12 @@ fn what_is_no_part_of_a_model_may_change() {
     fs::create_dir_all(path.join(".git")).unwrap();
     fs::write(path.join("tensorseal.seal.json"), "1").unwrap();
     fs::write(path.join("model.sig"), "1").unwrap();
-    let options = |list_beside| OpenOptions {
-        seals: vec!["tensorseal.seal.json".into()],
-        exclude: vec!["model.sig".into()],
-        list_signed_only: list_beside,
-        ..OpenOptions::default()
+    let options = |list_beside| {
+        let mut options = OpenOptions::default();
+        options.seals = vec!["tensorseal.seal.json".into()];
+        options.exclude = vec!["model.sig".into()];
+        options.list_signed_only = list_beside;
+        options
     };
     let open = |list_beside| Checkpoint::open(&path, &options(list_beside)).unwrap();
     let [alone, listed] = [false, true].map(open);

@@ -147,6 +147,12 @@ fn a_damaged_model_is_told_in_every_format() {
     let rows = reports["markdown"].lines().filter(|line| line.starts_with("| **")).count();
     assert_eq!(rows, 2, "{}", reports["markdown"]);
     assert!(reports["human"].contains("FAIL  2 findings at or above medium"));
+    // Every report for people words the place in the same way.
+    let place = "tensor byte 40,003, element 10,000, row 25";
+    for format in ["human", "html", "junit", "markdown", "github"] {
+        assert!(reports[format].contains(place), "{format}: {}", reports[format]);
+    }
+    assert!(reports["human"].starts_with("model     "), "{}", reports["human"]);
     // The verdict and two errors; what runs the command reads one annotation from each line.
     assert_eq!(reports["github"].lines().filter(|line| line.starts_with("::error ")).count(), 3);
     let bill: Value = serde_json::from_str(&reports["cyclonedx"]).unwrap();

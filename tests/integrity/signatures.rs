@@ -343,7 +343,7 @@ fn keys_that_cannot_sign_or_check_are_refused_by_name() {
         ("keys/rsa2048.pub.pem", "RSA"),
         ("keys/p256.priv.pem", "private"),
         ("models/basic/config.json", "PEM"),
-        ("keys/none.pem", "No such file"),
+        ("keys/none.pem", "no public key file"),
     ] {
         let key = fixtures.path(key);
         let ran =

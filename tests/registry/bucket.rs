@@ -47,7 +47,7 @@ fn names(source: &dyn Source) -> Vec<String> {
 
 /// The text of a seal.
 fn sealed(model: &Checkpoint) -> Result<String, String> {
-    let options = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let options = RunOptions::new(DeviceChoice::Cpu);
     let measured = build::measure(model, false, &options, &Progress::default());
     let (seal, _) = measured.map_err(|error| error.to_string())?;
     let mut text = Vec::new();
@@ -195,7 +195,7 @@ fn a_store_without_checksums_claims_nothing() {
     store.behave(|behaviour| behaviour.refuses_head = Some("503 Slow Down"));
     let error = source.open(&listed).unwrap_err().to_string();
     assert!(error.starts_with("s3://models/teams/a/model/"), "{error}");
-    assert!(error.ends_with("the store answers 503 (asked 6 times)"), "{error}");
+    assert!(error.ends_with("the store returned 503 (6 attempts)"), "{error}");
 }
 
 /// What a first scan says of the only model, and of files that are not what the store says they are.
@@ -244,15 +244,18 @@ fn one_object_is_no_source() {
     let key = store.key_of("safetensors");
     let source = source(&store, &format!("s3://models/{key}"));
     let error = source.list(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("s3://models/{key}: it is one object")), "{error}");
-    assert!(error.ends_with("give s3://models/teams/a/model"), "{error}");
+    assert!(
+        error.starts_with(&format!("s3://models/{key}: the address is that of a single object")),
+        "{error}"
+    );
+    assert!(error.ends_with("use s3://models/teams/a/model"), "{error}");
     // What begins alike is no such object.
     let begun = key.strip_suffix("safetensors").unwrap();
     let none = self::source(&store, &format!("s3://models/{begun}"));
     assert_eq!(names(none.as_ref()), [""; 0]);
     let top = Store::new([("m.gguf".to_owned(), vec![1])]);
     let error = self::source(&top, "s3://models/m.gguf").list(&mut |_| ControlFlow::Continue(()));
-    assert!(error.unwrap_err().to_string().ends_with("give s3://models"));
+    assert!(error.unwrap_err().to_string().ends_with("use s3://models"));
 }
 
 #[test]
@@ -303,12 +306,12 @@ fn a_busy_store_and_cut_connections_lose_nothing() {
     assert_eq!(measured(source.as_ref(), &listed).unwrap(), seal);
     store.behave(|behaviour| behaviour.too_short = 3);
     let error = measured(source.as_ref(), &listed).unwrap_err();
-    assert!(error.contains("bytes came instead of") && error.contains("asked 6 times"), "{error}");
+    assert!(error.contains("bytes instead of") && error.contains("6 attempts"), "{error}");
     store.behave(|behaviour| (behaviour.too_short, behaviour.busy) = (0, u32::MAX));
     let error = measured(source.as_ref(), &listed).unwrap_err();
-    assert!(error.contains("503 (asked 6 times)") && !error.contains("hunter2"), "{error}");
+    assert!(error.contains("503 (6 attempts)") && !error.contains("hunter2"), "{error}");
     let error = source.list(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
-    assert_eq!(error, "s3://models/teams: the store answers 503 (asked 6 times)");
+    assert_eq!(error, "s3://models/teams: the store returned 503 (6 attempts)");
 }
 
 #[test]
@@ -316,10 +319,10 @@ fn wrong_bytes_are_never_taken() {
     let (store, source, listed, _) = bucket_of_one();
     store.behave(|behaviour| behaviour.too_long = 10);
     let error = measured(source.as_ref(), &listed).unwrap_err();
-    assert!(error.contains("more bytes came than were asked for"), "{error}");
+    assert!(error.contains("the response is longer than requested"), "{error}");
     store.behave(|behaviour| (behaviour.too_long, behaviour.ignores_range) = (0, true));
     let error = measured(source.as_ref(), &listed).unwrap_err();
-    assert!(error.contains("does not give ranges"), "{error}");
+    assert!(error.contains("does not support range requests"), "{error}");
 }
 
 #[test]
@@ -364,7 +367,7 @@ fn nobody_waits_for_a_store_that_hangs() {
     let source = bucket::open_with("s3://models/teams", store.settings(), limits).unwrap();
     let began = Instant::now();
     let error = source.open(&listed).unwrap_err().to_string();
-    assert!(error.contains("no answer") && error.contains("(asked 2 times)"), "{error}");
+    assert!(error.contains("no response") && error.contains("(2 attempts)"), "{error}");
     assert!(source.list(&mut |_| ControlFlow::Continue(())).is_err());
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     // And one that is not there.
@@ -412,7 +415,7 @@ fn a_hostile_list_leads_nowhere() {
     for page in [page("", token), page(below, token)] {
         list(page);
         let error = source.list(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
-        assert_eq!(error, "s3://models: its list has no end");
+        assert_eq!(error, "s3://models: the listing does not end");
     }
 
     let bomb = format!("<!DOCTYPE a [<!ENTITY b \"{}\">]><a>&b;</a>", "c".repeat(100));
@@ -429,7 +432,7 @@ fn a_hostile_list_leads_nowhere() {
     }
     list(page(&" ".repeat(9 << 20), ""));
     let error = source.list(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
-    assert_eq!(error, "s3://models: its answer is too long");
+    assert_eq!(error, "s3://models: the response is too long");
     // An object of another length than was listed.
     list(page(&item("m.gguf", u64::MAX), ""));
     store.change(|objects| {
@@ -444,7 +447,7 @@ fn what_is_not_there_is_said() {
     let store = Store::new([]);
     let source = source(&store, "s3://other");
     let error = source.list(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
-    assert_eq!(error, "s3://other: there is no such bucket");
+    assert_eq!(error, "s3://other: the bucket does not exist");
     assert!(listed(self::source(&store, "s3://models").as_ref()).is_empty());
 }
 
@@ -518,8 +521,8 @@ fn a_model_is_listed_again_when_it_was_read() {
     type Case<'c> = (&'c dyn Fn(&Store), &'c str);
     let cases: [Case<'_>; 3] = [
         (&|store| put(store, key), "README.md"),
-        (&|store| put(store, "teams/a/model/new.py"), "its files are others"),
-        (&|store| store.change(|objects| drop(objects.remove(key))), "its files are others"),
+        (&|store| put(store, "teams/a/model/new.py"), "its list of files changed"),
+        (&|store| store.change(|objects| drop(objects.remove(key))), "its list of files changed"),
     ];
     for (change, said) in cases {
         let error = still(change).unwrap_err();
@@ -541,6 +544,6 @@ fn arrays_alone_are_no_model_of_a_bucket() {
     let listed = listed(source(&store, "s3://models").as_ref());
     let found: Vec<_> =
         listed.iter().map(|model| (model.name.as_str(), model.not_a_model.as_deref())).collect();
-    let arrays = Some("2 arrays, and no file of a model");
+    let arrays = Some("2 arrays, but no model file");
     assert_eq!(found, [("a/m", None), ("b", arrays), ("b/c", None)]);
 }

@@ -261,5 +261,5 @@ fn a_version_is_listed_again_when_it_was_read() {
     server.change(|store| drop(store.files.insert("MLmodel".into(), b"flavors: {x: 1}".to_vec())));
     assert!(still().unwrap_err().contains("MLmodel"));
     server.change(|store| drop(store.files.remove("MLmodel")));
-    assert!(still().unwrap_err().contains("its files are others"));
+    assert!(still().unwrap_err().contains("its list of files changed"));
 }

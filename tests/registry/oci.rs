@@ -337,7 +337,7 @@ fn a_manifest_that_is_another() {
     registry.store.lock().unwrap().manifests.insert(asked.clone(), b"{}".to_vec());
     assert!(registry.listed(&format!("@{asked}"))[0].unreadable.is_some());
     let error = registry.source(":latest").open(&listed).unwrap_err().to_string();
-    assert!(error.contains("not the one of its digest"), "{error}");
+    assert!(error.contains("the manifest has another digest"), "{error}");
     registry.store.lock().unwrap().manifests.remove(&asked);
     let gone = registry.source(":latest").open(&listed);
     assert!(matches!(gone, Err(SourceError::Changed { .. })));
@@ -453,6 +453,9 @@ fn a_tag_is_asked_for_again_when_its_model_was_read() {
     let pinned = ListedModel { name: format!("models/m@{digest}"), ..listed.clone() };
     registry.push_layers("latest", &[registry.blob(WEIGHT, "model.safetensors", vec![0])]);
     let moved = still(&listed).unwrap_err().to_string();
-    assert!(moved.contains("changed while it was being read (the tag was moved)"), "{moved}");
+    assert!(
+        moved.contains("changed while it was being read (the tag refers to another manifest)"),
+        "{moved}"
+    );
     assert!(still(&pinned).is_ok(), "a digest leads to the same for ever");
 }

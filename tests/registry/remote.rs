@@ -94,12 +94,14 @@ fn files_below(root: &Path) -> Vec<(String, PathBuf)> {
 }
 
 fn options() -> OpenOptions {
-    let seals = vec!["tensorseal.seal.json".to_owned()];
-    OpenOptions { seals, list_signed_only: true, ..OpenOptions::default() }
+    let mut options = OpenOptions::default();
+    options.seals = vec!["tensorseal.seal.json".to_owned()];
+    options.list_signed_only = true;
+    options
 }
 
 fn cpu() -> RunOptions {
-    RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() }
+    RunOptions::new(DeviceChoice::Cpu)
 }
 
 /// Everything that is measured and found, as text.

@@ -322,8 +322,8 @@ fn a_damaged_state_is_refused_and_left_as_it_is() {
     let mut newer = sound.clone();
     newer[60..64].copy_from_slice(&99u32.to_be_bytes());
     let cases: [(&str, Vec<u8>, &str); 6] = [
-        ("empty", Vec::new(), "it is empty"),
-        ("text", b"not a database, but long enough to be one".to_vec(), "not a database"),
+        ("empty", Vec::new(), "the file is empty"),
+        ("text", b"not a database, but long enough to be one".to_vec(), "not an SQLite database"),
         ("cut", sound[..sound.len() / 2].to_vec(), "damaged"),
         ("torn", torn, "damaged"),
         ("foreign", foreign, "another program"),
@@ -550,7 +550,7 @@ fn a_version_of_the_same_content_is_the_accepted_one() {
     let (code, models, _) = registry.states(&[]);
     assert_eq!((code, models["org/net"].state.as_str()), (0, "ok"), "{models:#?}");
     let history = registry.verb(&["history", "org/net"]).stdout;
-    assert!(history.contains("another version of what was accepted"), "{history}");
+    assert!(history.contains("another version with the accepted content"), "{history}");
     // `printf '{"a": 1}\n' | git hash-object --stdin`.
     let other = "cb5b2f69babc53f9145b45ad20b9a075d48717ef";
     let config = snapshots.join(&second).join("config.json");
@@ -587,12 +587,15 @@ fn what_is_passed_over_is_named_and_a_model_that_was_known_stays_one() {
     fs::create_dir_all(models.join("spaces--org--x/snapshots")).unwrap();
     fs::write(models.join("spaces--org--x/snapshots/m.onnx"), "x").unwrap();
     let place = outside.canonicalize().unwrap();
-    let out = format!("a link out of the source, to '{}': name that as a source", place.display());
+    let out = format!(
+        "a link to '{}', outside of the source: scan that directory as a separate source",
+        place.display()
+    );
     let expected = [
-        ("arrays", "an array, and no file of a model"),
-        ("gone", "a link that leads nowhere"),
+        ("arrays", "one array, but no model file"),
+        ("gone", "a broken link"),
         ("out", &out),
-        ("spaces--org--x", "a space, and no model"),
+        ("spaces--org--x", "a space, not a model"),
     ];
     let mut passed = passed_over(&registry, &[]);
     passed.sort();
@@ -602,7 +605,7 @@ fn what_is_passed_over_is_named_and_a_model_that_was_known_stays_one() {
     let names: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(names, ["a", "arrays/below", "tmp/b"]);
     let said = registry.scan(&[]).stdout;
-    assert!(said.contains("skipped  ") && said.contains("arrays (an array"), "{said}");
+    assert!(said.contains("skipped  ") && said.contains("arrays (one array"), "{said}");
 
     // Nobody looks whether what is excluded is there; a model that a link took the place of is gone.
     fs::rename(models.join("tmp"), registry.dir.path().join("moved")).unwrap();

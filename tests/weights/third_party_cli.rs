@@ -83,7 +83,7 @@ fn what_cannot_be_checked_is_said() {
     says("emmark", &["--key", &path], 2, "--scheme uchida");
     says("ts-spread/1", &["--key", &path], 2, "--scheme uchida");
     says(scheme, &["--key", &path, "--key", &path], 2, "given twice");
-    says(scheme, &["--key", "/nonexistent"], 2, "cannot be read");
+    says(scheme, &["--key", "/nonexistent"], 2, "no watermark key file /nonexistent");
     says(scheme, &["--key", &path, "--claim", &path], 2, "--key-id");
     says(scheme, &["--key", &path, "--original", &path], 2, "--original is for ts-spread/1");
     says(scheme, &["--original", &path], 2, "--original is for ts-spread/1");

@@ -89,7 +89,8 @@ fn a_mark_in_every_type_is_embedded_again_the_same_and_found() {
     // For people, and the words that must be said.
     let said = w.try_detect(&out, &[]);
     assert!(said.stdout.contains("PRESENT") && said.stdout.contains(PAYLOAD), "{}", said.stdout);
-    assert!(said.stdout.contains("uncommitted key: not evidence of ownership"), "{}", said.stdout);
+    let evidence = "\nevidence  none: the key has no claim published before the model\n";
+    assert!(said.stdout.contains(evidence), "{}", said.stdout);
     // A single file is marked to a single file; it need not have the same name.
     let file = w.model.join("model.safetensors");
     assert_eq!(w.embed(&file, "one.safetensors", &["--payload", PAYLOAD, "--force"]).0, 0);

@@ -180,7 +180,7 @@ fn two_owners_do_not_disturb_each_other() {
 /// Detections of this many keys that have nothing to do with the model.
 fn of_wrong_keys(model: &Path, count: u64) -> Vec<Detection> {
     let model = Checkpoint::open(model, &OpenOptions::default()).unwrap();
-    let options = RunOptions { device: DeviceChoice::Cpu, ..RunOptions::default() };
+    let options = RunOptions::new(DeviceChoice::Cpu);
     let all: Vec<u64> = (0..count).collect();
     let mut detections = Vec::new();
     for numbers in all.chunks(MAX_KEYS) {

@@ -162,12 +162,10 @@ fn verify_copy(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<(Seal, RunReport), RepairError> {
-    let opening = OpenOptions {
-        // Everything that was copied is part of the model.
-        include_git_paths: true,
-        expected_files: Some(sealed.naming_files()),
-        ..OpenOptions::default()
-    };
+    let mut opening = OpenOptions::default();
+    // Everything that was copied is part of the model.
+    opening.include_git_paths = true;
+    opening.expected_files = Some(sealed.naming_files());
     let mut copied = Checkpoint::open(copy, &opening)?;
     // A copy of a single file still has its temporary name.
     if let ([copied], [original], true) =

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 /// The options of a run.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct RunOptions {
     /// Which engines measure.
     pub device: DeviceChoice,
@@ -19,4 +20,11 @@ pub struct RunOptions {
     /// Destroys the device after this many tiles, to test how a lost device is handled.
     #[doc(hidden)]
     pub lose_device_after: Option<u64>,
+}
+
+impl RunOptions {
+    /// Creates options that run on `device` with all CPU threads.
+    pub fn new(device: DeviceChoice) -> Self {
+        Self { device, ..Self::default() }
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 /// The options of [`Checkpoint::open`](super::Checkpoint::open).
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct OpenOptions {
     /// Whether to follow symbolic links that lead out of the model.
     pub allow_symlinks: bool,

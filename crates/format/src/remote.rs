@@ -24,7 +24,6 @@ pub trait RemoteFile: Debug + Send + Sync {
 
 /// The reason why a remote file could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
 pub enum RemoteError {
     /// The file is no longer the listed version.
     #[error("the file has changed: {0}")]

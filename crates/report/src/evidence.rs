@@ -1,7 +1,8 @@
-//! The evidence of a finding, prepared for people: numbers in words, values before and after side by side, and lists
-//! of records as tables.
+//! The evidence of a finding, prepared for people: numbers in words with their units, values before and after side by
+//! side, and lists of records as tables. Ranges include their last number.
 
 use super::safe_text;
+use super::summary::inclusive;
 use super::units::grouped;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -26,6 +27,37 @@ const LAST: [&str; 2] = ["sealed", "found"];
 
 /// Keys of lists of two numbers that are the start and the end of a byte range.
 const RANGES: [&str; 1] = ["same_as"];
+
+/// Keys of values that are the first of a list under another key.
+const FIRST_OF: [(&str, &str); 1] = [("index", "indices")];
+
+/// Keys that are clearer in other words.
+const LABELS: &[(&str, &str)] = &[
+    ("binades", "difference"),
+    ("changed_share", "elements changed"),
+    ("crc32_stated", "stated CRC-32"),
+    ("effect", "effect size"),
+    ("index", "row or column"),
+    ("indices", "rows or columns"),
+    ("ks", "Kolmogorov-Smirnov distance"),
+    ("largest_change_at", "element of the largest change"),
+    ("log10_p", "probability by chance"),
+    ("log10_p_corrected", "probability by chance, corrected"),
+    ("nan", "NaN values"),
+    ("infinite", "infinite values"),
+    ("psi", "population stability index"),
+    ("ratio_usual", "usual ratio"),
+    ("ranges", "byte ranges"),
+    ("ranges_total", "byte ranges in all"),
+    ("relative", "relative difference"),
+    ("relative_norm", "norm of the change"),
+    ("snr_db", "signal-to-noise ratio"),
+    ("threshold_psi", "threshold of the population stability index"),
+    ("wasserstein_binades", "Wasserstein distance"),
+    ("windows_total", "windows in all"),
+    ("z", "z-score"),
+    ("threshold_z", "threshold of the z-score"),
+];
 
 /// The evidence of a finding.
 #[derive(Debug, Default)]
@@ -66,7 +98,7 @@ impl EvidenceTables {
                 .filter_map(|(key, before)| {
                     let stem = stem(key, first)?;
                     let after = evidence.get(partner(key)?.as_str())?;
-                    Some(vec![label(stem), shown_value(before), shown_value(after)])
+                    Some(vec![label(stem), with_unit(stem, before), with_unit(stem, after)])
                 })
                 .collect();
             if !rows.is_empty() {
@@ -89,6 +121,10 @@ impl EvidenceTables {
             {
                 continue;
             }
+            let whole = FIRST_OF.iter().find(|(first, _)| first == key).map(|(_, all)| *all);
+            if whole.and_then(list).is_some_and(|list| list.contains(value)) {
+                continue;
+            }
             match value {
                 Value::Array(items) if items.is_empty() => {}
                 Value::Array(items) => match table(key, items) {
@@ -102,7 +138,7 @@ impl EvidenceTables {
                 Value::Object(fields) => {
                     self.add(fields.iter().map(|(key, value)| (key.as_str(), value)).collect());
                 }
-                _ => self.single.push((label(key), shown_value(value))),
+                _ => self.single.push((label(key), with_unit(key, value))),
             }
         }
     }
@@ -138,7 +174,7 @@ fn table(key: &str, items: &[Value]) -> Option<Table> {
     };
     keys.sort_by_key(|key| (rank(key), *key));
     let cell = |record: &Map<String, Value>, key: &str| {
-        record.get(key).map_or_else(String::new, shown_value)
+        record.get(key).map_or_else(String::new, |value| with_unit(key, value))
     };
     let rows = records.iter().take(ITEMS);
     Some(Table {
@@ -149,8 +185,32 @@ fn table(key: &str, items: &[Value]) -> Option<Table> {
     })
 }
 
+/// Returns a key in words, without its unit.
 fn label(key: &str) -> String {
-    safe_text::clipped(&key.replace('_', " "), VALUE)
+    if let Some((_, words)) = LABELS.iter().find(|(known, _)| *known == key) {
+        return (*words).to_owned();
+    }
+    let key = key.strip_suffix("_binades").unwrap_or(key);
+    let words: Vec<&str> =
+        key.split('_').map(|word| if word == "nan" { "NaN" } else { word }).collect();
+    safe_text::clipped(&words.join(" "), VALUE)
+}
+
+/// Returns a value as people read it, with the unit that its key implies.
+fn with_unit(key: &str, value: &Value) -> String {
+    let number = value.as_f64();
+    let ends_with = |ending: &str| key == ending || key.ends_with(&format!("_{ending}"));
+    match number {
+        Some(1.0) if ends_with("binades") => "1 binade".to_owned(),
+        Some(_) if ends_with("binades") => format!("{} binades", shown_value(value)),
+        Some(number) if ends_with("share") && (0.0..=1.0).contains(&number) => {
+            format!("{} %", real_number(number * 100.0))
+        }
+        Some(_) if ends_with("db") => format!("{} dB", shown_value(value)),
+        Some(_) if key == "seconds" => format!("{} s", shown_value(value)),
+        Some(number) if key.starts_with("log10_p") => format!("10^{}", real_number(number)),
+        _ => shown_value(value),
+    }
 }
 
 /// Returns a value as people read it.
@@ -190,14 +250,13 @@ fn joined(items: &[Value], separator: &str, shown: fn(&Value) -> String) -> Stri
     text
 }
 
-/// Returns two integers as a half-open range, and everything else as a list.
+/// Returns two integers as a range, whose last number belongs to it, and everything else as a list.
 fn range_or_list(item: &Value) -> String {
-    match item.as_array().map(Vec::as_slice) {
-        Some([start, end]) if start.is_u64() && end.is_u64() => {
-            format!("{}..{}", shown_value(start), shown_value(end))
-        }
-        _ => shown_value(item),
-    }
+    let ends = match item.as_array().map(Vec::as_slice) {
+        Some([start, end]) => start.as_u64().zip(end.as_u64()),
+        _ => None,
+    };
+    ends.map_or_else(|| shown_value(item), |(start, end)| inclusive([start, end]))
 }
 
 /// Returns a number with six significant digits.
@@ -242,7 +301,8 @@ mod tests {
         assert_eq!((&tables[0].title, tables[0].more), (&None, 0));
         assert_eq!(tables[0].columns, ["", "sealed", "found"]);
         assert_eq!(tables[0].rows, [["mean", "-1.5e-7", "0.25"]]);
-        let expected = [("blocks", "12,345"), ("nan found", "3"), ("ranges", "0..1,048,576; 4..5")];
+        let expected =
+            [("blocks", "12,345"), ("NaN found", "3"), ("byte ranges", "0 to 1,048,575; 4")];
         assert_eq!(single, expected.map(|(label, value)| (label.into(), value.into())));
     }
 
@@ -268,11 +328,34 @@ mod tests {
         let expected = [
             ("bits flipped", "1"),
             ("explained", "1"),
-            ("unexplained", "0..1,024; 2,048..3,072"),
+            ("unexplained", "0 to 1,023; 2,048 to 3,071"),
             ("unexplained total", "90"),
-            ("same as", "4,096..8,192"),
+            ("same as", "4,096 to 8,191"),
         ];
         assert_eq!(single, expected.map(|(label, value)| (label.into(), value.into())));
+    }
+
+    #[test]
+    fn numbers_have_units_and_are_listed_once() {
+        let evidence = BTreeMap::from([
+            ("changed_share", json!(0.25)),
+            ("index", json!(319)),
+            ("indices", json!([319, 4])),
+            ("log10_p", json!(-12.5)),
+            ("threshold_binades", json!(1)),
+            ("share", json!(7)),
+        ]);
+        let expected = [
+            ("elements changed", "25 %"),
+            ("rows or columns", "319, 4"),
+            ("probability by chance", "10^-12.5"),
+            ("share", "7"),
+            ("threshold", "1 binade"),
+        ];
+        let single = EvidenceTables::of(&evidence).single;
+        assert_eq!(single, expected.map(|(label, value)| (label.into(), value.into())));
+        let alone = BTreeMap::from([("index", json!(3))]);
+        assert_eq!(EvidenceTables::of(&alone).single, [("row or column".into(), "3".into())]);
     }
 
     #[test]

@@ -30,11 +30,13 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             .collect();
         for finding in of_level.iter().take(SHOWN) {
             let file = finding.file.as_deref().and_then(|file| path(report, file));
-            let message = safe_text::clipped(&finding.message, safe_text::MESSAGE);
-            let message = match &finding.tensor {
-                Some(tensor) => format!("{}: {message}", safe_text::name(tensor)),
-                None => message,
-            };
+            let mut message = safe_text::clipped(&finding.message, safe_text::MESSAGE);
+            if let Some(tensor) = &finding.tensor {
+                message = format!("{}: {message}", safe_text::name(tensor));
+            }
+            if let Some(location) = summary::location(finding) {
+                message += &format!(" ({location})");
+            }
             command(level, file.as_deref(), finding.rule, &message, out)?;
         }
         let more = of_level.len().saturating_sub(SHOWN) as u64;

@@ -172,7 +172,7 @@ fn details(finding: &Finding) -> String {
     if let Some(file) = &finding.file {
         lines.push(format!("file: {}", safe_text::name(file)));
     }
-    lines.extend(summary::ranges(finding));
+    lines.extend(summary::location(finding));
     lines.extend(summary::standing(finding));
     if let Some(rule) = find_rule(finding.rule) {
         lines.push(rule.meaning.to_owned());

@@ -60,7 +60,7 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if unknown > 0 {
         writeln!(out, "| not understood | {} |", count(unknown, "file"))?;
     }
-    let skipped = report.coverage.not_covered.len() as u64;
+    let skipped = summary::skipped(&report.coverage).len() as u64;
     if skipped > 0 {
         writeln!(out, "| skipped | {} |", count(skipped, "path"))?;
     }
@@ -71,7 +71,7 @@ fn facts(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 fn rules(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let Some(policy) = &report.policy else { return Ok(()) };
     writeln!(out, "| policy | {} |", code(policy.title()))?;
-    writeln!(out, "\n| outcome | policy rule | evidence |\n|---|---|---|")?;
+    writeln!(out, "\n| outcome | requirement | evidence |\n|---|---|---|")?;
     for rule in &policy.rules {
         let sign = match rule.outcome {
             RuleStatus::Pass => "✅ pass",
@@ -94,7 +94,10 @@ fn findings(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\n| severity | rule | location | finding |\n|---|---|---|---|")?;
     }
     for finding in listed.iter().take(LISTED) {
-        let place = summary::place(finding).map(code).unwrap_or_default();
+        let mut place = summary::place(finding).map_or_else(|| "model".to_owned(), code);
+        if let Some(location) = summary::location(finding) {
+            place += &format!(", {location}");
+        }
         let severity = match finding.severity {
             severity if report.fails(finding) => format!("**{}**", severity.name()),
             severity => severity.name().to_owned(),
@@ -155,7 +158,7 @@ mod tests {
     use proptest::prelude::*;
     use tensorseal_core::judge::Finding;
 
-    pub fn written(report: &Report) -> String {
+    pub(crate) fn written(report: &Report) -> String {
         let mut out = Vec::new();
         write(report, &mut out).unwrap();
         String::from_utf8(out).unwrap()

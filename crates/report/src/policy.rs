@@ -94,7 +94,8 @@ pub(super) mod tests {
         );
         assert_eq!(
             crate::summary::sentence(&report),
-            "The policy is not met: 2 of 4 rules failed (watermark.expect (n), severity.payload (n))."
+            "The policy is not met: 2 of 4 requirements failed, of which 1 could not be checked: \
+             watermark.expect (n), severity.payload (n)."
         );
     }
 

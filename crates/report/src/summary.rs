@@ -1,13 +1,13 @@
 //! What all reports word alike: the verdict, the sentence that explains it, places and counts.
 
-use super::PolicyUsed;
-use super::Report;
-use super::safe_text;
 use super::units::{bytes, count, grouped};
+use super::{Coverage, PolicyUsed, Report, safe_text};
+use std::collections::HashSet;
 use tensorseal_core::judge::finding::Disposition;
 use tensorseal_core::judge::rules::find_rule;
 use tensorseal_core::judge::{Finding, Severity, Verdict};
-use tensorseal_core::policy::gate::RuleOutcome;
+use tensorseal_core::policy::gate::{RuleOutcome, RuleStatus};
+use tensorseal_format::SkippedPath;
 
 /// Returns the verdict as one word.
 pub fn verdict(verdict: Verdict) -> &'static str {
@@ -92,25 +92,45 @@ pub fn tally(report: &Report) -> String {
     }
 }
 
-/// Summarises the outcome of a policy in one sentence.
+/// Summarises the outcome of a policy in one sentence, with the requirements that failed.
 fn by_policy(policy: &PolicyUsed) -> String {
     const NAMED: usize = 5;
-    let failing: Vec<String> = policy.failing().map(RuleOutcome::title).collect();
-    let total = count(policy.rules.len() as u64, "rule");
     if policy.passed {
-        return format!("The policy is met: {total} checked.");
+        return format!("The policy is met: {}.", checked(policy));
     }
-    let named = failing
-        .iter()
-        .take(NAMED)
-        .map(|title| safe_text::name(title))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let failing: Vec<String> = policy.failing().map(RuleOutcome::title).collect();
+    let named: Vec<String> =
+        failing.iter().take(NAMED).map(|title| safe_text::name(title)).collect();
     let more = match failing.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    format!("The policy is not met: {} of {total} failed ({named}{more}).", failing.len())
+    format!("The policy is not met: {}: {}{more}.", unmet(policy), named.join(", "))
+}
+
+/// Summarises the outcome of a policy without the names of requirements, for a report that lists them.
+pub(crate) fn policy_tally(policy: &PolicyUsed) -> String {
+    if policy.passed {
+        return format!("policy met: {}", checked(policy));
+    }
+    format!("policy not met: {}", unmet(policy))
+}
+
+/// Returns how many requirements of a policy were checked.
+fn checked(policy: &PolicyUsed) -> String {
+    format!("{} checked", count(policy.rules.len() as u64, "requirement"))
+}
+
+/// Returns how many requirements of a policy failed, and how many of them because they were not checked.
+fn unmet(policy: &PolicyUsed) -> String {
+    let total = count(policy.rules.len() as u64, "requirement");
+    let not_checked =
+        policy.failing().filter(|rule| rule.outcome == RuleStatus::NotChecked).count();
+    let failed = policy.failing().count();
+    match not_checked {
+        0 => format!("{failed} of {total} failed"),
+        _ => format!("{failed} of {total} failed, of which {not_checked} could not be checked"),
+    }
 }
 
 /// Returns a title for use inside a sentence. A leading abbreviation keeps its capitals.
@@ -128,10 +148,10 @@ fn lower_first(title: &str) -> String {
 /// Returns how much was measured, in which time, and on which device.
 pub fn measured(report: &Report) -> Option<String> {
     let engine = report.engine.as_ref()?;
-    let rate = engine.bytes_read as f64 / 1e9 / engine.seconds.max(1e-9);
+    let rate = bytes((engine.bytes_read as f64 / engine.seconds.max(1e-9)) as u64);
     let adapter = engine.adapter.as_deref().map(|a| format!(" ({})", safe_text::name(a)));
     Some(format!(
-        "{} in {:.2} s, {rate:.2} GB/s, {}{}, {}",
+        "{} in {:.2} s, {rate}/s, {}{}, {}",
         bytes(engine.bytes_read),
         engine.seconds,
         safe_text::name(&engine.device),
@@ -163,19 +183,43 @@ pub fn directory_of_model(report: &Report) -> &str {
     single.unwrap_or(path).trim_end_matches('/')
 }
 
-/// Returns the ranges of a finding in words: bytes, elements and rows, half-open.
-pub fn ranges(finding: &Finding) -> Vec<String> {
-    let mut parts = Vec::new();
-    for (name, part) in [
-        ("bytes", finding.byte_range),
-        ("elements", finding.element_range),
-        ("rows", finding.row_range),
-    ] {
-        if let Some([start, end]) = part {
-            parts.push(format!("{name} {}..{}", grouped(start), grouped(end)));
-        }
+/// Returns where a finding is within its tensor or file, in words:
+/// `tensor byte 531,432, element 132,858, row 345`, or `file bytes 44 to 245`.
+///
+/// The last number of a range belongs to it. In the JSON report, ranges are half-open.
+pub fn location(finding: &Finding) -> Option<String> {
+    let bytes = finding.byte_range.map(|range| byte_range(range, finding.tensor.is_some()));
+    let elements = finding.element_range.map(|range| span("element", range));
+    let rows = finding.row_range.map(|range| span("row", range));
+    let parts: Vec<String> = [bytes, elements, rows].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Returns a half-open byte range of a tensor or of a file in words.
+pub(crate) fn byte_range(range: [u64; 2], in_tensor: bool) -> String {
+    span(if in_tensor { "tensor byte" } else { "file byte" }, range)
+}
+
+/// Returns a half-open range in words, with the noun for its numbers.
+fn span(noun: &str, range: [u64; 2]) -> String {
+    let plural = if range[1].saturating_sub(range[0]) == 1 { "" } else { "s" };
+    format!("{noun}{plural} {}", inclusive(range))
+}
+
+/// Returns the first and the last number of a half-open range: `3 to 7`, or `3` if there is only one.
+pub(crate) fn inclusive([start, end]: [u64; 2]) -> String {
+    match end.saturating_sub(start) {
+        0 => format!("{} (empty range)", grouped(start)),
+        1 => grouped(start),
+        _ => format!("{} to {}", grouped(start), grouped(end - 1)),
     }
-    parts
+}
+
+/// Returns the paths that were skipped, each once: both models of a comparison may have the same path.
+pub(crate) fn skipped(coverage: &Coverage) -> Vec<&SkippedPath> {
+    let mut listed = HashSet::new();
+    let all = coverage.not_covered.iter();
+    all.filter(|skipped| listed.insert((&skipped.path, &skipped.reason))).collect()
 }
 
 /// Returns how a policy treats a finding, in words.
@@ -227,6 +271,24 @@ mod tests {
         broken.error = Some("model: no\nsuch file".to_owned());
         assert_eq!(sentence(&broken), "The run could not be completed: model: no\\nsuch file");
         assert_eq!(broken.exit_code, 3);
+    }
+
+    #[test]
+    fn a_location_names_what_its_numbers_count() {
+        let mut finding = Finding::new("integrity/tensor-changed", "m");
+        assert_eq!(location(&finding), None);
+        finding.byte_range = Some([531_432, 531_433]);
+        assert_eq!(location(&finding).as_deref(), Some("file byte 531,432"));
+        finding.tensor = Some("w".to_owned());
+        finding.element_range = Some([132_858, 132_859]);
+        finding.row_range = Some([0, 384]);
+        assert_eq!(
+            location(&finding).as_deref(),
+            Some("tensor byte 531,432, element 132,858, rows 0 to 383")
+        );
+        finding.byte_range = Some([7, 7]);
+        assert!(location(&finding).unwrap().starts_with("tensor bytes 7 (empty range), "));
+        assert_eq!(inclusive([u64::MAX, 0]), "18,446,744,073,709,551,615 (empty range)");
     }
 
     #[test]

@@ -139,17 +139,28 @@ impl Table {
         writeln!(out, "{}", line.trim_end())
     }
 
-    /// Writes headings, if any column has one, and all rows.
+    /// Writes headings, if any column has one, and all rows. Columns that are empty in every row are left out.
     ///
     /// # Errors
     /// Returns the errors of `out`.
     pub fn write(mut self, rows: &[Vec<Cell>], out: &mut dyn Write) -> io::Result<()> {
+        let used = |index: usize| {
+            rows.iter().any(|row| row.get(index).is_some_and(|cell| !cell.text.is_empty()))
+        };
+        let used: Vec<bool> = (0..self.columns.len()).map(used).collect();
+        self.columns = kept(self.columns, &used);
+        let rows: Vec<Vec<Cell>> = rows.iter().map(|row| kept(row.clone(), &used)).collect();
         rows.iter().for_each(|row| self.measure(row));
         if self.columns.iter().any(|column| !column.heading.is_empty()) {
             self.write_head(out)?;
         }
         rows.iter().try_for_each(|row| self.write_row(row, out))
     }
+}
+
+/// Returns the items of columns that are used.
+fn kept<T>(items: Vec<T>, used: &[bool]) -> Vec<T> {
+    items.into_iter().zip(used).filter_map(|(item, used)| used.then_some(item)).collect()
 }
 
 #[cfg(test)]
@@ -187,6 +198,12 @@ mod tests {
         assert_eq!(width("cafe\u{301}x"), 5);
         assert_eq!(width("a\u{200d}b"), 2);
         assert_eq!(padded("模", 4), "模  ");
+    }
+
+    #[test]
+    fn empty_columns_are_left_out() {
+        assert_eq!(written(named(), &[["a", ""], ["b", ""]]), "name\na\nb\n");
+        assert_eq!(written(named(), &[["a", ""], ["b", "1"]]), "name  size\na\nb        1\n");
     }
 
     #[test]

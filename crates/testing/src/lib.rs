@@ -1,6 +1,9 @@
 //! Test helpers that read the test data of the repository. They depend on no other tensorseal crate, so that every
 //! crate can use them.
 
+// Whatever is not there or cannot be read is a test that fails.
+#![allow(clippy::missing_panics_doc)]
+
 use serde::de::DeserializeOwned;
 use std::fs;
 use std::path::{Path, PathBuf};

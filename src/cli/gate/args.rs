@@ -17,7 +17,7 @@ pub(crate) struct GateArgs {
     /// Print a policy to start from, with every key explained
     #[arg(long, exclusive = true)]
     pub print_policy: bool,
-    /// Seal of the model [default: where `seal` writes it]
+    /// Seal of the model [default: MODEL/tensorseal.seal.json, or MODEL.seal.json for a single file]
     #[arg(long, value_name = "SEAL", help_heading = heading::VERIFICATION)]
     pub seal: Option<PathBuf>,
     /// Seal or model to compare the weights with [default: the seal of the model]
@@ -26,10 +26,10 @@ pub(crate) struct GateArgs {
     /// State database of `registry scan`, for policies that require one [default: as for `registry scan`]
     #[arg(long, value_name = "DB", help_heading = heading::VERIFICATION)]
     pub state: Option<PathBuf>,
-    /// Signature of the model [default: where `sign` writes it]
+    /// Signature of the model [default: MODEL/model.sig, or MODEL.sig for a single file]
     #[arg(long, value_name = "BUNDLE", help_heading = heading::SIGNATURE)]
     pub signature: Option<PathBuf>,
-    /// Attestations that were signed with the model [default: where `sign` writes them]
+    /// Attestations that were signed with the model [default: BUNDLE.attestations.jsonl]
     #[arg(long, value_name = "FILE", help_heading = heading::SIGNATURE)]
     pub attestations: Option<PathBuf>,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! Arguments of `registry`.
 
 use super::values::{self, Rotation};
-use crate::cli::args::{MeasurementArgs, OutputFormat, Showing};
+use crate::cli::args::{MeasurementArgs, OutputFormat, Showing, severity};
 use crate::cli::heading;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -23,6 +23,16 @@ pub(crate) enum RegistryCommand {
     History(HistoryArgs),
     /// Accept the current content of a model, or that it is gone, as its new baseline
     Accept(AcceptArgs),
+}
+
+impl RegistryCommand {
+    /// How models are measured.
+    pub(crate) fn measuring(&self) -> Option<&MeasurementArgs> {
+        match self {
+            Self::Scan(args) => Some(&args.measuring),
+            Self::Status(_) | Self::History(_) | Self::Accept(_) => None,
+        }
+    }
 }
 
 /// Arguments of `registry scan`.
@@ -51,7 +61,7 @@ pub(crate) struct ScanArgs {
     /// Maximum number of bytes to read per second: 200M, 1.5G
     #[arg(long, value_name = "RATE", value_parser = values::rate, help_heading = heading::SCAN)]
     pub limit_rate: Option<u64>,
-    /// Directory for archives that must be unpacked [default: the system's directory for temporary files]
+    /// Directory for archives that must be unpacked [default: $TMPDIR, or /tmp]
     #[arg(long, value_name = "DIR", help_heading = heading::SCAN)]
     pub spool: Option<PathBuf>,
     #[command(flatten)]
@@ -65,7 +75,7 @@ pub(crate) struct ScanArgs {
 /// How models are listed, and which findings fail.
 #[derive(Debug, Args)]
 #[command(next_help_heading = heading::OUTPUT)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Output format
     #[arg(long, value_enum, default_value = "human")]
     #[arg(env = "TENSORSEAL_FORMAT", hide_env_values = true)]
@@ -73,14 +83,15 @@ pub struct Listing {
     #[command(flatten)]
     pub showing: Showing,
     /// Lowest severity that fails the command: info, low, medium, high, critical
-    #[arg(long, value_name = "SEVERITY", default_value = "medium", help_heading = heading::FAILURE)]
+    #[arg(long, value_name = "SEVERITY", default_value = "medium", value_parser = severity)]
+    #[arg(help_heading = heading::FAILURE)]
     pub fail_on: Severity,
 }
 
 /// Where models are remembered.
 #[derive(Debug, Args)]
 pub(crate) struct StateArgs {
-    /// State database [default: tensorseal.db in $STATE_DIRECTORY, or tensorseal/registry.db in
+    /// State database (what scans remember) [default: tensorseal.db in $STATE_DIRECTORY, or tensorseal/registry.db in
     /// $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "DB")]
     pub state: Option<PathBuf>,

@@ -19,7 +19,7 @@ use tensorseal_registry::state::StateError;
 pub(super) fn run(command: &RegistryCommand, general: &General) -> CommandResult {
     match command {
         RegistryCommand::Scan(args) => scan::run(args, general),
-        RegistryCommand::Status(args) => status::run(args),
+        RegistryCommand::Status(args) => status::run(args, general),
         RegistryCommand::History(args) => history::run(args),
         RegistryCommand::Accept(args) => accept::run(args, general),
     }

@@ -4,11 +4,8 @@ use super::args::Notifications;
 use super::reports::Reports;
 use crate::cli::output;
 use anyhow::{Context, anyhow};
-use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use tensorseal_core::judge::Verdict;
-use tensorseal_core::verbs::output::write_whole;
 use tensorseal_report::registry::{Overview, json, ocsf, prometheus, summary_line, syslog};
 
 /// What became of the notifications.
@@ -34,9 +31,6 @@ pub(super) fn scan_finished(
     overview: &Overview<'_>,
     reports: Option<&Reports>,
 ) -> Delivery {
-    let file = |path: &Path, write: &dyn Fn(&mut dyn Write) -> std::io::Result<()>| {
-        write_whole(path, write).with_context(|| format!("cannot write {}", path.display()))
-    };
     let mut delivery = Delivery { complete: true };
     let mut done = |result: anyhow::Result<()>| {
         if let Err(error) = result {
@@ -45,10 +39,12 @@ pub(super) fn scan_finished(
         }
     };
     if let Some(path) = &notifications.prometheus {
-        done(file(path, &|out| prometheus::write(overview, &prometheus::registry_of(path), out)));
+        done(output::write_file(path, &|out| {
+            prometheus::write(overview, &prometheus::registry_of(path), out)
+        }));
     }
     if let Some(path) = &notifications.ocsf {
-        done(file(path, &|out| ocsf::write(overview, out)));
+        done(output::write_file(path, &|out| ocsf::write(overview, out)));
     }
     if let Some(target) = &notifications.syslog {
         done(syslog::send(overview, target).map(|_| ()).map_err(Into::into));

@@ -1,13 +1,12 @@
 //! A directory of reports: one page of all models, and one of each with findings.
 
-use crate::cli::Failure;
-use anyhow::Context;
+use crate::cli::{Failure, output};
+use anyhow::anyhow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use tensorseal_base::severity::Severity;
 use tensorseal_core::record::ModelRecord;
-use tensorseal_core::verbs::output::write_whole;
 use tensorseal_registry::scan::CheckedModel;
 use tensorseal_report::registry::{Overview, html as page, model_uid};
 use tensorseal_report::{Report, html, json};
@@ -28,7 +27,7 @@ impl Reports {
     pub(super) fn new(directory: &Path) -> Result<Reports, Failure> {
         let models = directory.join(MODELS);
         fs::create_dir_all(&models)
-            .with_context(|| format!("cannot create {}", models.display()))
+            .map_err(|e| anyhow!("cannot create {}: {}", models.display(), output::reason(&e)))
             .map_err(Failure::incomplete)?;
         Ok(Reports { directory: directory.to_owned() })
     }
@@ -46,8 +45,8 @@ impl Reports {
             for path in [page, document] {
                 match fs::remove_file(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(error)
-                            .with_context(|| format!("cannot remove {}", path.display()));
+                        let reason = output::reason(&error);
+                        return Err(anyhow!("cannot remove {}: {reason}", path.display()));
                     }
                     _ => {}
                 }
@@ -59,10 +58,8 @@ impl Reports {
             return Ok(());
         }
         let report = report(model);
-        write_whole(&page, &|out| html::write(&report, out))
-            .with_context(|| format!("cannot write {}", page.display()))?;
-        write_whole(&document, &|out| json::write(&report, out))
-            .with_context(|| format!("cannot write {}", document.display()))
+        output::write_file(&page, &|out| html::write(&report, out))?;
+        output::write_file(&document, &|out| json::write(&report, out))
     }
 
     /// The page of all models.
@@ -73,8 +70,7 @@ impl Reports {
             let there = !model.findings.is_empty() && self.directory.join(&file).exists();
             there.then_some(file)
         };
-        write_whole(&path, &|out| page::write(overview, Some(&report), out))
-            .with_context(|| format!("cannot write {}", path.display()))
+        output::write_file(&path, &|out| page::write(overview, Some(&report), out))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::args::{ListFormat, StatusArgs};
 use super::{place, state_failure};
-use crate::cli::args::Showing;
+use crate::cli::args::{General, Showing};
 use crate::cli::{CommandResult, Failure, exit, output};
 use anyhow::Context;
 use std::io::{self, BufWriter, Write};
@@ -10,13 +10,12 @@ use tensorseal_base::severity::Severity;
 use tensorseal_core::judge::Verdict;
 use tensorseal_core::record::{RegistrySummary, RunOutcome};
 use tensorseal_core::verbs;
-use tensorseal_core::verbs::output::write_whole;
 use tensorseal_registry::state::Database;
 use tensorseal_report::human::Palette;
 use tensorseal_report::registry::{Overview, html, human, inventory, json};
 
 /// Prints the state of all models.
-pub(super) fn run(args: &StatusArgs) -> CommandResult {
+pub(super) fn run(args: &StatusArgs, general: &General) -> CommandResult {
     let path = place::state(&args.remembering)?;
     let database = Database::open_for_reading(&path).map_err(state_failure)?;
     let summary = database.summary().map_err(state_failure)?;
@@ -29,16 +28,17 @@ pub(super) fn run(args: &StatusArgs) -> CommandResult {
         passed_over: None,
     };
     if let Some(path) = &args.html {
-        write_whole(path, &|out| html::write(&overview, None, out))
-            .with_context(|| format!("cannot write {}", path.display()))
+        output::write_file(path, &|out| html::write(&overview, None, out))
             .map_err(Failure::incomplete)?;
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let written = match args.listing.format {
         ListFormat::Json => json::write(&overview, &mut out),
         ListFormat::Csv => inventory::write(&overview, &mut out),
+        ListFormat::Human if general.quiet && overview.verdict == Verdict::Pass => Ok(()),
         ListFormat::Human => {
-            let models = if args.problems { human::Models::Problems } else { human::Models::All };
+            let problems = args.problems || general.quiet;
+            let models = if problems { human::Models::Problems } else { human::Models::All };
             print(&overview, models, args.listing.showing, &mut out)
         }
     };

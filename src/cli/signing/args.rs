@@ -3,9 +3,11 @@
 use crate::cli::Failure;
 use crate::cli::args::{Common, MeasurementArgs, OpenArgs};
 use crate::cli::heading;
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use tensorseal_core::verbs::locations::default_bundle;
 use tensorseal_core::verbs::{SignatureOptions, trust};
 use tensorseal_engine::stream::hashing::HashAlgorithm;
 use tensorseal_signing::attestation::AttestationKind;
@@ -29,9 +31,9 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "PATH", help_heading = heading::SIGNATURE)]
     pub ignore_path: Vec<PathBuf>,
     /// Also sign an attestation: seal, audit or watermark-claim (repeatable)
-    #[arg(long, value_name = "FACTS", help_heading = heading::SIGNATURE)]
+    #[arg(long, value_name = "KIND", help_heading = heading::SIGNATURE)]
     pub attest: Vec<AttestedFact>,
-    /// Seal to attest [default: where `seal` writes it]
+    /// Seal to attest [default: MODEL/tensorseal.seal.json, or MODEL.seal.json for a single file]
     #[arg(long, value_name = "SEAL", help_heading = heading::SIGNATURE)]
     pub seal: Option<PathBuf>,
     /// Watermark claim to attest
@@ -70,42 +72,55 @@ pub(crate) struct SignerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = heading::SIGNATURE)]
 pub(crate) struct SignatureArgs {
-    /// Signature to verify: an OpenSSF Model Signing bundle
+    /// Signature to verify: an OpenSSF Model Signing bundle [default with --public-key or --ca:
+    /// MODEL/model.sig, or MODEL.sig for a single file]
     #[arg(long, value_name = "BUNDLE", requires = "trust")]
     pub signature: Option<PathBuf>,
     /// Trusted public key, PEM
-    #[arg(long, value_name = "PEM", requires = "signature", group = "trust")]
+    #[arg(long, value_name = "PEM", group = "trust")]
     pub public_key: Option<PathBuf>,
     /// Trusted root certificates, PEM (repeatable)
-    #[arg(
-        long,
-        value_name = "PEM",
-        requires = "signature",
-        group = "trust",
-        conflicts_with = "public_key"
-    )]
+    #[arg(long, value_name = "PEM", group = "trust", conflicts_with = "public_key")]
     pub ca: Vec<PathBuf>,
     /// Allow files in the model that were not signed
-    #[arg(long, requires = "signature")]
+    #[arg(long, requires = "trust")]
     pub ignore_unsigned_files: bool,
     /// File or directory of the model that need not be signed (repeatable)
-    #[arg(long, value_name = "PATH", requires = "signature")]
+    #[arg(long, value_name = "PATH", requires = "trust")]
     pub ignore_path: Vec<PathBuf>,
-    /// Attestations that were signed with the model [default: where `sign` writes them, if they exist]
-    #[arg(long, value_name = "FILE", requires = "signature")]
+    /// Attestations that were signed with the model [default: BUNDLE.attestations.jsonl, if it
+    /// exists]
+    #[arg(long, value_name = "FILE", requires = "trust")]
     pub attestations: Option<PathBuf>,
     /// Require this attestation: seal, audit or watermark-claim (repeatable)
-    #[arg(long, value_name = "FACTS", requires = "signature")]
+    #[arg(long, value_name = "KIND", requires = "trust")]
     pub require_attestation: Vec<AttestedFact>,
 }
 
+/// The signature where `sign` writes it.
+fn default_signature(model: &Path) -> Result<PathBuf, Failure> {
+    let bundle = default_bundle(model);
+    if bundle.symlink_metadata().is_ok() {
+        return Ok(bundle);
+    }
+    Err(Failure::usage(anyhow!(
+        "no signature at {}: get it from the publisher and name it with --signature, or create one with `tensorseal sign`",
+        bundle.display()
+    )))
+}
+
 impl SignatureArgs {
-    /// What is to be checked, with keys and certificates read.
-    pub(crate) fn options(&self) -> Result<Option<SignatureOptions>, Failure> {
-        let Some(bundle) = &self.signature else { return Ok(None) };
+    /// What must be checked, with keys and certificates read. Trust in someone implies a signature: the one that is
+    /// named, or else the one where `sign` writes it.
+    pub(crate) fn options(&self, model: &Path) -> Result<Option<SignatureOptions>, Failure> {
         let trust = match &self.public_key {
             Some(key) => trust::read_key(key)?,
+            None if self.ca.is_empty() => return Ok(None),
             None => trust::read_roots(&self.ca)?,
+        };
+        let bundle = match &self.signature {
+            Some(bundle) => bundle.clone(),
+            None => default_signature(model)?,
         };
         Ok(Some(SignatureOptions {
             attestations: self.attestations.clone(),

@@ -31,14 +31,23 @@ pub(crate) fn run(args: &SignArgs, general: &General) -> CommandResult {
     let summary: output::Body<'_> = &|out, palette| signed::summary(out, palette, &report);
     let code = output::finish(&report, (&args.common, general), summary)?;
     if let Some(signature) = report.signature.as_ref().filter(|_| code == exit::PASS) {
-        let trust =
-            if args.signer.cert.is_some() { "--ca ROOT.pem" } else { "--public-key PUB.pem" };
-        let text = format!(
-            "verify it with `tensorseal verify {} --signature {} {trust}`",
-            output::quoted(&args.model),
-            output::quoted(Path::new(&signature.source))
-        );
-        output::next(&args.common, general, &text);
+        output::next(&args.common, general, &next(args, Path::new(&signature.source)));
     }
     Ok(code)
+}
+
+/// How to verify what was signed.
+fn next(args: &SignArgs, signature: &Path) -> String {
+    let verify = format!(
+        "`tensorseal verify {} --signature {}",
+        output::quoted(&args.model),
+        output::quoted(signature)
+    );
+    if args.signer.cert.is_some() {
+        return format!("verify it with {verify} --ca ROOT.pem`");
+    }
+    let key = output::quoted(&args.signer.key);
+    format!(
+        "write the public key with `openssl pkey -in {key} -pubout -out PUB.pem`, and verify the signature with {verify} --public-key PUB.pem`"
+    )
 }

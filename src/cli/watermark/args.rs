@@ -34,6 +34,16 @@ impl WatermarkCommand {
         }
     }
 
+    /// How the model is measured.
+    pub(crate) fn measuring(&self) -> Option<&MeasurementArgs> {
+        match self {
+            Self::Embed(args) => Some(&args.measuring),
+            Self::Claim(args) => Some(&args.measuring),
+            Self::Detect(args) => Some(&args.measuring),
+            Self::Keygen(_) => None,
+        }
+    }
+
     /// The model, and the original that it is compared with.
     pub(crate) fn models(&self) -> (Option<&PathBuf>, Option<&PathBuf>) {
         match self {
@@ -146,7 +156,8 @@ pub(crate) struct DetectArgs {
     /// Unmarked original, to test the difference from it as well; the base model of --scheme interval
     #[arg(long, value_name = "MODEL", help_heading = heading::WATERMARK)]
     pub original: Option<PathBuf>,
-    /// Root of the original, as published before the key was created
+    /// Root of --original as its publisher stated it before the key was created; proves that the original was
+    /// not made to fit the key
     #[arg(long, value_name = "blake3:HEX", value_parser = root, requires = "original", help_heading = heading::WATERMARK)]
     pub original_root: Option<[u8; 32]>,
     /// Expected result of every key [default: present]

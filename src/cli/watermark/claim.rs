@@ -19,7 +19,7 @@ pub(super) fn run(args: &ClaimArgs, general: &General) -> CommandResult {
     let unmarked = running::watched(general, |progress| {
         marking::measure(&model, &key, &args.measuring, progress)
     })?;
-    running::note_device(&unmarked.measured.run, general.quiet);
+    running::note_device(&unmarked.measured.run, general);
     unmarked.refuse_marked()?;
     let mark = unmarked.mark(args.marking.payload, args.marking.strength.wanted(), false)?;
     let claim = Claim::new(

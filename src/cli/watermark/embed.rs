@@ -3,7 +3,7 @@
 use super::args::EmbedArgs;
 use super::{claim_failure, marking, read_key};
 use crate::cli::args::General;
-use crate::cli::{CommandResult, Failure, output, running};
+use crate::cli::{CommandResult, Failure, exit, output, running};
 use anyhow::anyhow;
 use std::io::{self, Write};
 use std::path::Path;
@@ -56,9 +56,16 @@ pub(super) fn run(args: &EmbedArgs, general: &General) -> CommandResult {
     report.judge(args.common.fail_on);
     let body = lines(&embedding, &args.output, &model);
     report.watermark = Some(WatermarkReport::Embedded(embedding));
-    output::finish(&report, (&args.common, general), &|out, palette| {
+    let code = output::finish(&report, (&args.common, general), &|out, palette| {
         write_lines(out, palette, &body)
-    })
+    })?;
+    if code == exit::PASS {
+        let copy = output::quoted(&args.output);
+        let text =
+            format!("seal and sign the marked model, beginning with `tensorseal seal {copy}`");
+        output::next(&args.common, general, &text);
+    }
+    Ok(code)
 }
 
 /// Refuses formats of which a marked copy would be inconsistent: they hold checksums, or tensors that share bytes.
@@ -119,7 +126,7 @@ fn embed_failure(error: EmbedError) -> Failure {
 
 /// The summary of the watermark: labels and texts.
 fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str, String)> {
-    let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
+    let z = |z: Option<f64>| z.map_or("n/a".to_owned(), |z| format!("{z:.1}"));
     let share = mark.changed as f64 / mark.elements.max(1) as f64 * 100.0;
     let what = if model.is_single_file() { "file" } else { "directory" };
     vec![
@@ -129,7 +136,7 @@ fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str,
         (
             "strength",
             format!(
-                "alpha {:.6}, expected z {:.1}; written z {}, pilot z {}",
+                "alpha {:.6}, expected z {:.1}; written z {}, z of the pilot blocks {}",
                 mark.alpha,
                 mark.z_expected,
                 z(mark.z),
@@ -140,7 +147,7 @@ fn lines(mark: &Embedding, out: &Path, model: &Checkpoint) -> Vec<(&'static str,
             "change",
             format!(
                 "signal-to-noise ratio {} dB; {share:.1} % of {} elements in {}",
-                mark.snr_db.map_or("-".to_owned(), |snr| format!("{snr:.2}")),
+                mark.snr_db.map_or("n/a".to_owned(), |snr| format!("{snr:.2}")),
                 grouped(mark.elements),
                 count(mark.carriers, "tensor")
             ),

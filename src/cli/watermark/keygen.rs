@@ -13,7 +13,7 @@ pub(super) fn run(args: &KeygenArgs, general: &General) -> CommandResult {
     key.write_new(&args.output, &args.note).map_err(key_failure)?;
     let mut out = io::stdout().lock();
     let printed = if general.quiet {
-        writeln!(out, "{}", key.id())
+        Ok(())
     } else {
         writeln!(out, "key id    {}", key.id()).and_then(|()| writeln!(out, "written   {}, readable only by you: anyone who has it can detect and remove the watermark; keep a backup in a safe place", args.output.display()))
     };

@@ -99,7 +99,7 @@ impl UnmarkedModel {
             return Ok(());
         }
         Err(Failure::usage(anyhow!(
-            "the model already has a watermark of this key (pilot z {z:.1}); use the unmarked model, another key, or --force"
+            "the model already has a watermark of this key (z of the pilot blocks {z:.1}); use the unmarked model, another key, or --force"
         )))
     }
 

@@ -16,7 +16,6 @@ use tensorseal_signing::{CertificateError, KeyError, ManifestError};
 
 /// The kind of an error. The program has an exit code for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ErrorKind {
     /// A mistake of the caller: wrong options, keys or policies, a missing device, or nothing to verify against.
     Usage,

@@ -22,11 +22,10 @@ pub struct ModelScope {
 impl ModelScope {
     /// Returns the options to open a model with this scope.
     pub fn options(self) -> OpenOptions {
-        OpenOptions {
-            allow_symlinks: self.allow_symlinks,
-            include_git_paths: self.include_git_paths,
-            ..OpenOptions::default()
-        }
+        let mut options = OpenOptions::default();
+        options.allow_symlinks = self.allow_symlinks;
+        options.include_git_paths = self.include_git_paths;
+        options
     }
 }
 
@@ -54,11 +53,9 @@ pub fn refuse_cache(path: &Path) -> Result<(), Error> {
 /// Returns an error if the model cannot be opened, or is malformed.
 pub fn open_sound(path: &Path, opening: ModelScope) -> Result<Checkpoint, Error> {
     refuse_cache(path)?;
-    let options = OpenOptions {
-        seals: locations::seals_inside(path, None),
-        signatures: locations::signatures_inside(path, None),
-        ..opening.options()
-    };
+    let mut options = opening.options();
+    options.seals = locations::seals_inside(path, None);
+    options.signatures = locations::signatures_inside(path, None);
     let model = Checkpoint::open(path, &options)?;
     require_sound(&model)?;
     Ok(model)

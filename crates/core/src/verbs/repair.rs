@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tensorseal_base::severity::Severity;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunOptions, RunReport};
-use tensorseal_format::{Checkpoint, OpenOptions};
+use tensorseal_format::Checkpoint;
 
 /// Options of [`repair`](fn@repair).
 #[derive(Debug, Clone)]
@@ -95,12 +95,10 @@ pub fn repair(path: &Path, options: &RepairOptions) -> Result<Repair, Error> {
         report.judge(options.fail_on);
         return Ok(Repair { report, outcome: RepairOutcome::NoSeal });
     };
-    let open_options = OpenOptions {
-        seals: locations::seals_inside(path, named),
-        signatures: locations::signatures_inside(path, Some(&sealed)),
-        expected_files: Some(sealed.naming_files()),
-        ..options.opening.options()
-    };
+    let mut open_options = options.opening.options();
+    open_options.seals = locations::seals_inside(path, named);
+    open_options.signatures = locations::signatures_inside(path, Some(&sealed));
+    open_options.expected_files = Some(sealed.naming_files());
     let mut model = Checkpoint::open(path, &open_options)?;
     layout::apply_layouts(&mut model, &sealed);
     let mut findings = Vec::new();

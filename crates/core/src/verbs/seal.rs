@@ -16,7 +16,7 @@ use tensorseal_base::system::is_same_file;
 use tensorseal_engine::stream::plan::Plan;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunOptions, RunReport};
-use tensorseal_format::{Checkpoint, ModelFile, OpenOptions};
+use tensorseal_format::{Checkpoint, ModelFile};
 
 /// The name of the sidecar in error messages.
 const SIDECAR: &str = "the chunk digests";
@@ -73,7 +73,9 @@ pub fn seal(path: &Path, options: &SealOptions) -> Result<Report, Error> {
     let existing_seal = Some(target.as_path()).filter(|path| locations::may_hold_seal(path));
     let seals = locations::seals_inside(path, existing_seal);
     let signatures = locations::signatures_inside(path, None);
-    let how = OpenOptions { seals, signatures, ..options.opening.options() };
+    let mut how = options.opening.options();
+    how.seals = seals;
+    how.signatures = signatures;
     let model = Checkpoint::open(path, &how)?;
     check_target(&target, &model)?;
     open::require_sound(&model)?;

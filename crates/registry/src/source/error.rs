@@ -42,7 +42,6 @@ impl SourceError {
         match error {
             RemoteError::Changed(what) => Self::Changed { place, what },
             RemoteError::Unavailable(reason) => Self::Unreachable { place, reason },
-            other => Self::Unreachable { place, reason: other.to_string() },
         }
     }
 }

@@ -15,10 +15,9 @@ pub(super) fn is_signature(name: &str) -> bool {
 
 /// Returns the options with which models of registries are opened.
 pub(super) fn options() -> OpenOptions {
-    OpenOptions {
-        seals: vec![seal::FILE_NAME.to_owned(), chunk_digests::FILE_NAME.to_owned()],
-        ..OpenOptions::default()
-    }
+    let mut options = OpenOptions::default();
+    options.seals = vec![seal::FILE_NAME.to_owned(), chunk_digests::FILE_NAME.to_owned()];
+    options
 }
 
 /// Lists the files below a directory as a model. `add_digests` is called for each file.

@@ -40,7 +40,7 @@ pub trait Source: Send + Sync {
     /// Calls `each` for every model until it returns [`ControlFlow::Break`]. Only names, lengths and change tokens are
     /// read.
     ///
-    /// A model that cannot be listed is passed with the reason in [`ListedModel::unreadable`].
+    /// A model that cannot be listed is passed with the reason in `ListedModel::unreadable`.
     ///
     /// # Errors
     /// Returns a [`SourceError`] if the source cannot be listed completely.

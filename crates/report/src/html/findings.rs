@@ -16,13 +16,13 @@ const OF_RULE: usize = 40;
 const OF_PAGE: usize = 240;
 
 /// The findings in the order in which the page lists them.
-pub struct Chapters<'a> {
+pub(super) struct Chapters<'a> {
     /// The findings of each severity, most severe first.
     pub chapters: Vec<(Severity, Vec<RuleSection<'a>>)>,
 }
 
 /// The findings of one rule at one severity.
-pub struct RuleSection<'a> {
+pub(super) struct RuleSection<'a> {
     /// The id of the rule.
     pub id: &'static str,
     /// Number of its findings.
@@ -32,7 +32,7 @@ pub struct RuleSection<'a> {
 }
 
 impl<'a> Chapters<'a> {
-    pub fn of(report: &'a Report) -> Self {
+    pub(super) fn of(report: &'a Report) -> Self {
         let mut groups: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
         for finding in &report.findings {
             let key = (Reverse(finding.severity), finding.rule);
@@ -56,7 +56,7 @@ impl<'a> Chapters<'a> {
     }
 
     /// Returns the listed findings with their numbers.
-    pub fn listed(&self) -> impl Iterator<Item = (usize, &'a Finding)> + '_ {
+    pub(super) fn listed(&self) -> impl Iterator<Item = (usize, &'a Finding)> + '_ {
         let parts = self.chapters.iter().flat_map(|(_, parts)| parts);
         parts.flat_map(|part| part.listed.iter().copied())
     }
@@ -64,23 +64,23 @@ impl<'a> Chapters<'a> {
 
 impl RuleSection<'_> {
     /// Returns the rule, if it is known.
-    pub fn rule(&self) -> Option<&'static Rule> {
+    pub(super) fn rule(&self) -> Option<&'static Rule> {
         find_rule(self.id)
     }
 }
 
 /// Returns the number of findings of a chapter.
-pub fn total(parts: &[RuleSection<'_>]) -> String {
+pub(super) fn total(parts: &[RuleSection<'_>]) -> String {
     count(parts.iter().map(|part| part.total as u64).sum(), "finding")
 }
 
 /// Returns the evidence of a finding.
-pub fn evidence(finding: &Finding) -> EvidenceTables {
+pub(super) fn evidence(finding: &Finding) -> EvidenceTables {
     EvidenceTables::of(&finding.evidence)
 }
 
 /// Returns the text of a rule with the parts in backticks as code.
-pub fn prose(text: &str) -> Safe<String> {
+pub(super) fn prose(text: &str) -> Safe<String> {
     let parts = text.split('`').enumerate();
     let parts = parts.map(|(index, part)| match index % 2 {
         0 => super::escape::text(part),
@@ -90,7 +90,7 @@ pub fn prose(text: &str) -> Safe<String> {
 }
 
 /// Returns the references of a rule: what separates each from the one before, the title of its catalogue, and its id.
-pub fn references(rule: &Rule) -> Vec<(&'static str, &'static str, &'static str)> {
+pub(super) fn references(rule: &Rule) -> Vec<(&'static str, &'static str, &'static str)> {
     let mut last = None;
     let mut listed = Vec::new();
     for reference in &rule.references {

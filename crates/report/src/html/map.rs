@@ -24,7 +24,7 @@ const LINE: usize = 32;
 
 /// The tensors of one cell.
 #[derive(Debug, Default, Clone)]
-pub struct Cell {
+pub(super) struct Cell {
     /// Number of tensors.
     pub tensors: u64,
     /// Number of tensors with findings above info.
@@ -37,13 +37,13 @@ pub struct Cell {
 
 impl Cell {
     /// Returns how many tensors of the cell have findings, and the most severe of them.
-    pub fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         let worst = self.worst.map_or("clean", Severity::name);
         format!("{worst}: {} of {}", grouped(self.flagged), count(self.tensors, "tensor"))
     }
 
     /// Returns the number of tensors with findings, if there are several.
-    pub fn number(&self) -> Option<String> {
+    pub(super) fn number(&self) -> Option<String> {
         match self.flagged {
             0 | 1 => None,
             2..=99 => Some(self.flagged.to_string()),
@@ -65,7 +65,7 @@ impl Cell {
 }
 
 /// The rows and columns with their names.
-pub struct Map {
+pub(super) struct Map {
     /// Number of tensors.
     pub tensors: u64,
     /// The roles.
@@ -78,7 +78,7 @@ pub struct Map {
 
 impl Map {
     /// Draws the map of a report, or returns `None` if the roles of its tensors are not known.
-    pub fn of(report: &Report, flagged: &Flagged<'_>) -> Option<Self> {
+    pub(super) fn of(report: &Report, flagged: &Flagged<'_>) -> Option<Self> {
         let profiles: Vec<&Profile> =
             report.profiles.iter().filter(|profile| !profile.role.is_empty()).collect();
         (!profiles.is_empty()).then(|| Self::draw(&profiles, flagged))
@@ -164,12 +164,12 @@ fn lines(label: &str) -> String {
 }
 
 /// Returns the severities that a cell may show.
-pub fn legend() -> impl Iterator<Item = Severity> {
+pub(super) fn legend() -> impl Iterator<Item = Severity> {
     Severity::ALL.into_iter().filter(|severity| *severity > Severity::Info)
 }
 
 /// Returns the name of a column as markup, in lines that are not too long.
-pub fn label(role: &str) -> Safe<String> {
+pub(super) fn label(role: &str) -> Safe<String> {
     Safe(format!("<bdi>{}</bdi>", escape(lines(&safe_text::name(role)))))
 }
 

@@ -111,10 +111,10 @@ impl<'a> Flagged<'a> {
         self.drawn.iter().filter_map(|profile| Some((*profile, self.get(&profile.tensor)?)))
     }
 
-    /// Returns where a finding is: ranges, file, other tensor, what a policy says of it, and a link to the plots.
+    /// Returns where a finding is: its location, its file, other tensor, what a policy says of it, and a link to the plots.
     fn places(&self, finding: &Finding) -> Vec<Safe<String>> {
         let text = |text: String| Safe(escape::text(&text));
-        let mut places: Vec<_> = summary::ranges(finding).into_iter().map(text).collect();
+        let mut places: Vec<_> = summary::location(finding).into_iter().map(text).collect();
         if let (Some(_), Some(file)) = (&finding.tensor, &finding.file) {
             places.push(Safe(format!("file {}", escape::name(file))));
         }

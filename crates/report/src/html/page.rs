@@ -11,7 +11,7 @@ use tensorseal_core::policy::gate::RuleStatus;
 pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// The version of the program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Returns the digest by which the content security policy allows the style sheet.
 pub(crate) fn style_digest() -> Safe<String> {
@@ -24,7 +24,7 @@ pub(crate) fn grouped(length: usize) -> String {
 }
 
 /// Returns the version of the rules.
-pub fn rules_version() -> &'static str {
+pub(crate) fn rules_version() -> &'static str {
     tensorseal_core::judge::rules::rules().version
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn verdict(verdict: Verdict) -> (&'static str, &'static str) {
 }
 
 /// Returns the CSS class of the outcome of a policy rule and its sign.
-pub fn outcome(outcome: RuleStatus) -> (&'static str, &'static str) {
+pub(crate) fn outcome(outcome: RuleStatus) -> (&'static str, &'static str) {
     match outcome {
         RuleStatus::Pass => ("clean", "✔"),
         RuleStatus::Allowed => ("low", "○"),
@@ -48,7 +48,7 @@ pub fn outcome(outcome: RuleStatus) -> (&'static str, &'static str) {
 }
 
 /// Returns the sign of a severity, for readers who do not see its colour.
-pub fn sign(severity: Severity) -> &'static str {
+pub(crate) fn sign(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "✖",
         Severity::High => "▲",
@@ -59,7 +59,7 @@ pub fn sign(severity: Severity) -> &'static str {
 }
 
 /// Returns a badge with the sign and the name of a severity, in its colours.
-pub fn badge(severity: Severity) -> Safe<String> {
+pub(crate) fn badge(severity: Severity) -> Safe<String> {
     let (name, sign) = (severity.name(), sign(severity));
     Safe(format!(
         "<span class=\"badge {name}\"><span aria-hidden=\"true\">{sign}</span> {name}</span>"

@@ -6,10 +6,10 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 /// Size of a plot and position of its axes, in SVG units.
-pub const WIDTH: f64 = 460.0;
-pub const HEIGHT: f64 = 178.0;
+pub(super) const WIDTH: f64 = 460.0;
+pub(super) const HEIGHT: f64 = 178.0;
 const LEFT: f64 = 52.0;
-pub const RIGHT: f64 = 442.0;
+pub(super) const RIGHT: f64 = 442.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 142.0;
 
@@ -23,7 +23,7 @@ const APART: i64 = 8;
 const STREAMS: usize = 8;
 
 /// A plot.
-pub struct Plot {
+pub(super) struct Plot {
     /// SVG elements.
     pub drawing: String,
     /// Title of the horizontal axis.
@@ -35,7 +35,7 @@ pub struct Plot {
 }
 
 /// Draws all plots of a tensor.
-pub fn all(profile: &Profile) -> Vec<Plot> {
+pub(super) fn all(profile: &Profile) -> Vec<Plot> {
     let exponents = exponents(&profile.exponents, &profile.exponents_before);
     let low_bits = profile.low_bits.iter().take(STREAMS).filter_map(low_bits);
     exponents.into_iter().chain(low_bits).collect()

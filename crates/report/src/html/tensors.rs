@@ -7,7 +7,7 @@ use crate::units::count;
 pub(super) const DRAWN: usize = 40;
 
 /// Largest number of findings that are named with a tensor. The rest is counted.
-pub const NAMED: usize = 8;
+pub(super) const NAMED: usize = 8;
 
 /// Returns how many findings of a tensor its card does not name.
 pub(super) fn unnamed(flag: &Flag) -> Option<String> {
@@ -16,7 +16,7 @@ pub(super) fn unnamed(flag: &Flag) -> Option<String> {
 }
 
 /// Returns the shape of a tensor. A hostile file may state any number of dimensions, so the list is bounded.
-pub fn shape(shape: &[u64]) -> String {
+pub(super) fn shape(shape: &[u64]) -> String {
     let listed: Vec<String> = shape.iter().take(8).map(u64::to_string).collect();
     let more = if shape.len() > 8 { ", …" } else { "" };
     format!("[{}{more}]", listed.join(", "))

@@ -4,6 +4,7 @@ use super::group::Group;
 use super::{Overview, sentence, summary_line};
 use crate::human::{Options, Palette, not_shown};
 use crate::safe_text::{MESSAGE, clipped, name as shown};
+use crate::summary::byte_range;
 use crate::table::{Align, Cell, Table};
 use crate::units::grouped;
 use std::io::{self, Write};
@@ -72,8 +73,8 @@ pub fn table(
 
 fn row(overview: &Overview<'_>, model: &ModelRecord, palette: Palette) -> [Cell; 4] {
     let checked = match model.last_deep_check {
-        Some(time) => format!("{} ago", overview.age(time)),
-        None => "never".to_owned(),
+        Some(time) => format!("deep-checked {} ago", overview.age(time)),
+        None => "never deep-checked".to_owned(),
     };
     let state = Cell::styled(model.state.name(), palette.state(model.state));
     let dim = palette.dim(&checked);
@@ -143,8 +144,8 @@ fn finding_lines(
     let line = format!("{severity}  {rule}  {name}  {}", place.unwrap_or_default());
     writeln!(out, "{}", line.trim_end())?;
     writeln!(out, "          {}", clipped(&finding.message, MESSAGE))?;
-    if let Some([start, end]) = finding.byte_range {
-        let line = format!("bytes {}..{}", grouped(start), grouped(end));
+    if let Some(range) = finding.byte_range {
+        let line = byte_range(range, finding.tensor.is_some());
         writeln!(out, "          {}", palette.dim(&line))?;
     }
     Ok(())
@@ -215,21 +216,21 @@ mod tests {
         let text = plain("c", Models::All);
         let expected = "\
 /models
-  ok          a    60 min ago
-  bit-rot     b    60 min ago   1 critical
-  modified    c c  60 min ago   1 critical
+  ok          a    deep-checked 60 min ago
+  bit-rot     b    deep-checked 60 min ago   1 critical
+  modified    c c  deep-checked 60 min ago   1 critical
 
 s3://bucket/models
-  new         d    29 days ago
-  missing     e    60 min ago
-  incomplete  f    never
+  new         d    deep-checked 29 days ago
+  missing     e    deep-checked 60 min ago
+  incomplete  f    never deep-checked
 
 critical  integrity/tensor-changed  b  layers.0.weight
           what integrity/tensor-changed says
-          bytes 16..18
+          tensor bytes 16 to 17
 critical  integrity/tensor-changed  c  c
           c
-          bytes 16..18
+          tensor bytes 16 to 17
 1 info finding not shown; show it with --show info
 
 not checked  s3://bucket/models/f: timed out

@@ -8,14 +8,16 @@ use tensorseal_core::record::{ModelRecord, ModelState};
 /// Returns the summary line of a scan:
 ///
 /// ```text
-/// registry  500 models: 497 ok, 1 modified, 2 new; 12 deep-checked, 31.8 GiB in 40 s; oldest deep check 29 days
+/// registry  500 models: 497 ok, 1 modified, 2 new; 12 deep-checked, 31.8 GiB read in 40 s; oldest deep check 29 days ago
 /// ```
+///
+/// What is read may exceed the size of the models: one whose content changed is read again to be examined.
 pub fn summary_line(overview: &Overview<'_>) -> String {
     let summary = overview.summary;
     let mut parts = vec![states(overview)];
     if let Some(run) = &summary.last_run {
         let mut part =
-            format!("{} deep-checked, {}", grouped(run.deep_checked), bytes(run.bytes_read));
+            format!("{} deep-checked, {} read", grouped(run.deep_checked), bytes(run.bytes_read));
         match run.seconds() {
             Some(seconds) => part += &format!(" in {}", span(seconds.round() as i64)),
             None => part += ", still running or interrupted",
@@ -49,7 +51,7 @@ pub(super) fn states(overview: &Overview<'_>) -> String {
 fn oldest(overview: &Overview<'_>) -> Option<String> {
     let never = overview.summary.never_deep_checked;
     let oldest = overview.summary.oldest_deep_check;
-    let oldest = oldest.map(|time| format!("oldest deep check {}", overview.age(time)));
+    let oldest = oldest.map(|time| format!("oldest deep check {} ago", overview.age(time)));
     let never = (never > 0).then(|| format!("{} never deep-checked", grouped(never)));
     let parts: Vec<String> = oldest.into_iter().chain(never).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
@@ -86,7 +88,7 @@ mod tests {
         assert_eq!(
             line(&summary),
             "registry  6 models: 1 ok, 1 new, 1 modified, 1 bit-rot, 1 missing, 1 incomplete; \
-             2 deep-checked, 31.8 GiB in 40 s; oldest deep check 29 days, 1 never deep-checked; \
+             2 deep-checked, 31.8 GiB read in 40 s; oldest deep check 29 days ago, 1 never deep-checked; \
              1 could not be checked"
         );
         if let Some(run) = &mut summary.last_run {
@@ -94,7 +96,7 @@ mod tests {
             run.errors = vec![String::new(); 1200];
         }
         let text = line(&summary);
-        assert!(text.contains("31.8 GiB, still running or interrupted;"), "{text}");
+        assert!(text.contains("31.8 GiB read, still running or interrupted;"), "{text}");
         assert!(text.ends_with("; 1,200 could not be checked"), "{text}");
         assert_eq!(line(&RegistrySummary::empty()), "registry  0 models");
     }

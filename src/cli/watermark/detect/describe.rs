@@ -14,19 +14,25 @@ const LISTED_GROUPS: usize = 40;
 /// Prints a detection.
 pub(super) fn describe(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
     let native = found.scheme == SCHEME;
-    let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.2}"));
+    let z = |z: Option<f64>| z.map_or("n/a".to_owned(), |z| format!("{z:.2}"));
     writeln!(out)?;
     writeln!(out, "key       {}  {}", found.key_id, palette.dim(found.scheme))?;
     let mut line = palette.bold(&found.verdict.name().to_uppercase());
     if let Some(log10_p) = found.log10_p {
-        line += &format!("  probability by chance at most 10^{log10_p:.1}");
+        line += &format!("  probability by chance at most {}", probability(log10_p));
     }
-    if native {
-        line += &format!(", z {}, pilot z {}", z(found.z), z(found.z_pilot));
-    } else if found.z.is_some() {
+    if !native && found.z.is_some() {
         line += &format!(", z {}", z(found.z));
     }
     writeln!(out, "mark      {line}")?;
+    if native {
+        let line = format!(
+            "z {} over all blocks, {} over the pilot blocks, which carry no payload",
+            z(found.z),
+            z(found.z_pilot)
+        );
+        writeln!(out, "          {}", palette.dim(&line))?;
+    }
     if let Some(payload) = &found.payload {
         let read = if found.payload_ok { "read, checksum correct" } else { "claimed, not read" };
         writeln!(out, "payload   {}  {read}", palette.bold(payload))?;
@@ -51,6 +57,14 @@ pub(super) fn describe(out: &mut dyn Write, palette: Palette, found: &Detection)
     if shown { groups(out, palette, found) } else { Ok(()) }
 }
 
+/// A bound on a probability. Bounds near 1 exclude nothing and are not written as powers.
+fn probability(log10: f64) -> String {
+    match format!("{log10:.1}").as_str() {
+        "0.0" | "-0.0" => "1".to_owned(),
+        power => format!("10^{power}"),
+    }
+}
+
 /// What the key proves.
 fn evidence(committed: bool, native: bool) -> &'static str {
     match (committed, native) {
@@ -60,14 +74,15 @@ fn evidence(committed: bool, native: bool) -> &'static str {
         (true, false) => {
             "the key has the published id: evidence if the id was published before the model"
         }
-        (false, _) => "uncommitted key: not evidence of ownership",
+        (false, true) => "none: the key has no claim published before the model",
+        (false, false) => "none: the key has no id published before the model",
     }
 }
 
 /// Lists the groups of tensors that carry the watermark.
 fn groups(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Result<()> {
     let rows = found.groups.iter().take(LISTED_GROUPS).map(|group| {
-        let z = |z: Option<f64>| z.map_or("-".to_owned(), |z| format!("{z:.1}"));
+        let z = |z: Option<f64>| z.map_or("n/a".to_owned(), |z| format!("{z:.1}"));
         let (all, pilot) = (z(group.z), z(group.z_pilot));
         [shown(&group.name), grouped(group.elements), all, pilot].map(Cell::from).to_vec()
     });
@@ -82,4 +97,17 @@ fn groups(out: &mut dyn Write, palette: Palette, found: &Detection) -> io::Resul
         writeln!(out, "{}", palette.dim(&format!("… and {more} more (all with --format json)")))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_are_numbers() {
+        assert_eq!(probability(0.0), "1");
+        assert_eq!(probability(-0.04), "1");
+        assert_eq!(probability(-0.3), "10^-0.3");
+        assert_eq!(probability(-750.31), "10^-750.3");
+    }
 }

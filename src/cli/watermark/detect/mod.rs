@@ -4,10 +4,10 @@ mod describe;
 mod native;
 mod third_party;
 
-use super::args::{DetectArgs, SchemeChoice};
+use super::args::{DetectArgs, Expect, SchemeChoice};
 use crate::cli::args::{Common, General};
-use crate::cli::{CommandResult, output};
-use tensorseal_core::judge::watermark::Detection;
+use crate::cli::{CommandResult, exit, next_step, output};
+use tensorseal_core::judge::watermark::{Detection, Presence};
 use tensorseal_core::verbs::RunInputs;
 use tensorseal_core::watermark::third_party::ThirdPartyScheme;
 use tensorseal_format::Checkpoint;
@@ -27,12 +27,21 @@ fn conclude(
     mut report: Report,
     detections: Vec<Detection>,
     to: (&Common, &General),
+    expect: Option<Expect>,
 ) -> CommandResult {
     RunInputs::default().check_unchanged(models)?;
     report.judge(to.0.fail_on);
     let shown = detections.clone();
     report.watermark = Some(WatermarkReport::from_detections(detections));
-    output::finish(&report, to, &|out, palette| {
+    let is_absent = shown.iter().all(|detection| detection.verdict == Presence::Absent);
+    let next = match expect.is_none() && is_absent && report.exit_code == exit::FINDINGS {
+        true => Some(
+            "add `--expect absent` if the model should have no watermark of this key".to_owned(),
+        ),
+        false => next_step::after(&report),
+    };
+    let body: output::Body<'_> = &|out, palette| {
         shown.iter().try_for_each(|detection| describe::describe(out, palette, detection))
-    })
+    };
+    output::finish_with(&report, to, body, next)
 }

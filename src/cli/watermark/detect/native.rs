@@ -94,7 +94,7 @@ pub(super) fn run(args: &DetectArgs, general: &General) -> CommandResult {
         report.findings.extend(presence::findings(detection, expected, original));
     }
     let models: Vec<&Checkpoint> = [&model].into_iter().chain(&original).collect();
-    conclude(&models, report, detections, (&args.common, general))
+    conclude(&models, report, detections, (&args.common, general), args.expect)
 }
 
 fn read_keys(args: &DetectArgs) -> Result<Vec<WatermarkKey>, Failure> {

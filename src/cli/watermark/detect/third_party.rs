@@ -67,7 +67,7 @@ pub(super) fn run(args: &DetectArgs, scheme: ThirdPartyScheme, general: &General
     for detection in &detections {
         report.findings.extend(presence::findings(detection, expected, None));
     }
-    conclude(&[&model], report, detections, (&args.common, general))
+    conclude(&[&model], report, detections, (&args.common, general), args.expect)
 }
 
 /// Looks for changes inside quantisation intervals.
@@ -112,7 +112,7 @@ pub(super) fn compare(args: &DetectArgs, general: &General) -> CommandResult {
         let message = format!("the result is inconclusive: {why}");
         report.findings.push(Finding::new("watermark/inconclusive", message));
     }
-    conclude(&[&model, &base], report, vec![detection], (&args.common, general))
+    conclude(&[&model, &base], report, vec![detection], (&args.common, general), args.expect)
 }
 
 /// The tensors of the key that could not be decoded, so that their codes were taken for numbers. A scheme that marks

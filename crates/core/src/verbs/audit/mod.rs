@@ -15,7 +15,7 @@ use tensorseal_base::severity::Severity;
 use tensorseal_code as code;
 use tensorseal_engine::stream::progress::Progress;
 use tensorseal_engine::{RunOptions, Threads};
-use tensorseal_format::{Checkpoint, OpenOptions};
+use tensorseal_format::Checkpoint;
 
 /// The exit code of a command that could not be completed.
 const INCOMPLETE: u8 = 3;
@@ -69,7 +69,8 @@ pub fn audit(path: &Path, options: &AuditOptions) -> Result<Report, Error> {
     let mut report = Report::new("audit", &path.display().to_string());
     let named = options.baseline.as_deref();
     let seals = locations::seals_inside(path, baseline::seal_path(named));
-    let open_options = OpenOptions { seals, ..options.opening.options() };
+    let mut open_options = options.opening.options();
+    open_options.seals = seals;
     let model = Checkpoint::open(path, &open_options)?;
     let mut inputs = RunInputs::default();
     let baseline = baseline::open(named, path, options.opening, &mut inputs, &mut report)?;

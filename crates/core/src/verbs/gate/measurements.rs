@@ -15,7 +15,7 @@ use crate::verbs::baseline::{self, Baseline};
 use crate::verbs::{Error, RunInputs, locations, reference_seal, signature};
 use tensorseal_base::hashing::{FileDigests, FileHashing, HashAlgorithm};
 use tensorseal_code::CodeReport;
-use tensorseal_format::{Checkpoint, OpenOptions};
+use tensorseal_format::Checkpoint;
 
 /// The results of measuring and comparing a model.
 pub(super) struct GateMeasurements {
@@ -105,14 +105,12 @@ fn open(request: &GateRequest<'_>) -> Result<Checkpoint, Error> {
     let mut seals = locations::seals_inside(request.path, request.options.seal.as_deref());
     let baseline = baseline::seal_path(request.options.baseline.as_deref());
     seals.extend(baseline.and_then(|path| locations::relative(request.path, path)));
-    let options = OpenOptions {
-        include_git_paths: request.signature.iter().any(|verified| verified.lists_git_paths()),
-        exclude: request.signature_options.paths_in_model(request.path),
-        seals,
-        list_signed_only: request.signature.is_some(),
-        expected_files: request.sealed.as_ref().map(Seal::naming_files),
-        ..request.opening().options()
-    };
+    let mut options = request.opening().options();
+    options.include_git_paths = request.signature.iter().any(|verified| verified.lists_git_paths());
+    options.exclude = request.signature_options.paths_in_model(request.path);
+    options.seals = seals;
+    options.list_signed_only = request.signature.is_some();
+    options.expected_files = request.sealed.as_ref().map(Seal::naming_files);
     Ok(Checkpoint::open(request.path, &options)?)
 }
 

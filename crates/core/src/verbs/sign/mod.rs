@@ -19,7 +19,7 @@ use tensorseal_base::hashing::{FileDigests, FileHashing, HashAlgorithm};
 use tensorseal_base::severity::Severity;
 use tensorseal_engine::RunOptions;
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_format::{Checkpoint, GIT_NAMES, OpenOptions};
+use tensorseal_format::{Checkpoint, GIT_NAMES};
 use tensorseal_signing::attestation::AttestationKind;
 use tensorseal_signing::{
     self as signing, Certificate, Manifest, PrivateKey, Resource, Signer, SigningMethod,
@@ -138,12 +138,10 @@ pub fn sign(path: &Path, options: &SignOptions<'_>) -> Result<Report, Error> {
 }
 
 fn open(path: &Path, options: &SignOptions<'_>, exclude: Vec<String>) -> Result<Checkpoint, Error> {
-    let open_options = OpenOptions {
-        exclude,
-        seals: locations::seals_inside(path, options.seal.as_deref()),
-        list_signed_only: true,
-        ..options.opening.options()
-    };
+    let mut open_options = options.opening.options();
+    open_options.exclude = exclude;
+    open_options.seals = locations::seals_inside(path, options.seal.as_deref());
+    open_options.list_signed_only = true;
     Ok(Checkpoint::open(path, &open_options)?)
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tensorseal_base::severity::Severity;
 use tensorseal_engine::RunOptions;
 use tensorseal_engine::stream::progress::Progress;
-use tensorseal_format::{Checkpoint, OpenOptions};
+use tensorseal_format::Checkpoint;
 
 /// Options of [`verify`].
 #[derive(Debug, Clone)]
@@ -135,20 +135,17 @@ impl VerifyRequest<'_> {
             self.signature.iter().any(|(signature, _)| signature.lists_git_paths());
         let signature_paths =
             options.signature.as_ref().map(|signature| signature.paths_in_model(self.path));
-        let opening = options.opening.options();
-        let open_options = OpenOptions {
-            include_git_paths: opening.include_git_paths || lists_git_paths,
-            exclude: signature_paths.unwrap_or_default(),
-            seals: locations::seals_inside(self.path, options.seal.as_deref()),
-            signatures: match options.signature {
-                None => locations::signatures_inside(self.path, self.sealed.as_ref()),
-                // Anything else in the model is held against the signature that was named.
-                Some(_) => Vec::new(),
-            },
-            list_signed_only: self.signature.is_some(),
-            expected_files: self.sealed.as_ref().map(Seal::naming_files),
-            ..opening
+        let mut open_options = options.opening.options();
+        open_options.include_git_paths |= lists_git_paths;
+        open_options.exclude = signature_paths.unwrap_or_default();
+        open_options.seals = locations::seals_inside(self.path, options.seal.as_deref());
+        // Anything else in the model is held against the signature that was named.
+        open_options.signatures = match options.signature {
+            None => locations::signatures_inside(self.path, self.sealed.as_ref()),
+            Some(_) => Vec::new(),
         };
+        open_options.list_signed_only = self.signature.is_some();
+        open_options.expected_files = self.sealed.as_ref().map(Seal::naming_files);
         Ok(Checkpoint::open(self.path, &open_options)?)
     }
 }

@@ -44,7 +44,9 @@ pub(super) fn describe_changes(
     }
     let tensors: Vec<usize> = described.keys().copied().collect();
     // The tensors are few and in the page cache, so a device is not worthwhile.
-    let options = RunOptions { device: DeviceChoice::Cpu, cross_check: 0.0, ..run.clone() };
+    let mut options = run.clone();
+    options.device = DeviceChoice::Cpu;
+    options.cross_check = 0.0;
     let after = seal::build::distributions(model, &tensors, &options, &Progress::default())?;
     for (index, after) in after {
         if let (Some(finding), Some(before)) =

@@ -143,7 +143,7 @@ impl Source for BucketSource {
 fn with_digests(files: &[ListedFile], digests: Vec<Option<ListedDigest>>) -> Vec<ListedFile> {
     let of = |(file, digest): (&ListedFile, Option<ListedDigest>)| {
         let digests = file.digests.iter().cloned().chain(digest).collect();
-        ListedFile { digests: digests, ..file.clone() }
+        ListedFile { digests, ..file.clone() }
     };
     files.iter().zip(digests).map(of).collect()
 }

@@ -4,18 +4,18 @@ use super::counted::{AGES, ModelCounts};
 use crate::units::grouped;
 
 /// Height of a bar with its gap, left edge of the bars, greatest length of a bar and width of the chart, in SVG units.
-pub const ROW: u64 = 22;
-pub const LEFT: u64 = 170;
+pub(super) const ROW: u64 = 22;
+pub(super) const LEFT: u64 = 170;
 const LONGEST: u64 = 330;
-pub const WIDTH: u64 = 580;
+pub(super) const WIDTH: u64 = 580;
 
 /// The chart.
-pub struct Ages {
+pub(super) struct Ages {
     pub bars: Vec<Bar>,
 }
 
 /// The models of one age.
-pub struct Bar {
+pub(super) struct Bar {
     pub name: &'static str,
     pub number: u64,
     /// Its CSS class.
@@ -26,7 +26,7 @@ pub struct Bar {
 
 impl Ages {
     /// Draws the chart, or returns `None` if there are no models.
-    pub fn of(counted: &ModelCounts) -> Option<Self> {
+    pub(super) fn of(counted: &ModelCounts) -> Option<Self> {
         let ages = AGES.iter().zip(counted.ages).map(|((name, _), number)| (*name, number, "bars"));
         let rows: Vec<_> = ages.chain([("never", counted.never, "far")]).collect();
         let most = rows.iter().map(|row| row.1).max().filter(|most| *most > 0)?;
@@ -40,12 +40,12 @@ impl Ages {
     }
 
     /// Returns the height of the chart.
-    pub fn height(&self) -> u64 {
+    pub(super) fn height(&self) -> u64 {
         self.bars.len() as u64 * ROW
     }
 
     /// Returns the chart in words.
-    pub fn caption(&self) -> String {
+    pub(super) fn caption(&self) -> String {
         let bars = self.bars.iter().map(|bar| format!("{} {}", grouped(bar.number), bar.name));
         bars.collect::<Vec<_>>().join(", ")
     }
@@ -53,12 +53,12 @@ impl Ages {
 
 impl Bar {
     /// Returns the baseline of its texts.
-    pub fn baseline(&self) -> u64 {
+    pub(super) fn baseline(&self) -> u64 {
         self.top + 15
     }
 
     /// Returns the left edge of its number.
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         LEFT + self.width + 6
     }
 }

@@ -14,7 +14,7 @@ use tensorseal_base::severity::Severity;
 use tensorseal_core::record::{ModelRecord, RecordedFinding};
 
 /// Largest number of models of a group that are listed. The rest is counted.
-pub const LISTED: u64 = 10_000;
+pub(super) const LISTED: u64 = 10_000;
 
 /// Largest number of findings of a model that are listed. Its report has all of them.
 const SAID: usize = 5;
@@ -33,7 +33,7 @@ pub(super) fn id(group: Group) -> &'static str {
 }
 
 /// Returns the heading of a group.
-pub fn title(group: Group) -> &'static str {
+pub(super) fn title(group: Group) -> &'static str {
     match group {
         Group::Alarm => "Do not use until reviewed",
         Group::Review => "Needs review",
