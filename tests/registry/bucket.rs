@@ -232,7 +232,10 @@ fn a_flipped_bit_is_found_in_the_first_scan() {
     let (state, found) = first_scan(&store);
     assert_eq!((state.as_str(), found.len()), (Some("modified"), 1));
     let message = found[0]["message"].as_str().unwrap();
-    assert!(message.contains("differs from its checksum in the store"), "{message}");
+    assert!(
+        message.contains("does not match its checksum in the store (SHA-256 now "),
+        "{message}"
+    );
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn what_was_accepted_is_what_counts() {
     for text in ["new", "modified", "accepted by Ada: retrained", "first seen", "retrained"] {
         assert!(history.contains(text), "{text}: {history}");
     }
-    assert!(registry.verb(&["history", "two"]).stdout.contains("removal accepted by"));
+    assert!(registry.verb(&["history", "two"]).stdout.contains("removal accepted by "));
     let document = registry.verb(&["history", "one", "--format", "json"]).stdout;
     validate("tensorseal.registry-history.1", &serde_json::from_str(&document).unwrap());
     // One that comes back is new, whatever it was before.
@@ -806,5 +806,75 @@ fn files_are_held_to_what_their_signature_states() {
     assert_eq!(models["sharded"].state, "new", "digests of shards are for those who have the key");
     assert_eq!(models["torn"].rules, ["signature/bundle-invalid", "registry/new"]);
     let told = registry.verb(&["status"]).stdout;
-    assert!(told.contains("differs from its signature: blake3 "), "{told}");
+    assert!(told.contains("does not match model.sig (BLAKE3 now "), "{told}");
+}
+
+/// A signature and attestations that were added after the seal are not changes. A file that changed afterwards is found,
+/// and is not accepted until it is signed again.
+#[test]
+fn a_sealed_and_signed_model_passes_until_it_is_changed() {
+    let registry = Registry::new(&["signed"]);
+    let fixtures = Fixtures::new();
+    let key = fixtures.path("keys/p256.priv.pem");
+    let model = registry.models().join("signed");
+    let sealed = run(&["seal", arg(&model), "--fine"]);
+    assert_eq!(sealed.code, 0, "{}", sealed.stderr);
+    let signed = run(&["sign", arg(&model), "--key", arg(&key), "--attest", "seal"]);
+    assert_eq!(signed.code, 0, "{}", signed.stderr);
+    assert!(model.join("model.sig.attestations.jsonl").exists());
+    let scan = || -> (i32, Value) {
+        let ran = registry.scan(&["--format", "json"]);
+        let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+        (ran.code, document["models"][0].clone())
+    };
+    let (code, found) = scan();
+    assert_eq!((code, &found["state"]), (0, &"new".into()), "{found:#}");
+    let findings = found["findings"].as_array().unwrap();
+    let added: Vec<&Value> =
+        findings.iter().filter(|finding| finding["rule"] == "integrity/file-added").collect();
+    let files: Vec<&str> = added.iter().map(|finding| finding["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["model.sig", "model.sig.attestations.jsonl"]);
+    assert!(findings.iter().all(|finding| finding["severity"] == "info"), "{findings:#?}");
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!((code, models["signed"].state.as_str()), (0, "ok"));
+
+    // More than the search without chunk digests explains.
+    let weights = model.join("model.safetensors");
+    let sound = fs::read(&weights).unwrap();
+    let mut bytes = sound.clone();
+    let at = bytes.len() - 5000;
+    bytes[at..at + 2].fill(0xA5);
+    fs::write(&weights, &bytes).unwrap();
+    let (code, found) = scan();
+    assert_eq!((code, &found["state"]), (1, &"modified".into()), "{found:#}");
+    let message = |rule: &str| {
+        let findings = found["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["rule"] == rule);
+        finding.unwrap_or_else(|| panic!("{rule}: {found:#}"))["message"].as_str().unwrap()
+    };
+    assert!(message("registry/blob-differs").starts_with("does not match model.sig (SHA-256 now "));
+    let tensor = message("integrity/tensor-changed");
+    let hint = "; not searched further: run `tensorseal verify`";
+    assert!(
+        tensor.contains("no single bit flip explains bytes ") && tensor.ends_with(hint),
+        "{tensor}"
+    );
+    let refused = registry.verb(&["accept", "signed", "--reason", "it is fine"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    let named = refused.stderr.matches("model.safetensors").count();
+    assert_eq!(named, 1, "{}", refused.stderr);
+    let text = "restore it, or sign the model again; it cannot be accepted until then";
+    assert!(refused.stderr.contains(text), "{}", refused.stderr);
+
+    // Without earlier scans, the digests of the signature say it as well.
+    fs::remove_file(registry.state()).unwrap();
+    let (code, models, _) = registry.states(&[]);
+    assert_eq!((code, models["signed"].state.as_str()), (1, "modified"));
+    let detail = &models["signed"].detail;
+    assert!(
+        detail.starts_with("model.safetensors does not match model.sig (SHA-256 now "),
+        "{detail}"
+    );
+    fs::write(&weights, sound).unwrap();
+    assert_eq!(registry.states(&[]).0, 0);
 }

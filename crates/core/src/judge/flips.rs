@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::change::MAX_LISTED as MAX_LISTED_RANGES;
+use crate::document::units::grouped;
 use crate::pinpoint::differing_ranges::DifferingRange;
 use crate::pinpoint::explain::{ByteDifference, Explanation, SearchScope};
 use crate::pinpoint::search::PinpointedRange;
@@ -149,7 +150,7 @@ fn named_ranges(all: &[[u64; 2]], and: &str) -> Option<String> {
         2 => format!(" {and} 1 more range"),
         n => format!(" {and} {} more ranges", n - 1),
     };
-    Some(format!("bytes {start}..{end}{more}"))
+    Some(format!("bytes {}..{}{more}", grouped(*start), grouped(*end)))
 }
 
 /// Returns the blocks or chunks that changed, with adjacent ones joined.

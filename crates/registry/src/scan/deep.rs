@@ -5,9 +5,11 @@ use super::due::ListingFingerprint;
 use super::{listed_digests, sidecars};
 use crate::source::{ChangeToken, ListedFile, ListedModel, OpenedModel, Source, SourceError};
 use crate::state::{Database, Purpose, StateError};
+use serde_json::Value;
 use tensorseal_core::examine::expectations::{self, Expectations, FlipSearch, SealReference};
 use tensorseal_core::examine::{self, Examination, ExamineError, Request};
 use tensorseal_core::judge::{Finding, checksums, structure};
+use tensorseal_core::pinpoint::chunk_digests;
 use tensorseal_core::pinpoint::search::SearchLimits;
 use tensorseal_core::seal::Seal;
 use tensorseal_engine::stream::progress::Progress;
@@ -94,7 +96,7 @@ pub struct ContentFindings {
     pub findings: Vec<Finding>,
     /// The differences from the accepted content.
     pub changes: Vec<Finding>,
-    /// The number of files that do not have the digests that their source states.
+    /// The number of findings, the first ones, about files that are not those that their source states.
     pub digest_mismatches: usize,
 }
 
@@ -189,11 +191,22 @@ pub(super) fn check(
     found.findings.extend(sealed.and_then(|sealed| sealed.seal.err()).map(|invalid| *invalid));
     found.changes = changes.unwrap_or_default();
     found.changes.retain(|change| !found.findings.contains(change));
+    if model.skipped.iter().any(|skipped| skipped.path == chunk_digests::FILE_NAME) {
+        found.findings.iter_mut().for_each(recommend_search);
+    }
     found.findings.extend(unusable);
     found.findings.append(&mut judged.outdated);
     ensure_unchanged(source, listed, &model)?;
     let Examination { seal, run, .. } = examined;
     result(model, files, (seal, run), bytes_read, Some(found))
+}
+
+/// Says in a finding about a change that no bit flip explained that `verify` searches further, in the changed chunks.
+fn recommend_search(finding: &mut Finding) {
+    let unexplained = |pinpointed: &Value| pinpointed["unexplained_total"].as_u64() > Some(0);
+    if finding.evidence.get("pinpointed").is_some_and(unexplained) {
+        finding.message.push_str("; not searched further: run `tensorseal verify`");
+    }
 }
 
 /// Examines a model. Objects in the journal of an earlier check of the same content are not read again.

@@ -2,7 +2,7 @@
 
 use crate::source::ListedFile;
 use tensorseal_base::display::display_name;
-use tensorseal_base::hashing::{FileHashing, HashingPlan};
+use tensorseal_base::hashing::{FileHashing, HashAlgorithm, HashingPlan};
 use tensorseal_base::hex::hex;
 use tensorseal_core::judge::Finding;
 use tensorseal_engine::RunReport;
@@ -64,10 +64,9 @@ pub(super) fn mismatches(
         let Some((listed, digest)) = mismatch else { continue };
         let found_hex = digest.map_or("not measured".to_owned(), hex);
         let message = format!(
-            "{}: its digest differs from {}: {} {found_hex}; {}",
-            display_name(&file.path),
+            "{MISMATCH}{} ({}): {}",
             listed.origin,
-            listed.algorithm.name(),
+            measured(listed.algorithm, digest.map(|_| found_hex.as_str())),
             listed.remedy
         );
         let finding = Finding::new("registry/blob-differs", message)
@@ -79,4 +78,67 @@ pub(super) fn mismatches(
         found.push(finding);
     }
     found
+}
+
+/// The start of the message about a file that does not have its digest.
+const MISMATCH: &str = "does not match ";
+
+/// The number of digits of a digest in a message. The evidence has all of them.
+const SHOWN_DIGITS: usize = 12;
+
+/// Returns the digest of a file as its message shows it: `SHA-256 now 451f0e3c9a70…`.
+fn measured(algorithm: HashAlgorithm, digest: Option<&str>) -> String {
+    let name = match algorithm {
+        HashAlgorithm::Sha256 => "SHA-256",
+        HashAlgorithm::Blake2b => "BLAKE2b",
+        HashAlgorithm::Blake3 => "BLAKE3",
+        HashAlgorithm::GitBlob => "git blob id",
+    };
+    match digest {
+        Some(digest) => format!("{name} now {}…", &digest[..SHOWN_DIGITS.min(digest.len())]),
+        None => format!("{name} not measured"),
+    }
+}
+
+/// Describes the findings about files that are not those that their source states, each a file and a message, in a
+/// sentence without the remedy. Returns `None` if there are none.
+pub(super) fn describe<'a>(
+    mut mismatches: impl Iterator<Item = (Option<&'a str>, &'a str)>,
+) -> Option<String> {
+    let (file, message) = mismatches.next()?;
+    let place = file.map(display_name).unwrap_or_default();
+    let what = match message.split_once("): ") {
+        Some((mismatch, _)) if message.starts_with(MISMATCH) => format!("{place} {mismatch})"),
+        _ => format!("{place}: {message}"),
+    };
+    let more = match mismatches.count() {
+        0 => String::new(),
+        1 => ", and 1 more file differs".to_owned(),
+        n => format!(", and {n} more files differ"),
+    };
+    Some(format!("{what}{more}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mismatches_are_described_without_the_remedy() {
+        let digest = measured(HashAlgorithm::Sha256, Some("451f0e3c9a70b2d4"));
+        let message = format!("{MISMATCH}model.sig ({digest}): restore it");
+        let signed = (Some("a/README.md"), message.as_str());
+        let layer = (Some("b"), "the layer is longer than its manifest states");
+        let described =
+            |all: &[(Option<&'static str>, &'static str)]| describe(all.iter().copied());
+        assert_eq!(described(&[]), None);
+        let text = "a/README.md does not match model.sig (SHA-256 now 451f0e3c9a70…)";
+        assert_eq!(describe([signed].into_iter()).as_deref(), Some(text));
+        let both = describe([signed, layer].into_iter());
+        assert_eq!(both, Some(format!("{text}, and 1 more file differs")));
+        let text = "b: the layer is longer than its manifest states";
+        assert_eq!(described(&[layer]).as_deref(), Some(text));
+        let more = described(&[layer; 3]);
+        assert_eq!(more, Some(format!("{text}, and 2 more files differ")));
+    }
 }

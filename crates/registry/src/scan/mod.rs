@@ -300,8 +300,8 @@ impl ActiveScan<'_, '_> {
             if self.exclusion_for(&name).is_some() {
                 continue;
             }
-            let detail = "the source no longer lists this model";
-            let finding = Finding::new("registry/missing", format!("{name}: {detail}"));
+            let detail = "it is no longer in its source";
+            let finding = Finding::new("registry/missing", detail);
             self.scan.database.record(&CheckRecord {
                 model,
                 run: self.run.id,

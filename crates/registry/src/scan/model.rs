@@ -3,7 +3,7 @@
 use super::change::{ModelChange, ModelSnapshot, classify_change, other_version};
 use super::deep::{self, CheckContext, CheckError, CheckReferences, ContentFindings};
 use super::due::ListingFingerprint;
-use super::{ActiveScan, CheckedModel};
+use super::{ActiveScan, CheckedModel, listed_digests};
 use crate::source::{ListedFile, ListedModel, Source, SourceError};
 use crate::state::{
     AcceptedBaseline, CheckRecord, ContentStatus, DeepCheckRecord, FileChangeToken, ModelRow,
@@ -102,10 +102,17 @@ impl ActiveScan<'_, '_> {
         self.run.bytes_read += deep.bytes_read;
         let change_tokens = file_change_tokens(&deep.files);
         let before = database.findings(id)?;
-        let mismatches = match &deep.content_findings {
-            Some(found) => found.digest_mismatches,
-            None => before.iter().filter(|found| found.contradicts_digest()).count(),
+        let mismatches: Vec<(Option<&str>, &str)> = match &deep.content_findings {
+            Some(found) => {
+                let mismatches = found.findings.iter().take(found.digest_mismatches);
+                mismatches.map(|f| (f.file.as_deref(), f.message.as_str())).collect()
+            }
+            None => {
+                let mismatches = before.iter().filter(|found| found.contradicts_digest());
+                mismatches.map(|f| (f.file.as_deref(), f.message.as_str())).collect()
+            }
         };
+        let mismatches = listed_digests::describe(mismatches.into_iter());
         let verdict = verdict(model, (&deep.seal, &change_tokens), mismatches, baseline.as_ref());
         let state = verdict.state.name();
         tracing::debug!(model = ?listed.name, state, bytes = deep.bytes_read, "checked");
@@ -156,11 +163,11 @@ fn file_change_tokens(files: &[ListedFile]) -> Vec<FileChangeToken> {
     files.iter().map(of).collect()
 }
 
-/// Judges a model from its content, its change tokens and the number of files with other digests than stated.
+/// Judges a model from its content, its change tokens and the description of the files with other digests than stated.
 fn verdict(
     model: &CheckTarget<'_>,
     (seal, change_tokens): (&Seal, &[FileChangeToken]),
-    mismatches: usize,
+    mismatches: Option<String>,
     baseline: Option<&AcceptedBaseline>,
 ) -> ModelVerdict {
     let listed = model.listed;
@@ -171,7 +178,7 @@ fn verdict(
         _ if !listed.incomplete.is_empty() => ContentStatus::Partial,
         Some(change) if change.state == ModelState::Ok => ContentStatus::Accepted,
         Some(_) => ContentStatus::Other,
-        None if mismatches > 0 => ContentStatus::Partial,
+        None if mismatches.is_some() => ContentStatus::Partial,
         None => ContentStatus::First,
     };
     let verdict = |state, detail: String, finding| ModelVerdict { state, detail, finding, content };
@@ -180,12 +187,8 @@ fn verdict(
     {
         return verdict(state, detail, finding);
     }
-    if mismatches > 0 {
-        let detail = match mismatches {
-            1 => "one file does not have the digest that its source states".to_owned(),
-            n => format!("{n} files do not have the digests that their source states"),
-        };
-        return verdict(ModelState::Modified, detail, None);
+    if let Some(mismatches) = mismatches {
+        return verdict(ModelState::Modified, mismatches, None);
     }
     if !listed.incomplete.is_empty() {
         let detail = listed.incomplete.join("; ");
@@ -194,7 +197,7 @@ fn verdict(
     }
     if content == ContentStatus::First {
         let detail = "new model".to_owned();
-        let finding = Finding::new("registry/new", format!("{}: {detail}", listed.name));
+        let finding = Finding::new("registry/new", detail.clone());
         return verdict(ModelState::New, detail, Some(finding));
     }
     verdict(ModelState::Ok, "matches the accepted baseline".to_owned(), None)

@@ -50,8 +50,8 @@ fn add_manifest_digests(manifest: Manifest, files: &mut [ListedFile]) {
         let listed_digest = ListedDigest {
             algorithm,
             digest,
-            origin: "its signature",
-            remedy: "restore it, or sign the model again if it was changed on purpose",
+            origin: SIGNATURE,
+            remedy: "restore it, or sign the model again",
         };
         if !file.digests.iter().any(|other| other.has_same_digest(&listed_digest)) {
             file.digests.push(listed_digest);

@@ -135,7 +135,7 @@ pub struct ListedDigest {
     pub algorithm: HashAlgorithm,
     /// The digest.
     pub digest: Vec<u8>,
-    /// The place that states the digest, for messages: `the name of its blob`.
+    /// The place that states the digest, for messages that it `does not match`: `the name of its blob`.
     pub origin: &'static str,
     /// The remedy for a file with another digest, for messages: `download it again`.
     pub remedy: &'static str,

@@ -5,7 +5,8 @@ use super::packed::unpack_seal;
 use super::{Database, StateError, state_error, time_to_text, unreadable};
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
-use tensorseal_core::record::{ModelRecord, ModelState};
+use tensorseal_base::display::display_name;
+use tensorseal_core::record::{ModelRecord, ModelState, RecordedFinding};
 
 /// The result of an acceptance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,18 +32,18 @@ impl Database {
     ) -> Result<AcceptResult, StateError> {
         let refuse =
             |reason: &str| Err(StateError::NotAcceptable(format!("{}: {reason}", model.name)));
-        if let Some(mismatch) = model.findings.iter().find(|found| found.contradicts_digest()) {
-            return refuse(&format!(
-                "{}; content that contradicts its source cannot be accepted",
-                mismatch.message
-            ));
+        let mut mismatches = model.findings.iter().filter(|found| found.contradicts_digest());
+        if let Some(mismatch) = mismatches.next() {
+            return refuse(&mismatch_refusal(mismatch, mismatches.count()));
         }
         match model.state {
             ModelState::Ok | ModelState::New => {
-                return refuse("nothing to accept: the model matches its accepted baseline");
+                return refuse(
+                    "there is nothing to accept: the model matches its accepted baseline",
+                );
             }
             ModelState::Incomplete => {
-                return refuse(&format!("{}; a scan must check the model first", model.detail));
+                return refuse(&format!("{}; scan the model again first", model.detail));
             }
             ModelState::Missing => {}
             ModelState::Modified | ModelState::BitRot | ModelState::Replaced => {}
@@ -70,6 +71,22 @@ impl Database {
             Err(error) => Err(state_error(self.path(), error)),
         }
     }
+}
+
+/// Returns the reason why content that contradicts its source is not accepted. `more` is the number of further files.
+fn mismatch_refusal(mismatch: &RecordedFinding, more: usize) -> String {
+    let file = mismatch.file.as_deref().map(display_name).unwrap_or_default();
+    let message = &mismatch.message;
+    let what = match message.starts_with("does not match ") {
+        true => format!("{file} {message}"),
+        false => format!("{file}: {message}"),
+    };
+    let more = match more {
+        0 => String::new(),
+        1 => "; 1 more file differs".to_owned(),
+        n => format!("; {n} more files differ"),
+    };
+    format!("{what}{more}; it cannot be accepted until then")
 }
 
 /// Accepts the removal of a model.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub enum StateError {
     /// The database does not exist.
     #[error(
-        "{}: the state database does not exist: run `tensorseal registry scan` to create it, or set its path with --state",
+        "{}: no state database: run `tensorseal registry scan` first, or name one with --state",
         .0.display()
     )]
     Missing(PathBuf),

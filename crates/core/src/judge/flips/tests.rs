@@ -100,7 +100,7 @@ fn what_is_not_explained_is_said() {
     describe_tensor(&mut finding, &tensor(Dtype::U8, &[1 << 20]), &[&place]);
     assert_eq!(
         finding.message,
-        "it changed; no one or two bit flips, no changed byte and no changed aligned 16-bit word explains bytes 1024..2048 or 1 more range; bytes 8192..9216 were not searched for bit flips"
+        "it changed; no one or two bit flips, no changed byte and no changed aligned 16-bit word explains bytes 1,024..2,048 or 1 more range; bytes 8,192..9,216 were not searched for bit flips"
     );
     assert_eq!(finding.byte_range, Some([1024, 9216]));
     let evidence = &finding.evidence["pinpointed"];
@@ -111,7 +111,7 @@ fn what_is_not_explained_is_said() {
     let place = pinpointed(vec![failed(SearchScope::Bits, [0, 1000])], vec![], 50);
     let mut finding = Finding::new("integrity/header-changed", "it changed");
     describe_bytes(&mut finding, &[&place]);
-    let message = "it changed; no single bit flip explains bytes 50..1050";
+    let message = "it changed; no single bit flip explains bytes 50..1,050";
     assert_eq!((&finding.message[..], finding.byte_range), (message, Some([50, 1050])));
 }
 

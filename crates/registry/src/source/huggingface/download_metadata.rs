@@ -92,7 +92,7 @@ fn parse(text: &[u8]) -> Option<ListedDigest> {
     };
     let origin = DigestOrigin {
         name: "its download metadata",
-        remedy: "restore it, or remove its metadata below .cache/huggingface/download if it was changed on purpose",
+        remedy: "restore it, or remove its metadata below .cache/huggingface/download if you changed it on purpose",
     };
     parse_digest(algorithm, tag, origin)
 }
