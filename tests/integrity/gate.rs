@@ -384,7 +384,7 @@ fn weights_that_cannot_be_read_fail_where_weights_are_asked_for() {
     assert_eq!((code, failing(&report)), (1, vec!["coverage.allow".to_owned()]), "{report:#}");
     let rules = report["policy"]["rules"].as_array().unwrap();
     let rule = rules.iter().find(|rule| rule["of"] == "weights").unwrap();
-    assert!(rule["evidence"].as_str().unwrap().contains("more.safetensors (108 bytes)"), "{rule}");
+    assert!(rule["evidence"].as_str().unwrap().contains("more.safetensors (108 B)"), "{rule}");
     let exempt = format!("{weights}[coverage]\nallow = [\"more.*\"]\n");
     let (code, report) = release.gate(&exempt, &[]);
     assert_eq!((code, failing(&report)), (0, vec![]), "{report:#}");

@@ -137,6 +137,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn changes_are_located_if_nothing_is_unexplained_or_unsearched() {
+        let pinpointed = |unexplained: u64, not_searched: u64| {
+            is_located(&json!({
+                "unexplained_total": unexplained,
+                "not_searched_total": not_searched,
+            }))
+        };
+        assert!(pinpointed(0, 0));
+        assert!(!pinpointed(1, 0) && !pinpointed(0, 1) && !is_located(&Value::Null));
+    }
+
+    #[test]
     fn adjacent_blocks_are_one_range() {
         let sealed = vec![[0; 32]; 5];
         let mut found = sealed.clone();
