@@ -301,7 +301,10 @@ fn what_no_small_change_explains_is_said_and_not_repaired() {
     fs::remove_file(model.join("tensorseal.seal.fine")).unwrap();
     let finding = verified(&model, "embed.weight");
     let message = finding["message"].as_str().unwrap();
-    assert!(message.contains("no single bit flip explains bytes 1,048,576..1,400,000"), "{message}");
+    assert!(
+        message.contains("no single bit flip explains bytes 1,048,576..1,400,000"),
+        "{message}"
+    );
     let (_, skipped) = crate::common::report(&["verify", arg(&model), "--no-pinpoint"]);
     assert!(findings(&skipped)[0]["evidence"]["pinpointed"].is_null());
 }
