@@ -144,7 +144,7 @@ fn a_checksum_that_the_store_keeps_is_a_claim() {
         algorithm: HashAlgorithm::Sha256,
         digest: Sha256::digest(b"{}").to_vec(),
         origin: "its checksum in the store",
-        remedy: "write it again from its origin",
+        remedy: "upload it again from its origin",
     };
     assert_eq!(found[0], ("1_Pooling/config.json".to_owned(), expected));
     let heads = store.asked().into_iter().filter(|line| line.starts_with("HEAD "));

@@ -77,16 +77,19 @@ impl Database {
 fn mismatch_refusal(mismatch: &RecordedFinding, more: usize) -> String {
     let file = mismatch.file.as_deref().map(display_name).unwrap_or_default();
     let message = &mismatch.message;
-    let what = match message.starts_with("does not match ") {
-        true => format!("{file} {message}"),
-        false => format!("{file}: {message}"),
+    // The message about a stated digest ends with the remedy, that about a layer does not.
+    let (what, end) = match mismatch.evidence.contains_key("claimed") {
+        true => (format!("{file} {message}"), "it cannot be accepted until then"),
+        false => {
+            (format!("{file}: {message}"), "a model that contradicts its source cannot be accepted")
+        }
     };
     let more = match more {
         0 => String::new(),
         1 => "; 1 more file differs".to_owned(),
         n => format!("; {n} more files differ"),
     };
-    format!("{what}{more}; it cannot be accepted until then")
+    format!("{what}{more}; {end}")
 }
 
 /// Accepts the removal of a model.
