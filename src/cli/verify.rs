@@ -87,6 +87,9 @@ fn summary(
     writeln!(out, "seal      {}", seal.source)?;
     let words = match (&seal.signed_by, args.expect_root) {
         (Some(signer), _) => format!("signed by {signer}"),
+        (None, _) if report.signature.as_ref().is_some_and(|used| used.signer.is_none()) => {
+            "the signature was not accepted: the seal counts as unsigned".to_owned()
+        }
         (None, Some(_)) => "unsigned seal: tensors were compared with the expected root, other files only with the seal".to_owned(),
         (None, None) => "unsigned seal: no proof against someone who can change both model and seal; sign it, or pass --expect-root".to_owned(),
     };

@@ -5,6 +5,7 @@
 //! - [`hashing`] computes the digests of files; [`hex`] encodes them.
 //! - [`json`] parses untrusted JSON; [`display`] escapes untrusted names.
 //! - [`regular_file`] reads small files such as keys, policies and signatures.
+//! - [`units`] formats numbers, sizes and durations.
 //! - [`system`] wraps what differs between operating systems.
 
 pub mod display;
@@ -16,3 +17,4 @@ pub mod quantised;
 pub mod regular_file;
 pub mod severity;
 pub mod system;
+pub mod units;

@@ -4,7 +4,8 @@
 use super::error::RunError;
 use super::gpu::{DeviceSelector, Gpu, GpuError, TileFeed, TileSpec};
 use super::run_state::RunState;
-use super::threads::{Threads, WorkerPool};
+use super::threads::Threads;
+use super::worker_pool::WorkerPool;
 use crate::measure::TileMeasurement;
 use crate::measure::chips::ChipKey;
 use crate::stream::plan::Object;

@@ -21,10 +21,12 @@ mod run;
 mod run_state;
 pub mod stream;
 mod threads;
+mod worker_pool;
 
 pub use error::RunError;
 pub use file_hashing::hash_files;
 pub use options::RunOptions;
 pub use report::{BrokenChecksum, EngineUse, FileMeasurement, RunObserver, RunReport};
 pub use run::{run, run_observed};
-pub use threads::{Threads, WorkerPool};
+pub use threads::Threads;
+pub use worker_pool::WorkerPool;

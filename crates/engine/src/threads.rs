@@ -2,7 +2,7 @@
 //! user.
 
 use super::error::RunError;
-use rayon::ThreadPoolBuilder;
+use super::worker_pool::WorkerPool;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -17,31 +17,6 @@ struct LazyPools {
     requested: usize,
     measuring: OnceLock<Result<WorkerPool, String>>,
     feeding: OnceLock<Result<WorkerPool, String>>,
-}
-
-/// A pool of CPU threads.
-#[derive(Debug)]
-pub struct WorkerPool(rayon::ThreadPool);
-
-impl WorkerPool {
-    /// Runs `work` in the pool and returns its result. Parallel iterators of rayon that `work` uses run
-    /// on the threads of this pool.
-    ///
-    /// # Panics
-    /// Panics if `work` does.
-    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.0.install(work)
-    }
-
-    /// Runs `work` once on every thread, and waits until all have ended.
-    pub(crate) fn broadcast(&self, work: impl Fn() + Sync) {
-        self.0.broadcast(|_| work());
-    }
-
-    /// The number of threads.
-    pub(crate) fn thread_count(&self) -> usize {
-        self.0.current_num_threads()
-    }
 }
 
 impl Threads {
@@ -63,7 +38,7 @@ impl Threads {
     /// # Errors
     /// Returns [`RunError::Threads`] if the threads cannot be started.
     pub fn pool(&self) -> Result<&WorkerPool, RunError> {
-        let pool = self.0.measuring.get_or_init(|| start(self.count(), "measure"));
+        let pool = self.0.measuring.get_or_init(|| WorkerPool::start(self.count(), "measure"));
         pool.as_ref().map_err(|error| RunError::Threads(self.count(), error.clone()))
     }
 
@@ -77,20 +52,11 @@ impl Threads {
         match self.count() {
             1 => Ok(None),
             count => {
-                let pool = self.0.feeding.get_or_init(|| start(count, "feed"));
+                let pool = self.0.feeding.get_or_init(|| WorkerPool::start(count, "feed"));
                 pool.as_ref().map(Some).map_err(|error| RunError::Threads(count, error.clone()))
             }
         }
     }
-}
-
-fn start(count: usize, name: &'static str) -> Result<WorkerPool, String> {
-    ThreadPoolBuilder::new()
-        .num_threads(count)
-        .thread_name(move |i| format!("{name}-{i}"))
-        .build()
-        .map(WorkerPool)
-        .map_err(|error| error.to_string())
 }
 
 impl From<usize> for Threads {

@@ -19,10 +19,11 @@ pub mod svr;
 pub mod table;
 pub mod vsa;
 
+pub use tensorseal_base::units;
 pub use tensorseal_core::document::coverage::{self, Coverage, UnrecognisedFile};
 pub use tensorseal_core::document::policy::PolicyUsed;
 pub use tensorseal_core::document::signature::{self, SignatureUsed};
 pub use tensorseal_core::document::{
     ComparisonUsed, ModelSummary, Report, SCHEMA, SealUsed, Tool, WatermarkReport, inventory,
-    profile, safe_text, units,
+    profile, safe_text,
 };

@@ -30,7 +30,10 @@ pub fn in_part(report: &Report) -> Option<String> {
         report.command,
         "audit" | "gate" | "inspect" | "compare" | "watermark detect" | "registry scan"
     );
-    report.coverage.not_audited().filter(|_| looks && report.verdict == Verdict::Pass)
+    let not_audited = report.coverage.not_audited().filter(|_| looks);
+    not_audited
+        .or_else(|| report.coverage.not_verified())
+        .filter(|_| report.verdict == Verdict::Pass)
 }
 
 /// Explains the verdict in one sentence, which also names the weights that were not audited.

@@ -36,19 +36,37 @@ pub(crate) fn of(named: Option<&Path>) -> Result<PathBuf, Failure> {
 /// The source of the model that an argument names.
 pub(crate) fn source_of(database: &Database, naming: &ModelNameArgs) -> Result<String, Failure> {
     let sources = database.sources_of(&naming.model).map_err(state_failure)?;
-    let wanted = |source: &&String| naming.source.as_ref().is_none_or(|named| named == *source);
+    let named = naming.source.as_deref().map(source_name);
+    let wanted = |source: &&String| named.as_ref().is_none_or(|named| named == *source);
     let mut found = sources.iter().filter(wanted);
-    match (found.next(), found.next()) {
-        (Some(source), None) => Ok(source.clone()),
-        (Some(_), Some(_)) => Err(Failure::usage(anyhow!(
+    let unknown =
+        |why: String| Err(state_failure(StateError::Unknown(format!("{}: {why}", naming.model))));
+    match (found.next(), found.next(), named) {
+        (Some(source), None, _) => Ok(source.clone()),
+        (Some(_), Some(_), _) => Err(Failure::usage(anyhow!(
             "{} is in several sources; choose one with --source: {}",
             naming.model,
             sources.join(", ")
         ))),
-        (None, _) => Err(state_failure(StateError::Unknown(format!(
-            "{}: no model with this name was found{}",
-            naming.model,
-            naming.source.as_ref().map(|source| format!(" in {source}")).unwrap_or_default()
-        )))),
+        (None, _, Some(named)) if !sources.is_empty() => {
+            unknown(format!("no model with this name in {named}, only in {}", sources.join(", ")))
+        }
+        (None, _, named) => {
+            let place = named.map(|named| format!(" in {named}")).unwrap_or_default();
+            unknown(format!(
+                "no model with this name{place}: list the models with `tensorseal registry status`"
+            ))
+        }
     }
+}
+
+/// Returns the name under which a source is recorded: a path is made absolute, as by a scan.
+fn source_name(named: &str) -> String {
+    let path = named.strip_prefix("file://").unwrap_or(named);
+    let resolved = match path.contains("://") {
+        true => None,
+        false => path.parse::<PathBuf>().ok().and_then(|path| path.canonicalize().ok()),
+    };
+    let resolved = resolved.and_then(|path| path.into_os_string().into_string().ok());
+    resolved.unwrap_or_else(|| named.to_owned())
 }

@@ -1,9 +1,10 @@
 //! How much of a model was measured, and which parts were not.
 
-use super::{safe_text, units};
+use super::safe_text;
 use serde::Serialize;
 use tensorseal_base::hashing::HashAlgorithm;
 use tensorseal_base::hex::hex;
+use tensorseal_base::units;
 use tensorseal_engine::RunReport;
 use tensorseal_format::{Checkpoint, ContentClass, FileRole, ModelFile, SkippedPath};
 

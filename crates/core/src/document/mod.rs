@@ -10,7 +10,6 @@ pub mod profile;
 pub mod safe_text;
 pub mod signature;
 pub mod statement;
-pub mod units;
 
 use crate::judge::compare::ComparisonReport;
 use crate::judge::embedding::Embedding;
@@ -24,6 +23,7 @@ use profile::Profile;
 use serde::Serialize;
 use serde_json::Value;
 pub use signature::SignatureUsed;
+use tensorseal_base::units;
 use tensorseal_engine::EngineUse;
 
 /// The schema name of the JSON report.

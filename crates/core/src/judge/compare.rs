@@ -10,12 +10,12 @@ use crate::compare::unreadable::UnreadablePair;
 use crate::compare::{
     ComparedModel, ModelComparison, PairOutcome, value_comparison::ValueComparison,
 };
-use crate::document::units;
 use crate::watermark::carriers::is_essential;
 use crate::watermark::unreadable::MIN_ELEMENTS;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tensorseal_base::display::display_name;
+use tensorseal_base::units;
 use tensorseal_format::Checkpoint;
 use tensorseal_format::canonical::canonical_name;
 use tensorseal_weights::Weight;

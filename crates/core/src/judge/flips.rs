@@ -2,13 +2,13 @@
 
 use super::Finding;
 use super::change::MAX_LISTED as MAX_LISTED_RANGES;
-use crate::document::units::grouped;
 use crate::pinpoint::differing_ranges::DifferingRange;
 use crate::pinpoint::explain::{ByteDifference, Explanation, SearchScope};
 use crate::pinpoint::search::PinpointedRange;
 use crate::seal::TensorSeal;
 use serde_json::{Map, Value, json};
 use tensorseal_base::dtype::{Dtype, FloatFormat, FloatValue, NumberFormat};
+use tensorseal_base::units::grouped;
 
 /// The maximum number of changed elements, and of unexplained ranges, that a finding lists.
 const MAX_LISTED: usize = 64;

@@ -6,12 +6,12 @@
 
 use super::finding::Finding;
 use super::{change, links};
-use crate::document::units;
 use crate::seal::layout::DamagedFiles;
 use crate::seal::{FileSeal, Seal, TensorSeal};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tensorseal_base::dtype::Dtype;
 use tensorseal_base::severity::Severity;
+use tensorseal_base::units;
 use tensorseal_format::Format;
 
 /// A seal of at least this many tensors belongs to another model if less than a tenth of them is found.

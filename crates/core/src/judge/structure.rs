@@ -1,11 +1,11 @@
 //! Turns structural problems and remarks of a model into findings.
 
 use super::Finding;
-use crate::document::units;
 use crate::seal::Seal;
 use std::collections::{BTreeMap, BTreeSet};
 use tensorseal_base::display::display_name;
 use tensorseal_base::severity::Severity;
+use tensorseal_base::units;
 use tensorseal_format::{Checkpoint, Problem};
 use tensorseal_weights::Weights;
 

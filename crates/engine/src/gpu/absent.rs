@@ -6,7 +6,7 @@ use super::feed::{DeviceFailure, TileFeed};
 use super::throughput::Throughput;
 use crate::measure::chips::ChipKey;
 use crate::measure::{KernelSet, TileMeasurement};
-use crate::threads::WorkerPool;
+use crate::worker_pool::WorkerPool;
 use tensorseal_base::dtype::Dtype;
 
 /// An open device; no value of this type exists in a build without the feature `gpu`.

@@ -13,7 +13,7 @@ use crate::measure::chips::ChipKey;
 use crate::measure::correlation::{Carrier, ElementFormat};
 use crate::measure::structure::StructureLayout;
 use crate::measure::{KernelSet, TILE_LEN, WordFormat};
-use crate::threads::WorkerPool;
+use crate::worker_pool::WorkerPool;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tensorseal_base::dtype::Dtype;

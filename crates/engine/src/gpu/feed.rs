@@ -4,7 +4,7 @@ use super::error::GpuError;
 use super::spec::TileSpec;
 use crate::measure::TileMeasurement;
 use crate::measure::chips::ChipKey;
-use crate::threads::WorkerPool;
+use crate::worker_pool::WorkerPool;
 use std::ops::Range;
 
 /// Gives tiles to a device and receives their measurements.

@@ -8,7 +8,7 @@ use super::spec::TileSpec;
 use super::tile::TileBuffers;
 use crate::measure::chips::ChipKey;
 use crate::measure::{BLOCK_LEN, KernelSet, TILE_LEN, TileMeasurement};
-use crate::threads::WorkerPool;
+use crate::worker_pool::WorkerPool;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -8,7 +8,7 @@ use super::big_endian;
 use super::files::{FileError, FileSet};
 use super::plan::{Object, Plan};
 use super::progress::Progress;
-use crate::threads::WorkerPool;
+use crate::worker_pool::WorkerPool;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::fs::{self, File};
 use std::io;

@@ -3,10 +3,10 @@
 
 use super::files::is_exempt;
 use super::{Evidence, FileEvidence, JudgementBuilder, RuleStatus, count, listed};
-use crate::document::units;
 use crate::judge::Finding;
 use crate::policy::{Pattern, Policy, formats};
 use std::collections::BTreeMap;
+use tensorseal_base::units;
 use tensorseal_format::{FileRole, SkipReason, SkippedPath};
 
 pub(super) fn judge(policy: &Policy, evidence: &Evidence, gate: &mut JudgementBuilder) {

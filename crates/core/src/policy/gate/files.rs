@@ -1,10 +1,10 @@
 //! Judges `[files]`, and weights that cannot be read: every file of a model is accounted for.
 
 use super::{Evidence, FileEvidence, JudgementBuilder, RuleStatus, count, listed, pins};
-use crate::document::units;
 use crate::judge::{Finding, Severity};
 use crate::policy::{Pattern, Policy, UnknownFiles, formats};
 use std::collections::BTreeMap;
+use tensorseal_base::units;
 use tensorseal_format::FileRole;
 
 /// The maximum number of files with a finding of their own.

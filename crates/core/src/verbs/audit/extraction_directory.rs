@@ -2,7 +2,6 @@
 
 use crate::audit::extraction::StreamExtraction;
 use crate::audit::low_bit_stream::{BitOrder, LowBitStream};
-use crate::document::units::count;
 use crate::judge::Finding;
 use crate::verbs::Error;
 use std::fs::{self, File};
@@ -10,6 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tensorseal_base::system::directory_of;
+use tensorseal_base::units::count;
 use tensorseal_format::Checkpoint;
 
 /// Refuses an existing directory, so that streams of different cases are not mixed.
