@@ -79,6 +79,7 @@ pub(super) const VERBS: &[VerbHelp] = &[
             (1, "findings at or above --fail-on: the model, its seal or its signature differs"),
             (2, "usage error, or there is no seal, signature or root to verify against"),
             UNREADABLE,
+            (4, "--expect-root alone, and the model has no tensors"),
             INTERRUPTED,
         ],
         examples: &[

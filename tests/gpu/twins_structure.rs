@@ -261,7 +261,7 @@ const MUTATIONS: &[Mutation] = &[
     change(LOW_BITS, Dtype::F32, "group.x / PARTS_A_BLOCK", "0u * group.x"),
     change(LOW_BITS, Dtype::BF16, "i < THREADS; i += ADDERS", "i < THREADS - 1u; i += ADDERS"),
     change(LOW_BITS, Dtype::BF16, BARRIER, ""),
-    change(LOW_BITS, Dtype::BF16, "take their place.\n        workgroupBarrier();", "\n"),
+    change(LOW_BITS, Dtype::BF16, "overwrite them.\n        workgroupBarrier();", "\n"),
     change(LOW_BITS, Dtype::BF16, "workgroupBarrier();\n    if thread < C", "if thread < C"),
     // Steps: what is finite, what is kept of the mantissa.
     change(MAGNITUDES, Dtype::BF16, "value < params.limit", "value <= params.limit"),

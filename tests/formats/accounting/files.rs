@@ -189,7 +189,7 @@ fn what_nobody_knows_is_listed() {
             "audit {m} --require-all",
             3,
             "",
-            "2 files not understood",
+            "2 unrecognised files",
         ),
         row("inspect", files(), "inspect {m}", 0, "", "not understood  blob.xyz"),
         row(
@@ -408,7 +408,7 @@ fn two_readers_of_one_file_are_told() {
             "",
             "FAIL",
         ),
-        row("gguf and zip", vec![file("model.gguf", zip(gguf))], "audit {m}", 1, rule, "at once"),
+        row("gguf and zip", vec![file("model.gguf", zip(gguf))], "audit {m}", 1, rule, "at the same time"),
         // What a member of a tar archive ends as is that member's.
         row(
             "an archive in an archive",
@@ -428,7 +428,7 @@ fn two_readers_of_one_file_are_told() {
             "audit {m}",
             1,
             rule,
-            "at once",
+            "at the same time",
         ),
     ]);
 }
