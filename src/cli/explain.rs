@@ -166,8 +166,8 @@ mod tests {
 
     #[test]
     fn only_similar_rules_are_suggested() {
-        let text = |wanted| chosen(Some(wanted)).err().map(|failure| failure.error.to_string());
-        let typo = text("integrity/tensor-chagned").unwrap();
+        let text = |wanted: &str| chosen(Some(wanted)).err().map(|failure| failure.error.to_string());
+        let typo = text(&format!("integrity/{}", "tensor-chagned")).unwrap();
         assert!(typo.contains("integrity/tensor-changed"), "{typo}");
         for wanted in ["foo/bar", "", "12345"] {
             let other = text(wanted).unwrap();

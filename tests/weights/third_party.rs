@@ -782,7 +782,7 @@ fn every_scheme_refuses_what_does_not_fit_it() {
         (gaussian(&infinite, 1.0), "element 1 is not a finite number"),
         (gaussian(&normal, 2.0), "which does not fit normal numbers of sigma 2e0"),
         (gaussian(&Npy::floats(&[1000], &large), 1.0), "set the sigma that they were drawn with"),
-        (gaussian(&Npy::floats(&[1000], &[0.0; 1000]), 1.0), "do not have"),
+        (gaussian(&Npy::floats(&[1000], &[0.0; 1000]), 1.0), "does not fit normal numbers"),
         (gaussian(&normal, 0.0), "sigma is not a positive number"),
         (gaussian(&normal, -1.0), "sigma is not a positive number"),
     ] {
@@ -869,7 +869,7 @@ fn tensors_that_do_not_fit_are_told_apart() {
         (said(&floats(layer, &[5, 12]), &chips(None)), "it has 60 elements, but c.npy has 4 signs"),
         (said(&floats(layer, &[5, 12]), &chips(Some(&places))), "the key names element 60"),
         (said(&floats(layer, &[50, 20]), &normal), "xi.npy has the shape [20, 50]"),
-        (said(&floats(layer, &[63]), &neural(0)), "63 of its 63 elements are left"),
+        (said(&floats(layer, &[63]), &neural(0)), "keep 63 of its 63 elements"),
         (said(&floats(layer, &[1000]), &neural(4)), "4 rounds of the filter keep"),
     ] {
         assert!(said.contains(expected), "{said} is not {expected}");

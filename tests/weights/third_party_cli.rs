@@ -79,7 +79,7 @@ fn what_cannot_be_checked_is_said() {
     for refused in ["deepsigns", "seal", "fsw", "freemark", "gaussmark-text"] {
         says(refused, &["--key", &path], 2, "cannot be checked from weights alone");
     }
-    says("watermarkz", &["--key", &path], 2, "known are uchida");
+    says("watermarkz", &["--key", &path], 2, "supported schemes are uchida");
     says("emmark", &["--key", &path], 2, "--scheme uchida");
     says("ts-spread/1", &["--key", &path], 2, "--scheme uchida");
     says(scheme, &["--key", &path, "--key", &path], 2, "given twice");

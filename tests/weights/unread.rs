@@ -319,8 +319,8 @@ fn what_may_be_among_the_codes_is_not_said_to_be_missing() {
     ];
     let stacked = write_model(&models.world.path("stacked"), &codes);
     for (one, other, has) in [
-        (&models.plain, &stacked, "the second may: 1 "),
-        (&stacked, &models.plain, "the first may: 1 "),
+        (&models.plain, &stacked, "possibly in the second, where 1 "),
+        (&stacked, &models.plain, "possibly in the first, where 1 "),
     ] {
         let (code, report) = report(&["compare", arg(one), arg(other)]);
         let comparison = &report["comparison"];

@@ -183,14 +183,7 @@ fn what_nobody_knows_is_listed() {
             "",
             "not understood  raw.bin (unknown, ",
         ),
-        row(
-            "all is asked for",
-            files(),
-            "audit {m} --require-all",
-            3,
-            "",
-            "2 unrecognised files",
-        ),
+        row("all is asked for", files(), "audit {m} --require-all", 3, "", "2 unrecognised files"),
         row("inspect", files(), "inspect {m}", 0, "", "not understood  blob.xyz"),
         row(
             "7z",
@@ -408,7 +401,14 @@ fn two_readers_of_one_file_are_told() {
             "",
             "FAIL",
         ),
-        row("gguf and zip", vec![file("model.gguf", zip(gguf))], "audit {m}", 1, rule, "at the same time"),
+        row(
+            "gguf and zip",
+            vec![file("model.gguf", zip(gguf))],
+            "audit {m}",
+            1,
+            rule,
+            "at the same time",
+        ),
         // What a member of a tar archive ends as is that member's.
         row(
             "an archive in an archive",
