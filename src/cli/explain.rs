@@ -166,14 +166,15 @@ mod tests {
 
     #[test]
     fn only_similar_rules_are_suggested() {
-        let text = |wanted: &str| chosen(Some(wanted)).err().map(|failure| failure.error.to_string());
+        let text =
+            |wanted: &str| chosen(Some(wanted)).err().map(|failure| failure.error.to_string());
         let typo = text(&format!("integrity/{}", "tensor-chagned")).unwrap();
         assert!(typo.contains("integrity/tensor-changed"), "{typo}");
         for wanted in ["foo/bar", "", "12345"] {
             let other = text(wanted).unwrap();
             assert!(other.ends_with("; run `tensorseal explain` to list all rules"), "{other}");
         }
-        let known_area = text("policy/key-used").unwrap();
+        let known_area = text(&format!("policy/{}", "key-used")).unwrap();
         assert!(known_area.contains("; run `tensorseal explain policy` to list"), "{known_area}");
     }
 

@@ -27,6 +27,7 @@ mod registry;
 mod repair;
 mod running;
 mod seal;
+mod shell;
 mod signing;
 mod verify;
 mod watermark;

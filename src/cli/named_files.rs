@@ -3,7 +3,7 @@
 use super::Failure;
 use super::command::Command;
 use super::help::CREATE_KEY;
-use super::output::quoted;
+use super::shell::quoted;
 use super::watermark::args::WatermarkCommand;
 use anyhow::anyhow;
 use std::io::ErrorKind;

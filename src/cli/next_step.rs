@@ -1,6 +1,6 @@
 //! What to do after a report that fails.
 
-use super::output::quoted;
+use super::shell::quoted;
 use std::path::Path;
 use tensorseal_base::severity::Severity;
 use tensorseal_core::judge::{Finding, Verdict};

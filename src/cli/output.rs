@@ -7,7 +7,6 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use tensorseal_core::judge::Verdict;
 use tensorseal_core::verbs::output::write_whole;
-use tensorseal_format::display_name;
 use tensorseal_report::human::Palette;
 use tensorseal_report::table::{Cell, Table};
 use tensorseal_report::{Report, cyclonedx, github, html, human, json, junit, markdown, sarif};
@@ -59,16 +58,6 @@ pub(super) fn note(quiet: bool, text: &str) {
 /// A hint on standard error what to do next, behind a report for people.
 pub(super) fn next(common: &Common, general: &General, text: &str) {
     note(general.quiet || common.format != PrintFormat::Human, &format!("next: {text}"));
-}
-
-/// A path as it would be written in a shell.
-pub(super) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text;
-    }
-    format!("'{}'", display_name(&text).replace('\'', r"'\''"))
 }
 
 /// Whether a note repeats the line `measured` of the report: small models are always measured on the CPU.
@@ -237,14 +226,5 @@ mod tests {
         let error = write_file(&path, &|_| Ok(())).unwrap_err();
         let text = format!("cannot write {}: no such file or directory", path.display());
         assert_eq!(one_line(&error), text);
-    }
-
-    #[test]
-    fn paths_are_quoted_for_a_shell() {
-        let quoted = |text: &str| quoted(Path::new(text));
-        assert_eq!(quoted("models/llama-3.1"), "models/llama-3.1");
-        assert_eq!(quoted("my model"), "'my model'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert!(!quoted("\u{1b}[2J").contains('\u{1b}'));
     }
 }

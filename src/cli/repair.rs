@@ -61,6 +61,6 @@ pub(super) fn run(args: &RepairArgs, general: &General) -> CommandResult {
 /// How to verify the copy, which has no seal.
 fn next(args: &RepairArgs) -> String {
     let seal = args.seal.clone().unwrap_or_else(|| default_seal(&args.model));
-    let (copy, seal) = (output::quoted(&args.output), output::quoted(&seal));
+    let (copy, seal) = (crate::cli::shell::quoted(&args.output), crate::cli::shell::quoted(&seal));
     format!("`tensorseal verify {copy} --seal {seal}`")
 }

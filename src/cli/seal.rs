@@ -47,10 +47,11 @@ pub(super) fn run(args: &SealArgs, general: &General) -> CommandResult {
 
 /// How to sign what was sealed.
 fn next(args: &SealArgs) -> String {
-    let seal = args.output.as_deref().map(|path| format!(" --seal {}", output::quoted(path)));
+    let seal =
+        args.output.as_deref().map(|path| format!(" --seal {}", crate::cli::shell::quoted(path)));
     format!(
         "`tensorseal sign {} --attest seal{} --key KEY.pem`",
-        output::quoted(&args.model),
+        crate::cli::shell::quoted(&args.model),
         seal.unwrap_or_default()
     )
 }

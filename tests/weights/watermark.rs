@@ -206,7 +206,7 @@ fn what_must_not_be_written_is_refused() {
     refused("out", &["--in-place"], 2, "always written as a copy");
     refused("model", &payload, 2, "exists");
     refused("model/inside", &payload, 2, "is inside");
-    refused("no/such/directory", &payload, 3, "cannot be written");
+    refused("no/such/directory", &payload, 3, "does not exist");
     // 60 needs 3.6 million elements of full precision; F8 adds the noise of its steps.
     refused("out", &["--target-z", "90"], 2, "--target-z 5");
     refused("out", &["--target-z", "40"], 2, "more than allowed");

@@ -38,13 +38,13 @@ pub(crate) fn run(args: &SignArgs, general: &General) -> CommandResult {
 fn next(args: &SignArgs, signature: &Path) -> String {
     let verify = format!(
         "`tensorseal verify {} --signature {}",
-        output::quoted(&args.model),
-        output::quoted(signature)
+        crate::cli::shell::quoted(&args.model),
+        crate::cli::shell::quoted(signature)
     );
     if args.signer.cert.is_some() {
         return format!("verify it with {verify} --ca ROOT.pem`");
     }
-    let key = output::quoted(&args.signer.key);
+    let key = crate::cli::shell::quoted(&args.signer.key);
     format!(
         "write the public key with `openssl pkey -in {key} -pubout -out PUB.pem`, and verify the signature with {verify} --public-key PUB.pem`"
     )

@@ -60,7 +60,7 @@ pub(super) fn run(args: &EmbedArgs, general: &General) -> CommandResult {
         write_lines(out, palette, &body)
     })?;
     if code == exit::PASS {
-        let copy = output::quoted(&args.output);
+        let copy = crate::cli::shell::quoted(&args.output);
         let text =
             format!("seal and sign the marked model, beginning with `tensorseal seal {copy}`");
         output::next(&args.common, general, &text);

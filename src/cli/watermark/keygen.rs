@@ -19,7 +19,7 @@ pub(super) fn run(args: &KeygenArgs, general: &General) -> CommandResult {
     };
     // The key exists, even if its id cannot be printed.
     printed.context("cannot write to standard output").map_err(Failure::incomplete)?;
-    let key = output::quoted(&args.output);
+    let key = crate::cli::shell::quoted(&args.output);
     let text = format!(
         "next: commit to it with `tensorseal watermark claim MODEL --key {key} -o claim.json`"
     );
