@@ -186,7 +186,8 @@ mod tests {
         };
         let area = listed("Integrity/");
         assert!(area.len() > 5 && area.iter().all(|id| id.starts_with("integrity/")), "{area:?}");
-        let tensors = listed(&["integrity", "tensor"].join("/"));
+        let prefix = ["integrity", "tensor"].join("/");
+        let tensors = listed(&prefix);
         assert!(tensors.iter().all(|id| id.contains("/tensor-")), "{tensors:?}");
         assert!(!tensors.is_empty() && tensors.len() < area.len());
         assert_eq!(listed("integrit"), <Vec<&str>>::new());
