@@ -7,14 +7,14 @@ use anyhow::anyhow;
 use tensorseal_format::display_name;
 
 /// Arguments of `registry`.
-pub mod args {
+pub(super) mod args {
     use crate::cli::args::MeasurementArgs;
     use clap::Subcommand;
     use std::ffi::OsString;
 
     /// Any subcommand; none is supported.
     #[derive(Debug, Subcommand)]
-    pub enum RegistryCommand {
+    pub(crate) enum RegistryCommand {
         /// A subcommand and its arguments.
         #[command(external_subcommand)]
         Any(Vec<OsString>),
@@ -29,7 +29,7 @@ pub mod args {
 }
 
 /// Refuses the command.
-pub fn run(RegistryCommand::Any(words): &RegistryCommand, _: &General) -> CommandResult {
+pub(super) fn run(RegistryCommand::Any(words): &RegistryCommand, _: &General) -> CommandResult {
     let command = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     Err(Failure::usage(anyhow!(
         "registry {}: not supported by this build; build tensorseal with the feature `registry`",
